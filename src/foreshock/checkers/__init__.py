@@ -1,0 +1,1 @@
+"""Checkers: what must hold of a recorded history."""

@@ -1,0 +1,160 @@
+"""A deployed cluster and what can be done to it.
+
+A backend's cluster offers *capabilities*; a nemesis asks for them by type. A capability that a cluster lacks is
+simply not offered, and a plan that needs it gets an error before anything is deployed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import msgspec
+
+from foreshock.harness.runtime import Runtime
+
+Grudge = Mapping[str, frozenset[str]]
+"""Who refuses to hear whom: ``{receiver: {senders whose messages are dropped}}``. One-way cuts are natural."""
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """Where something listens."""
+
+    host: str
+    port: int
+
+
+class Node(msgspec.Struct, frozen=True):
+    """One node of a cluster as its target and its clients see it.
+
+    ``endpoint`` is where clients of the harness reach it; ``listen`` is what the node itself binds; ``peers`` is
+    how *this* node reaches each other node (by address in containers, through a link proxy on one machine).
+    ``data_directory`` is the node's own, as a path where it runs.
+    """
+
+    name: str
+    index: int
+    endpoint: Endpoint
+    listen: Endpoint
+    peers: Mapping[str, Endpoint]
+    data_directory: str
+    cluster: str
+
+
+class Cluster(Protocol):
+    """The nodes of one test, deployed by a backend. Everything is idempotent where it can be."""
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes, in order of index; the same for the whole test."""
+
+    async def deploy(self) -> None:
+        """Bring up every node and wait until each is healthy. Raises ``DeployError`` with one sentence."""
+
+    async def fetch_logs(self, directory: Path) -> None:
+        """Write each node's logs to ``directory/<node>/``; what could not be had is a ``HarnessError``."""
+
+    async def teardown(self) -> None:
+        """Remove everything that ``deploy`` made, whatever state it is in."""
+
+    async def states(self) -> Mapping[str, str]:
+        """For the live view: ``running``, ``paused``, ``killed`` or ``lost`` by node."""
+
+    def inverse(self, fault: str, nodes: frozenset[str]) -> Mapping[str, Any]:
+        """What ``Backend.heal`` will need to undo a fault (``kill``, ``pause``, ``partition``) from another process.
+
+        Written to the ledger before the fault is injected; always has the key ``backend``.
+        """
+
+
+C = TypeVar("C")
+
+
+def capability(cluster: Cluster, kind: type[C]) -> C | None:
+    """The cluster as a capability, or ``None`` when it does not offer it."""
+    return cluster if isinstance(cluster, kind) else None
+
+
+@runtime_checkable
+class Kill(Protocol):
+    """Nodes can be killed (SIGKILL) and started again on the same data."""
+
+    async def kill(self, nodes: frozenset[str]) -> None:
+        """Kill the nodes' processes at once; a node that is already down stays down."""
+
+    async def start(self, nodes: frozenset[str]) -> None:
+        """Start the nodes again and return when their processes run (not when they are healthy)."""
+
+    async def running(self, nodes: frozenset[str]) -> Mapping[str, bool]:
+        """An independent observation: does the node's process exist (by pid *and* start time)?"""
+
+
+@runtime_checkable
+class Pause(Protocol):
+    """Nodes can be stopped in their tracks and resumed."""
+
+    async def pause(self, nodes: frozenset[str]) -> None:
+        """Stop the nodes (SIGSTOP or the freezer)."""
+
+    async def resume(self, nodes: frozenset[str]) -> None:
+        """Let them go on."""
+
+    async def paused(self, nodes: frozenset[str]) -> Mapping[str, bool]:
+        """An independent observation: is the node's process stopped?"""
+
+
+@runtime_checkable
+class Partition(Protocol):
+    """Links between nodes can be cut, each way on its own."""
+
+    async def cut(self, grudge: Grudge) -> None:
+        """Drop all that the grudge names, in place of the grudge in force before. Empty heals."""
+
+    async def heard(self, pairs: frozenset[tuple[str, str]]) -> Mapping[tuple[str, str], bool]:
+        """Send one-way datagrams over the given (sender, receiver) pairs and say which arrived."""
+
+
+@runtime_checkable
+class Primary(Protocol):
+    """The cluster can say which nodes believe that they lead."""
+
+    async def primaries(self) -> frozenset[str]:
+        """The nodes that say so now; more than one after a partition, none during an election."""
+
+
+class Backend(Protocol):
+    """Where nodes live. Registered under ``foreshock.backends``; made without arguments."""
+
+    name: str
+    simulated: bool
+
+    def available(self) -> str | None:
+        """``None`` when this machine can run it, else one sentence that says what is missing and the mend."""
+
+    def offers(self) -> frozenset[type[Any]]:
+        """The capabilities that every cluster of this backend has."""
+
+    def cluster(self, specification: ClusterSpecification, runtime: Runtime) -> Cluster:
+        """Prepare (but do not yet deploy) a cluster."""
+
+    def heal(self, fault: Mapping[str, Any]) -> str:
+        """Undo a fault that a dead run left, from its inverse in the ledger; says what was done. Idempotent."""
+
+    def clean(self, run: str | None) -> list[str]:
+        """Remove all that dead runs (or the one named) left; says what was removed. Touches only what is ours."""
+
+
+class ClusterSpecification(msgspec.Struct, frozen=True):
+    """What a backend needs to deploy a cluster.
+
+    ``run`` is unique to the run and goes into every label and name. ``target`` is a
+    :class:`foreshock.harness.target.Target`. ``directory`` is the run's own folder in the store.
+    """
+
+    run: str
+    target: Any
+    node_names: tuple[str, ...]
+    directory: Path
+    seed: int
+    ready_timeout_ms: int = 30_000

@@ -1,0 +1,58 @@
+"""Every exception that Foreshock raises on purpose.
+
+::
+
+    ForeshockError
+    +-- UsageError            a wrong plan, option or name: said before anything is deployed (exit 4)
+    +-- HarnessError          the harness itself could not do its work (exit 3); never an ``invalid``
+    |   +-- DeployError       the cluster could not be brought up
+    |   +-- FaultError        a fault could not be injected, verified or healed
+    |   +-- PlugInError       a plug-in did not import or does not keep its contract
+    +-- OperationError        raised by clients; becomes a completion of the operation
+        +-- Definite          the operation certainly had no effect (``fail``)
+        +-- Indefinite        the operation may take effect, now, later or never (``info``)
+"""
+
+
+class ForeshockError(Exception):
+    """Base of every error that Foreshock raises on purpose; its text is one sentence for the user."""
+
+
+class UsageError(ForeshockError):
+    """The user asked for something wrong or impossible; nothing has been deployed yet."""
+
+
+class HarnessError(ForeshockError):
+    """The harness could not do its own work. Reported beside the verdict, never instead of it."""
+
+
+class DeployError(HarnessError):
+    """The cluster could not be deployed or did not become healthy."""
+
+
+class FaultError(HarnessError):
+    """A fault did not take, could not be verified, or could not be healed."""
+
+
+class PlugInError(HarnessError):
+    """A plug-in did not import, or does not keep the contract of its base class."""
+
+
+class OperationError(ForeshockError):
+    """Base of what a client raises to say how its operation ended."""
+
+
+class Definite(OperationError):
+    """The operation certainly did not happen: it completes as ``fail``.
+
+    Raise it only when the server proved that there was no effect, or when the request was certainly
+    never sent (a refused connection).
+    """
+
+
+class Indefinite(OperationError):
+    """Nobody knows whether the operation happened: it completes as ``info``.
+
+    A client need not raise it: a timeout, a dropped connection and any exception that is not
+    :class:`Definite` mean the same.
+    """

@@ -1,0 +1,1 @@
+"""Pure generators: values that say which operation comes next."""

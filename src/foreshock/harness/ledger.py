@@ -1,0 +1,131 @@
+"""The fault ledger: every fault, with its inverse, on disk before it is injected.
+
+``faults.jsonl`` holds one JSON object a line, each fsynced before the call returns. A fault goes through
+``planned`` -> ``verified`` or ``failed`` -> ``healed``. After a crash of the harness, ``foreshock heal`` reads
+the faults that were planned and not healed, and undoes them by their inverse.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from foreshock.harness.errors import HarnessError
+
+
+class Fault(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One fault and what became of it. Times are ns since the start of the test."""
+
+    id: int
+    kind: str
+    nodes: tuple[str, ...]
+    value: Any = None
+    inverse: Mapping[str, Any] = {}
+    planned_ns: int
+    verified_ns: int | None = None
+    observation: Any = None
+    failed_ns: int | None = None
+    failure: str | None = None
+    healed_ns: int | None = None
+
+
+class FaultLedger:
+    """Appends to ``faults.jsonl``; one writer."""
+
+    def __init__(self, path: Path, now: Callable[[], int]) -> None:
+        self._now = now
+        self._faults: dict[int, Fault] = {}
+        self._path = path
+        try:
+            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            raise HarnessError(f"the fault ledger {path} cannot be written: {error.strerror}") from error
+
+    def planned(
+        self, kind: str, nodes: frozenset[str], *, value: Any = None, inverse: Mapping[str, Any]
+    ) -> int:
+        """Write down a fault before it is injected; returns its id."""
+        fault = Fault(
+            id=len(self._faults),
+            kind=kind,
+            nodes=tuple(sorted(nodes)),
+            value=value,
+            inverse=inverse,
+            planned_ns=self._now(),
+        )
+        self._append({"event": "planned", **msgspec.to_builtins(fault)})
+        self._faults[fault.id] = fault
+        return fault.id
+
+    def verified(self, fault: int, observation: Any) -> None:
+        """The fault took: ``observation`` says what was seen."""
+        record = self._faults[fault]
+        record.verified_ns, record.observation = self._now(), observation
+        self._append(
+            {"event": "verified", "id": fault, "time_ns": record.verified_ns, "observation": observation}
+        )
+
+    def failed(self, fault: int, reason: str) -> None:
+        """The fault did not take, or could not be healed."""
+        record = self._faults[fault]
+        record.failed_ns, record.failure = self._now(), reason
+        self._append({"event": "failed", "id": fault, "time_ns": record.failed_ns, "failure": reason})
+
+    def healed(self, fault: int) -> None:
+        """The fault is undone, and that was observed."""
+        record = self._faults[fault]
+        record.healed_ns = self._now()
+        self._append({"event": "healed", "id": fault, "time_ns": record.healed_ns})
+
+    def open_faults(self, kind: str | None = None) -> list[Fault]:
+        """Faults that were planned and not healed, oldest first."""
+        return [
+            f for f in self._faults.values() if f.healed_ns is None and (kind is None or f.kind == kind)
+        ]
+
+    def all(self) -> tuple[Fault, ...]:
+        """Every fault so far."""
+        return tuple(self._faults.values())
+
+    def close(self) -> None:
+        """Close the file; idempotent."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _append(self, event: Mapping[str, Any]) -> None:
+        try:
+            os.write(self._fd, msgspec.json.encode(event) + b"\n")
+            os.fsync(self._fd)
+        except OSError as error:
+            raise HarnessError(f"the fault ledger {self._path} cannot be written: {error.strerror}") from error
+
+
+def read_ledger(path: Path) -> tuple[Fault, ...]:
+    """The faults of a stored run; a torn last line is left out, a missing file means no faults."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return ()
+    faults: dict[int, Fault] = {}
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            event = msgspec.json.decode(line)
+            if event["event"] == "planned":
+                faults[event["id"]] = msgspec.convert(event, Fault)
+                continue
+            fault = faults[event["id"]]
+        except (msgspec.MsgspecError, KeyError, TypeError) as error:
+            raise HarnessError(f"{path}, line {number} is not a ledger entry: {error}") from error
+        match event["event"]:
+            case "verified":
+                fault.verified_ns, fault.observation = event["time_ns"], event["observation"]
+            case "failed":
+                fault.failed_ns, fault.failure = event["time_ns"], event["failure"]
+            case "healed":
+                fault.healed_ns = event["time_ns"]
+    return tuple(faults.values())

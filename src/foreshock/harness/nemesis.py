@@ -1,0 +1,77 @@
+"""Nemeses: what goes wrong, as packages of faults, a generator, and a final generator that heals."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar, Generic, TypeVar
+
+import msgspec
+
+from foreshock.harness.cluster import Cluster
+from foreshock.harness.generator.base import Liftable
+from foreshock.harness.ledger import FaultLedger
+from foreshock.harness.operation import Operation
+from foreshock.harness.options import Options
+from foreshock.harness.randomness import RandomStream
+from foreshock.harness.runtime import Runtime
+
+
+class NemesisContext(msgspec.Struct, frozen=True):
+    """What a nemesis works with. ``primaries`` asks the target who leads (``None``: it has no such notion)."""
+
+    nodes: tuple[str, ...]
+    interval_ns: int
+    """Mean time between two steps of the nemesis."""
+    rng: RandomStream
+    runtime: Runtime
+    cluster: Cluster
+    ledger: FaultLedger
+    primaries: Callable[[], Awaitable[frozenset[str] | None]]
+
+
+class Shade(msgspec.Struct, frozen=True):
+    """How a fault is drawn on a plot: a band from an operation in ``starts`` to the next one in ``stops``."""
+
+    name: str
+    starts: tuple[str, ...]
+    stops: tuple[str, ...]
+    color: str
+
+
+OptionsT_co = TypeVar("OptionsT_co", bound=Options, covariant=True)
+
+
+class Nemesis(ABC, Generic[OptionsT_co]):
+    """One nemesis package, made once a test.
+
+    Every fault goes into the ledger, with its inverse, *before* it is injected; is verified after by an
+    independent observation; and is healed at the end. A fault that did not take raises ``FaultError``.
+    """
+
+    Options: ClassVar[type[Options]] = Options
+    name: ClassVar[str]
+    requires: ClassVar[frozenset[type[Any]]] = frozenset()
+    """The capabilities that the cluster must offer."""
+    shades: ClassVar[tuple[Shade, ...]] = ()
+
+    def __init__(self, options: OptionsT_co, context: NemesisContext) -> None:
+        self.options = options
+        self.context = context
+
+    @property
+    @abstractmethod
+    def fs(self) -> frozenset[str]:
+        """The names of the operations that this nemesis performs; no two nemeses share one."""
+
+    @abstractmethod
+    def generator(self) -> Liftable:
+        """Faults without end, already spaced by the interval; the harness limits the time."""
+
+    @abstractmethod
+    def final_generator(self) -> Liftable:
+        """What heals everything; finite, and harmless when nothing is wrong."""
+
+    @abstractmethod
+    async def invoke(self, operation: Operation) -> Any:
+        """Perform one operation; what is returned is its JSON-able result in the history."""

@@ -1,0 +1,51 @@
+"""Typed options: every default visible, every unit in the name, a typo is an error that names the nearest."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from foreshock.harness.errors import UsageError
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of the options of a target, workload, nemesis or checker.
+
+    Subclass it with typed fields and defaults; document a field with
+    ``Annotated[int, msgspec.Meta(description="...", ge=0)]``.
+    """
+
+
+OptionsT = TypeVar("OptionsT", bound=Options)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint such as `` (did you mean 'kill'?)``, or what is known when nothing is near."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if close:
+        return " (did you mean " + " or ".join(repr(c) for c in close) + "?)"
+    return f" (known: {', '.join(names)})" if names else ""
+
+
+def option_names(options: type[Options]) -> tuple[str, ...]:
+    """The names of the options in the order in which they are declared."""
+    return options.__struct_fields__
+
+
+def parse_options(options: type[OptionsT], given: Mapping[str, Any], *, owner: str) -> OptionsT:
+    """Build typed options from what the user gave; strings are read as the field's type.
+
+    ``owner`` names whose options they are, for the message. Raises :class:`UsageError`.
+    """
+    known = option_names(options)
+    for name in given:
+        if name not in known:
+            raise UsageError(f"{owner} has no option {name!r}{nearest(name, known)}")
+    try:
+        return msgspec.convert(dict(given), options, strict=False)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{owner}: {error}") from None

@@ -1,0 +1,79 @@
+"""Seeded randomness by named stream, the same on every machine.
+
+Every draw comes from ``getrandbits`` alone: no libm, no float arithmetic and no ``hash()`` can reach a
+decision, so one seed gives one history anywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import MutableSequence, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class RandomStream:
+    """A stream of random draws that depends on nothing but its seed and its name."""
+
+    __slots__ = ("_bits", "_seed", "name")
+
+    def __init__(self, seed: int, name: str) -> None:
+        self.name = name
+        self._seed = seed
+        digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+        self._bits = random.Random(int.from_bytes(digest, "big")).getrandbits
+
+    def stream(self, name: str) -> RandomStream:
+        """A stream of its own below this one; drawing from it does not disturb this one."""
+        return RandomStream(self._seed, f"{self.name}/{name}")
+
+    def bits(self, count: int) -> int:
+        """An integer of ``count`` random bits."""
+        return self._bits(count)
+
+    def below(self, limit: int) -> int:
+        """A uniform integer in ``[0, limit)``; ``limit`` is at least 1."""
+        width = (limit - 1).bit_length()
+        if not width:
+            return 0
+        draw = self._bits(width)
+        while draw >= limit:
+            draw = self._bits(width)
+        return draw
+
+    def between(self, low: int, high: int) -> int:
+        """A uniform integer in ``[low, high]``, both ends included."""
+        return low + self.below(high - low + 1)
+
+    def chance(self, numerator: int, denominator: int) -> bool:
+        """True with probability ``numerator / denominator``."""
+        return self.below(denominator) < numerator
+
+    def choice(self, items: Sequence[T]) -> T:
+        """One of the items, each as likely; the sequence is not empty."""
+        return items[self.below(len(items))]
+
+    def shuffle(self, items: MutableSequence[T]) -> None:
+        """Shuffle in place (Fisher-Yates)."""
+        for i in range(len(items) - 1, 0, -1):
+            j = self.below(i + 1)
+            items[i], items[j] = items[j], items[i]
+
+    def sample(self, items: Sequence[T], count: int) -> list[T]:
+        """``count`` different items in random order."""
+        pool = list(items)
+        self.shuffle(pool)
+        return pool[:count]
+
+    def exponential(self, mean: int) -> int:
+        """An integer about exponentially distributed with the given mean, at least 0 and at most 8 means.
+
+        Sums a geometric number of halves, each with a uniform remainder: integer arithmetic only.
+        """
+        whole = 0
+        half_life = mean * 693 // 1000
+        while whole < 11 and self._bits(1):
+            whole += 1
+        return whole * half_life + self.below(half_life + 1) if half_life else 0

@@ -1,0 +1,121 @@
+"""Targets: the systems under test. A user's target is one short Python file.
+
+Subclass :class:`Target`, say which command runs a node in the foreground and which client class serves which
+service, and ``foreshock test --target ./mydb.py:MyDB --workload register`` does the rest.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Generic, TypeVar
+
+import msgspec
+
+from foreshock.harness.cluster import Cluster, Node
+from foreshock.harness.options import Options
+from foreshock.harness.runtime import ConnectionRefused, Runtime, TimeoutExpired
+from foreshock.harness.services import Client
+from foreshock.harness.simulation.program import Machine, Program
+
+
+class ClientContext(msgspec.Struct, frozen=True):
+    """What a client is made from: its process is bound to ``node`` and may know all ``nodes``.
+
+    ``identity`` is unique to the process in the run (a stable client id for retries); ``timeout_ms`` is the
+    operation's deadline, which the interpreter also enforces.
+    """
+
+    runtime: Runtime
+    node: Node
+    nodes: tuple[Node, ...]
+    process: int
+    identity: str
+    timeout_ms: int
+
+
+OptionsT_co = TypeVar("OptionsT_co", bound=Options, covariant=True)
+
+
+class Target(ABC, Generic[OptionsT_co]):
+    """One system under test, made once a test from its typed options."""
+
+    Options: ClassVar[type[Options]] = Options
+    """The class of the target's options (``-o KEY=VALUE``)."""
+
+    default_nodes: ClassVar[int] = 5
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Debian packages that a node's image needs beside python3."""
+
+    port: ClassVar[int] = 7000
+    """The port on which a node listens where it has an address of its own."""
+
+    binaries: ClassVar[tuple[str, ...]] = ()
+    """Programs that must be on the PATH when nodes run as processes of this machine."""
+
+    services: ClassVar[Mapping[str, type[Any]]] = {}
+    """The client class by service name: ``{"register": MyRegisterClient}``; each is made with a ClientContext."""
+
+    bug: type[Any] | None = None
+    """The planted bug in force (``--bug``), for targets that have any."""
+
+    def __init__(self, options: OptionsT_co, *, seed: int) -> None:
+        self.options = options
+        self.seed = seed
+
+    @abstractmethod
+    def command(self, node: Node) -> Sequence[str]:
+        """The command that runs the node in the foreground, logging to stdout and stderr."""
+
+    def environment(self, node: Node) -> Mapping[str, str]:  # noqa: ARG002
+        """Environment variables of the node's process, beside the usual ones."""
+        return {}
+
+    def files(self) -> Mapping[str, bytes]:
+        """Files that every node needs, by name; they are put into ``{node.data_directory}/..``'s ``files``.
+
+        A command refers to one as :meth:`file`.
+        """
+        return {}
+
+    def file(self, node: Node, name: str) -> str:
+        """The path of one of :meth:`files` where the node runs."""
+        return f"{node.data_directory}/../files/{name}"
+
+    async def ready(self, node: Node, runtime: Runtime) -> bool:
+        """Whether the node can serve; asked again and again while the cluster comes up.
+
+        The default is satisfied by a TCP connection to the node's endpoint.
+        """
+        try:
+            connection = await runtime.timeout(runtime.connect(node.endpoint), 1_000_000_000)
+        except (ConnectionRefused, TimeoutExpired):
+            return False
+        connection.close()
+        return True
+
+    async def set_up(self, cluster: Cluster, runtime: Runtime) -> None:  # noqa: B027
+        """Called once when every node is ready (create a table, join members); raise ``DeployError``."""
+
+    def client(self, service: str, context: ClientContext) -> Client:
+        """A client of one service for one process."""
+        client: Client = self.services[service](context)
+        return client
+
+    async def primaries(self, cluster: Cluster, runtime: Runtime) -> frozenset[str] | None:  # noqa: ARG002
+        """The nodes that believe they lead; ``None`` where the target has no such notion."""
+        return None
+
+    def simulate(self, node: Node, machine: Machine) -> Program | None:  # noqa: ARG002
+        """The node as a program of the simulator; ``None`` where the target cannot be simulated."""
+        return None
+
+    @classmethod
+    def can_simulate(cls) -> bool:
+        """Whether :meth:`simulate` is there at all."""
+        return cls.simulate is not Target.simulate
+
+    @classmethod
+    def knows_primaries(cls) -> bool:
+        """Whether :meth:`primaries` is there at all (the ``primary`` target of a nemesis)."""
+        return cls.primaries is not Target.primaries

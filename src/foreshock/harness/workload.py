@@ -1,0 +1,72 @@
+"""Workloads: what clients do, how it is judged, and what is done once all faults are healed."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, ClassVar, Generic, TypeVar
+
+import msgspec
+
+from foreshock.harness.checker import Checker
+from foreshock.harness.generator.base import Liftable
+from foreshock.harness.operation import Operation
+from foreshock.harness.options import Options
+from foreshock.harness.runtime import Runtime
+
+
+class WorkloadContext(msgspec.Struct, frozen=True):
+    """What a workload may know of its test."""
+
+    nodes: tuple[str, ...]
+    concurrency: int
+    rate: float
+    """Operations per second over all processes; 0 means as fast as they can."""
+    time_limit_ns: int
+    seed: int
+    runtime: Runtime
+
+
+OptionsT_co = TypeVar("OptionsT_co", bound=Options, covariant=True)
+
+
+class Workload(ABC, Generic[OptionsT_co]):
+    """One workload, made once a test. ``service`` is the client protocol that a target must offer for it."""
+
+    Options: ClassVar[type[Options]] = Options
+    name: ClassVar[str]
+    service: ClassVar[str]
+
+    def __init__(self, options: OptionsT_co, context: WorkloadContext) -> None:
+        self.options = options
+        self.context = context
+
+    @abstractmethod
+    def generator(self) -> Liftable:
+        """The operations of the main phase, without end; the harness limits time and staggers by the rate."""
+
+    def final_generator(self) -> Liftable:
+        """The operations after everything is healed (final reads, proof of life); finite."""
+        return None
+
+    @abstractmethod
+    def checkers(self) -> Mapping[str, Checker]:
+        """The checkers that judge the history, by the name that the results show."""
+
+    async def invoke(self, client: Any, operation: Operation, runtime: Runtime) -> Any:
+        """Perform one operation; its return value is the result.
+
+        The default calls the client's method named by ``operation.f``: with the key, and then the value when
+        there is one (a list or tuple is spread over the arguments). Blocking methods run in a thread.
+        """
+        method = getattr(client, operation.f)
+        arguments: list[Any] = [] if operation.key is None else [operation.key]
+        if isinstance(operation.value, list | tuple):
+            arguments.extend(operation.value)
+        elif operation.value is not None:
+            arguments.append(operation.value)
+        if inspect.iscoroutinefunction(method):
+            return await method(*arguments)
+        return await runtime.call(partial(method, *arguments))

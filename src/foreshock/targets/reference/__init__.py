@@ -1,0 +1,1 @@
+"""The reference node and its target: our own consensus cluster, the proving ground of the harness."""

@@ -1,0 +1,1 @@
+"""Planted bugs: small subclasses that each override one decision of the correct node."""
