@@ -56,6 +56,9 @@ class Target(ABC, Generic[OptionsT_co]):
     services: ClassVar[Mapping[str, type[Any]]] = {}
     """The client class by service name: ``{"register": MyRegisterClient}``; each is made with a ClientContext."""
 
+    has_bugs: ClassVar[bool] = False
+    """Whether ``--bug`` means something to this target."""
+
     bug: type[Any] | None = None
     """The planted bug in force (``--bug``), for targets that have any."""
 

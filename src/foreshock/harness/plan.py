@@ -1,0 +1,300 @@
+"""Typed plans: what a test will do, resolved and checked before anything is deployed.
+
+A :class:`Request` is what the user said; :func:`resolve` turns it into a :class:`Plan` in which every default is
+visible, and loads the plug-ins that it names. Anything wrong is a :class:`UsageError` that names the value and the
+nearest right one.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import msgspec
+
+from foreshock.harness.cluster import Backend, Primary
+from foreshock.harness.errors import PlugInError, UsageError
+from foreshock.harness.nemesis import Nemesis
+from foreshock.harness.options import Options, nearest, option_names, parse_options
+from foreshock.harness.registry import Kind, load, names
+from foreshock.harness.target import Target
+from foreshock.harness.workload import Workload
+
+AUTO_BACKENDS = ("docker", "process")
+NODES_MAX = 64
+CONCURRENCY_MAX = 10_000
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the user asked for; also the shape of a ``--config`` file."""
+
+    target: str = "raft"
+    workload: str = "register"
+    nemesis: str = "none"
+    """Names separated by commas, or ``none``."""
+    backend: str = "auto"
+    nodes: str | None = None
+    """A count, or names separated by commas; ``None``: what the target is made for."""
+    concurrency: str = "2n"
+    """A count of processes, or a multiple of the nodes such as ``2n``."""
+    rate: Annotated[float, msgspec.Meta(ge=0, le=1e6)] = 100.0
+    time_limit: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 60.0
+    interval: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 5.0
+    seed: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    bug: str | None = None
+    options: Mapping[str, Any] = {}
+    """``KEY`` or ``OWNER.KEY`` (``target``, ``workload`` or a nemesis' name) to value."""
+    operation_timeout_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)] = 5_000
+    recovery_time: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 10.0
+    """Seconds that the cluster gets between healing and the final phase."""
+    ready_timeout: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 60.0
+    deadline: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 60.0
+    """Seconds that the checkers may take together."""
+    memory: str = "2GiB"
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A test with every default visible; written to ``test.json``."""
+
+    target: str
+    workload: str
+    nemeses: tuple[str, ...]
+    backend: str
+    nodes: tuple[str, ...]
+    concurrency: int
+    rate: float
+    time_limit_s: float
+    interval_s: float
+    seed: int
+    bug: str | None
+    options: Mapping[str, Mapping[str, Any]]
+    operation_timeout_ms: int
+    recovery_time_s: float
+    ready_timeout_s: float
+    deadline_s: float
+    memory_bytes: int
+
+
+class Resolved(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan with the plug-ins that it names, loaded, and their typed options."""
+
+    plan: Plan
+    request: Request
+    target_class: type[Target[Any]]
+    target_options: Options
+    workload_class: type[Workload[Any]]
+    workload_options: Options
+    nemesis_classes: tuple[tuple[type[Nemesis[Any]], Options], ...]
+    backend: Backend
+    bug_class: type[Any] | None
+
+    def command(self) -> str:
+        """The command that runs this test again with the same seed."""
+        return "foreshock test " + " ".join(_arguments(self.request, self.plan.seed, self.plan.backend))
+
+
+def resolve(request: Request) -> Resolved:
+    """Check a request whole and load what it names. Raises :class:`UsageError` or :class:`PlugInError`."""
+    target_class = _load_class(Kind.TARGETS, request.target, Target)
+    workload_class = _load_class(Kind.WORKLOADS, request.workload, Workload)
+    nemesis_names = nemeses_of(request.nemesis)
+    nemesis_classes = [_load_class(Kind.NEMESES, name, Nemesis) for name in nemesis_names]
+    backend = choose_backend(request.backend)
+    if workload_class.service not in target_class.services:
+        offered = ", ".join(sorted(target_class.services)) or "nothing"
+        raise UsageError(
+            f"the workload {request.workload!r} needs the service {workload_class.service!r}, "
+            f"and the target {request.target!r} offers {offered}"
+        )
+    if backend.simulated and not target_class.can_simulate():
+        raise UsageError(
+            f"the target {request.target!r} cannot be simulated: use --backend process or docker"
+        )
+    _check_capabilities(backend, target_class, nemesis_names, nemesis_classes)
+    bug_class = _bug(request, target_class)
+    owners: dict[str, type[Options]] = {"target": target_class.Options, "workload": workload_class.Options}
+    owners |= {name: cls.Options for name, cls in zip(nemesis_names, nemesis_classes, strict=True)}
+    options = _options(owners, request.options)
+    nodes = _nodes(request.nodes, target_class.default_nodes)
+    seed = request.seed if request.seed is not None else secrets.randbelow(1 << 31)
+    plan = Plan(
+        target=request.target,
+        workload=request.workload,
+        nemeses=nemesis_names,
+        backend=backend.name,
+        nodes=nodes,
+        concurrency=_concurrency(request.concurrency, len(nodes)),
+        rate=request.rate,
+        time_limit_s=request.time_limit,
+        interval_s=request.interval,
+        seed=seed,
+        bug=request.bug,
+        options={owner: msgspec.to_builtins(typed) for owner, typed in options.items()},
+        operation_timeout_ms=request.operation_timeout_ms,
+        recovery_time_s=request.recovery_time,
+        ready_timeout_s=request.ready_timeout,
+        deadline_s=request.deadline,
+        memory_bytes=parse_bytes(request.memory),
+    )
+    return Resolved(
+        plan=plan,
+        request=request,
+        target_class=target_class,
+        target_options=options["target"],
+        workload_class=workload_class,
+        workload_options=options["workload"],
+        nemesis_classes=tuple(
+            (cls, options[name]) for name, cls in zip(nemesis_names, nemesis_classes, strict=True)
+        ),
+        backend=backend,
+        bug_class=bug_class,
+    )
+
+
+def nemeses_of(text: str) -> tuple[str, ...]:
+    """The nemeses named in ``partition,kill``; ``none`` and nothing mean none."""
+    found = tuple(name.strip() for name in text.split(",") if name.strip() and name.strip() != "none")
+    if len(set(found)) < len(found):
+        raise UsageError(f"a nemesis is named twice in {text!r}")
+    return found
+
+
+def choose_backend(name: str) -> Backend:
+    """The backend of that name; ``auto`` takes docker where an engine answers, else process."""
+    if name == "auto":
+        reasons = []
+        for candidate in AUTO_BACKENDS:
+            backend: Backend = load(Kind.BACKENDS, candidate)()
+            reason = backend.available()
+            if reason is None:
+                return backend
+            reasons.append(reason)
+        raise UsageError("no backend is available here: " + " ".join(reasons))
+    if name not in names(Kind.BACKENDS) and ".py:" not in name:
+        known = ["auto", *names(Kind.BACKENDS)]
+        raise UsageError(f"there is no backend {name!r}{nearest(name, known)}")
+    chosen: Backend = load(Kind.BACKENDS, name)()
+    reason = chosen.available()
+    if reason is not None:
+        raise UsageError(f"the backend {name!r} is not available here: {reason}")
+    return chosen
+
+
+def parse_bytes(text: str) -> int:
+    """A size such as ``2GiB``, ``512MB`` or ``1000000`` in bytes."""
+    match = re.fullmatch(r"\s*(\d+)\s*([kKMGT]?)(i?)[bB]?\s*", text)
+    if not match:
+        raise UsageError(f"{text!r} is not a size: write a number with KiB, MiB or GiB, such as 2GiB")
+    base = 1024 if match[3] else 1000
+    return int(match[1]) * int(base ** " KMGT".index(match[2].upper() or " "))
+
+
+def _load_class(kind: Kind, name: str, base: type[Any]) -> type[Any]:
+    found = load(kind, name)
+    if not isinstance(found, type) or not issubclass(found, base):
+        raise PlugInError(
+            f"the {kind.singular} {name!r} is not a subclass of {base.__module__}.{base.__name__}"
+        )
+    missing = sorted(getattr(found, "__abstractmethods__", ()))
+    if missing:
+        raise PlugInError(f"the {kind.singular} {name!r} does not define {', '.join(missing)}")
+    return found
+
+
+def _bug(request: Request, target_class: type[Target[Any]]) -> type[Any] | None:
+    if request.bug is None:
+        return None
+    bug: type[Any] = load(Kind.BUGS, request.bug)
+    prefix = request.bug.partition("/")[0]
+    if ".py:" not in request.bug and ".py:" not in request.target and prefix != request.target:
+        raise UsageError(
+            f"the bug {request.bug!r} belongs to the target {prefix!r}, not to {request.target!r}"
+        )
+    if not target_class.has_bugs:
+        raise UsageError(f"the target {request.target!r} has no planted bugs")
+    return bug
+
+
+def _check_capabilities(
+    backend: Backend,
+    target_class: type[Target[Any]],
+    nemesis_names: Sequence[str],
+    nemesis_classes: Sequence[type[Nemesis[Any]]],
+) -> None:
+    offered = set(backend.offers())
+    if target_class.knows_primaries():
+        offered.add(Primary)
+    for name, cls in zip(nemesis_names, nemesis_classes, strict=True):
+        missing = sorted(kind.__name__.lower() for kind in cls.requires - offered)
+        if missing:
+            raise UsageError(
+                f"the nemesis {name!r} needs {', '.join(missing)}, which the backend {backend.name!r} "
+                "does not offer here"
+            )
+
+
+def _options(owners: Mapping[str, type[Options]], given: Mapping[str, Any]) -> dict[str, Options]:
+    sorted_out: dict[str, dict[str, Any]] = {owner: {} for owner in owners}
+    for key, value in given.items():
+        prefix, dot, rest = key.partition(".")
+        if dot and prefix in owners:
+            sorted_out[prefix][rest] = value
+            continue
+        having = [owner for owner, cls in owners.items() if key in option_names(cls)]
+        if len(having) > 1:
+            ways = " or ".join(f"-o {owner}.{key}=..." for owner in having)
+            raise UsageError(f"the option {key!r} belongs to several: say {ways}")
+        if not having:
+            every = {name for cls in owners.values() for name in option_names(cls)}
+            raise UsageError(f"there is no option {key!r} here{nearest(key, every)}")
+        sorted_out[having[0]][key] = value
+    return {owner: parse_options(cls, sorted_out[owner], owner=owner) for owner, cls in owners.items()}
+
+
+def _nodes(text: str | None, default: int) -> tuple[str, ...]:
+    if text is None or text.isdigit():
+        count = default if text is None else int(text)
+        if not 1 <= count <= NODES_MAX:
+            raise UsageError(f"{count} nodes cannot be deployed: give a count from 1 to {NODES_MAX}")
+        return tuple(f"n{i}" for i in range(1, count + 1))
+    found = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not found or len(set(found)) < len(found):
+        raise UsageError(
+            f"{text!r} does not name nodes: give a count, or different names separated by commas"
+        )
+    for name in found:
+        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]{0,40}[A-Za-z0-9])?", name):
+            raise UsageError(f"{name!r} is no name for a node: use letters, digits and hyphens")
+    return found
+
+
+def _concurrency(text: str, nodes: int) -> int:
+    match = re.fullmatch(r"(\d+)?(n)?", text.strip())
+    if not match or not (match[1] or match[2]):
+        raise UsageError(f"{text!r} is no concurrency: give a count, or a multiple of the nodes such as 2n")
+    count = int(match[1] or 1) * (nodes if match[2] else 1)
+    if not 1 <= count <= CONCURRENCY_MAX:
+        raise UsageError(f"a concurrency of {count} is out of bounds: 1 to {CONCURRENCY_MAX}")
+    return count
+
+
+def _arguments(request: Request, seed: int, backend: str) -> list[str]:
+    words = ["--target", request.target, "--workload", request.workload, "--backend", backend]
+    if nemeses_of(request.nemesis):
+        words += ["--nemesis", request.nemesis]
+    if request.bug:
+        words += ["--bug", request.bug]
+    words += ["--seed", str(seed)]
+    default = Request()
+    for flag in ("nodes", "concurrency", "rate", "time_limit", "interval", "operation_timeout_ms",
+                 "recovery_time", "ready_timeout", "deadline", "memory"):  # fmt: skip
+        value = getattr(request, flag)
+        if value != getattr(default, flag):
+            shown = int(value) if isinstance(value, float) and value.is_integer() else value
+            words += [f"--{flag.replace('_', '-')}", str(shown)]
+    for key, value in request.options.items():
+        words += ["-o", f"{key}={value}"]
+    return [shlex.quote(word) for word in words]

@@ -1,0 +1,112 @@
+"""The plug-in registry: how the kernel finds everything that is not the kernel.
+
+Ours are registered through entry points in pyproject.toml exactly as a stranger's plug-in is. Nothing is imported
+before it is asked for; a plug-in that does not import is a listed warning, and fatal only when it is selected. A
+plug-in may also be one file: ``path/to/file.py:ClassName``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+from enum import StrEnum
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from foreshock.harness.errors import PlugInError, UsageError
+from foreshock.harness.options import nearest
+
+
+class Kind(StrEnum):
+    """The kinds of plug-in; the value is the last part of the entry point group."""
+
+    TARGETS = "targets"
+    WORKLOADS = "workloads"
+    NEMESES = "nemeses"
+    CHECKERS = "checkers"
+    MODELS = "models"
+    FORMATS = "formats"
+    BUGS = "bugs"
+    REPORTERS = "reporters"
+    BACKENDS = "backends"
+
+    @property
+    def singular(self) -> str:
+        """The word for one of them."""
+        return {"nemeses": "nemesis"}.get(self.value, self.value[:-1])
+
+
+@cache
+def _entry_points(kind: Kind) -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=f"foreshock.{kind.value}")}
+
+
+def names(kind: Kind) -> list[str]:
+    """The registered names of a kind, sorted; nothing is imported."""
+    return sorted(_entry_points(kind))
+
+
+def load(kind: Kind, name: str) -> Any:
+    """The plug-in of that name, or the class in ``file.py:Class``.
+
+    Raises :class:`UsageError` for a name that nobody registered and :class:`PlugInError` for one that does not import.
+    """
+    if ".py:" in name:
+        return _load_from_file(kind, name)
+    point = _entry_points(kind).get(name)
+    if point is None:
+        raise UsageError(f"there is no {kind.singular} {name!r}{nearest(name, names(kind))}")
+    try:
+        return point.load()
+    except Exception as error:  # noqa: BLE001 - a plug-in may raise anything while it is imported
+        raise PlugInError(
+            f"the {kind.singular} {name!r} ({point.value}) does not import: {type(error).__name__}: {error}"
+        ) from error
+
+
+def broken(kind: Kind) -> dict[str, str]:
+    """The plug-ins of a kind that do not import, each with its reason; imports all of them."""
+    reasons = {}
+    for name in names(kind):
+        try:
+            load(kind, name)
+        except PlugInError as error:
+            reasons[name] = str(error)
+    return reasons
+
+
+def _load_from_file(kind: Kind, name: str) -> Any:
+    file_name, _, class_name = name.rpartition(":")
+    path = Path(file_name).resolve()
+    if not path.is_file():
+        raise UsageError(f"there is no file {file_name!r} to load a {kind.singular} from")
+    module = _import_file(path)
+    try:
+        return getattr(module, class_name)
+    except AttributeError:
+        classes = [key for key, value in vars(module).items() if isinstance(value, type)]
+        raise UsageError(f"{file_name} has no class {class_name!r}{nearest(class_name, classes)}") from None
+
+
+def _import_file(path: Path) -> ModuleType:
+    # The name carries the path, so that a user's redis.py or targets.py can shadow neither ours nor a library.
+    module_name = f"foreshock_file_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if module_name in sys.modules:
+        return sys.modules[module_name]
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise PlugInError(f"{path} is not a Python file that can be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[module_name]
+        if isinstance(error, Exception):
+            raise PlugInError(f"{path} does not import: {type(error).__name__}: {error}") from error
+        raise
+    return module

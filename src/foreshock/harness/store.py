@@ -1,0 +1,111 @@
+"""The store: one folder a run, holding all that is known of it, readable at any time.
+
+``store/<test>/<time>-<id>/`` with ``test.json``, ``history.jsonl`` (appended while running), ``history.parquet``,
+``faults.jsonl``, ``results.json``, ``report.html``, ``nodes/<n>/*.log`` and ``harness.log``. ``store/latest`` points
+at the newest run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from foreshock.harness.errors import HarnessError, UsageError
+
+HISTORY = "history.jsonl"
+HISTORY_PARQUET = "history.parquet"
+FAULTS = "faults.jsonl"
+TEST = "test.json"
+RESULTS = "results.json"
+HARNESS_LOG = "harness.log"
+NODES = "nodes"
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON document whole or not at all; raises :class:`HarnessError` when the disk does not take it."""
+    data = msgspec.json.format(msgspec.json.encode(value, enc_hook=str, order="deterministic"), indent=2)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(data + b"\n")
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise HarnessError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON document of the store; raises :class:`HarnessError` naming the file."""
+    try:
+        value = msgspec.json.decode(path.read_bytes())
+    except FileNotFoundError:
+        raise HarnessError(f"{path} is missing") from None
+    except msgspec.DecodeError as error:
+        raise HarnessError(f"{path} is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise HarnessError(f"{path} does not hold a JSON object")
+    return value
+
+
+class Store:
+    """A folder of runs."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def create(self, test: str) -> Path:
+        """Make the folder of a new run and point ``latest`` at it."""
+        safe = re.sub(r"[^A-Za-z0-9.,+_-]+", "_", test)[:100]
+        run = self.root / safe / f"{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(3)}"
+        try:
+            run.mkdir(parents=True)
+        except OSError as error:
+            raise HarnessError(f"the run's folder {run} cannot be made: {error.strerror}") from error
+        self._point_latest_at(run)
+        return run.absolute()
+
+    def find(self, run: str) -> Path:
+        """The folder of a run given as a path, as ``latest``, or as the end of its name."""
+        if run == "latest":
+            latest = self.root / "latest"
+            if not latest.exists():
+                raise UsageError(f"there is no run in the store {str(self.root)!r} yet")
+            return latest.resolve()
+        path = Path(run)
+        if (path / TEST).is_file():
+            return path.absolute()
+        matches = [known for known in self.runs() if str(known).endswith(run)]
+        if len(matches) == 1:
+            return matches[0]
+        problem = "no run" if not matches else f"{len(matches)} runs"
+        raise UsageError(f"there is {problem} {run!r}: give a run's folder, or 'latest'")
+
+    def runs(self) -> Iterator[Path]:
+        """The folders of all runs, newest first."""
+        found = [path.parent for path in self.root.glob(f"*/*/{TEST}") if path.parent.parent.name != "latest"]
+        yield from sorted(found, key=lambda path: path.name, reverse=True)
+
+    def _point_latest_at(self, run: Path) -> None:
+        temporary = self.root / f".latest-{run.name}"
+        # A store on a file system without links works too; only the word ``latest`` is lost.
+        with contextlib.suppress(OSError):
+            temporary.symlink_to(run.relative_to(self.root))
+            temporary.replace(self.root / "latest")
+
+
+def summary_line(results: Mapping[str, Any]) -> str:
+    """One line about a finished run, for lists."""
+    counts = results.get("operations", {})
+    return (
+        f"{results.get('verdict', '?'):8} {results.get('target', '?')}/{results.get('workload', '?')} "
+        f"seed {results.get('seed', '?')} ok {counts.get('ok', 0)} fail {counts.get('fail', 0)} "
+        f"info {counts.get('info', 0)}"
+    )
