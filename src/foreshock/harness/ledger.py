@@ -81,6 +81,10 @@ class FaultLedger:
         record.healed_ns = self._now()
         self._append({"event": "healed", "id": fault, "time_ns": record.healed_ns})
 
+    def note_healed_later(self, fault: int) -> None:
+        """Another process healed the fault of a dead run: the ledger is only added to."""
+        self._append({"event": "healed", "id": fault, "time_ns": self._now()})
+
     def open_faults(self, kind: str | None = None) -> list[Fault]:
         """Faults that were planned and not healed, oldest first."""
         return [

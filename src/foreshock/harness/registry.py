@@ -62,7 +62,7 @@ def load(kind: Kind, name: str) -> Any:
         raise UsageError(f"there is no {kind.singular} {name!r}{nearest(name, names(kind))}")
     try:
         return point.load()
-    except Exception as error:  # noqa: BLE001 - a plug-in may raise anything while it is imported
+    except Exception as error:
         raise PlugInError(
             f"the {kind.singular} {name!r} ({point.value}) does not import: {type(error).__name__}: {error}"
         ) from error

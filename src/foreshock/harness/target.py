@@ -62,6 +62,9 @@ class Target(ABC, Generic[OptionsT_co]):
     bug: type[Any] | None = None
     """The planted bug in force (``--bug``), for targets that have any."""
 
+    bug_name: str | None = None
+    """Its name, as ``--bug`` gave it."""
+
     def __init__(self, options: OptionsT_co, *, seed: int) -> None:
         self.options = options
         self.seed = seed
@@ -97,7 +100,7 @@ class Target(ABC, Generic[OptionsT_co]):
         connection.close()
         return True
 
-    async def set_up(self, cluster: Cluster, runtime: Runtime) -> None:  # noqa: B027
+    async def set_up(self, cluster: Cluster, runtime: Runtime) -> None:
         """Called once when every node is ready (create a table, join members); raise ``DeployError``."""
 
     def client(self, service: str, context: ClientContext) -> Client:

@@ -1,0 +1,39 @@
+# One set-up for everything: a venv with the project and its development tools, made when pyproject.toml changes.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check bench soak clean
+.DELETE_ON_ERROR:
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Foreshock needs Python 3.11 or newer: set PYTHON=/path/to/python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $(READY)
+
+demo: $(READY)  ## The main job: Raft under partitions, kills and pauses, checked and reported.
+	$(BIN)/foreshock test --target raft --workload lock --nemesis partition,kill,pause --time-limit 30
+
+test: $(READY)  ## The whole suite: fast tests first, containers last.
+	$(BIN)/python -m pytest
+
+check: $(READY)  ## What must hold before a commit: style, types, architecture.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/test_tidy.py
+
+bench: $(READY)  ## Figures with their peers', in one run.
+	$(BIN)/python -m benchmarks
+
+soak: $(READY)  ## Long campaigns: 1,000 simulated tests of everything that must survive.
+	$(BIN)/python -m benchmarks.soak
+
+clean:  ## Remove what dead runs left, and what the build made. The store is kept.
+	test ! -x $(BIN)/foreshock || $(BIN)/foreshock clean
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -not -path './$(VENV)/*' -exec rm -rf {} +

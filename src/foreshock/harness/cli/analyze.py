@@ -1,0 +1,28 @@
+"""``foreshock analyze``: check a stored run again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from foreshock.harness.cli.common import output_options, print_json, set_up_logging, store_option
+from foreshock.harness.cli.outcome import show_outcome
+from foreshock.harness.runner import analyze
+from foreshock.harness.store import Store
+
+
+@click.command(epilog="Try: foreshock analyze latest")
+@click.argument("run", default="latest")
+@click.option("--report/--no-report", default=True, help="Write report.html too.  [default: report]")
+@store_option
+@output_options
+def command(run: str, report: bool, store: Path, as_json: bool, verbose: bool, quiet: bool) -> int:
+    """Check a stored run again: RUN is its folder, or 'latest'. Also one whose harness was killed."""
+    set_up_logging(verbose=verbose)
+    outcome = analyze(Store(store).find(run), report=report)
+    if as_json:
+        print_json(outcome.judgement)
+    else:
+        show_outcome(outcome, quiet=quiet)
+    return outcome.judgement.exit

@@ -1,0 +1,29 @@
+"""``foreshock clean``: remove what dead runs left."""
+
+from __future__ import annotations
+
+import click
+
+from foreshock.harness.cli.common import output_options, print_json, set_up_logging
+from foreshock.harness.recovery import clean_dead_runs
+from foreshock.harness.verdict import ExitCode
+
+
+@click.command(epilog="Try: foreshock clean")
+@click.argument("run", required=False)
+@output_options
+def command(run: str | None, as_json: bool, verbose: bool, quiet: bool) -> int:
+    """Remove the containers, networks and processes that dead runs (or RUN) left.
+
+    Idempotent; touches only what is ours, and no run that is still alive unless it is named.
+    """
+    set_up_logging(verbose=verbose)
+    done, errors = clean_dead_runs(run)
+    if as_json:
+        print_json({"removed": done, "errors": errors})
+    elif not quiet:
+        for line in done or ["nothing to clean"]:
+            click.echo(line)
+    for error in errors:
+        click.echo(f"foreshock: {error}", err=True)
+    return int(ExitCode.HARNESS_ERROR if errors else ExitCode.VALID)

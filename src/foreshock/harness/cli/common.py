@@ -1,0 +1,126 @@
+"""Options that every command shares, and how results are shown."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+from rich.console import Console
+from rich.text import Text
+
+from foreshock.harness.errors import UsageError
+from foreshock.harness.options import nearest
+
+F = TypeVar("F", bound=Callable[..., Any])
+COLORS = {"valid": "green", "unknown": "yellow", "invalid": "bold red"}
+SIGNS = {"valid": "\N{CHECK MARK}", "unknown": "?", "invalid": "\N{BALLOT X}"}
+
+
+def option(*names: str, **settings: Any) -> Callable[[F], F]:
+    """A click option that ``FORESHOCK_<NAME>`` sets too."""
+    long = next(name for name in names if name.startswith("--")).split("/")[0].lstrip("-")
+    return click.option(
+        *names, envvar=f"FORESHOCK_{long.replace('-', '_').upper()}", show_envvar=False, **settings
+    )
+
+
+def output_options(function: F) -> F:
+    """``--json``, ``-v`` and ``-q``."""
+    function = option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")(
+        function
+    )
+    function = click.option("-v", "--verbose", is_flag=True, help="Log more to stderr.")(function)
+    return click.option("-q", "--quiet", is_flag=True, help="Say only the verdict.")(function)
+
+
+def store_option(function: F) -> F:
+    """``--store``."""
+    return option(
+        "--store",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=Path("store"),
+        show_default=True,
+        help="Folder that keeps the runs.",
+    )(function)
+
+
+def set_up_logging(*, verbose: bool) -> None:
+    """Send the harness' log to stderr under ``-v``; otherwise only to the run's own file."""
+    logger = logging.getLogger("foreshock")
+    logger.propagate = False
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+    if verbose:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("foreshock: %(levelname)s %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.DEBUG)
+
+
+def console() -> Console:
+    """stdout for people; honours ``NO_COLOR`` and pipes."""
+    return Console(highlight=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """The one JSON document of ``--json``."""
+    sys.stdout.write(msgspec.json.encode(value, enc_hook=str).decode() + "\n")
+
+
+def verdict_text(verdict: str) -> Text:
+    """The verdict with a shape as well as a colour."""
+    return Text(f"{SIGNS.get(verdict, '!')} {verdict.upper()}", style=COLORS.get(verdict, "bold"))
+
+
+def relative(path: Path | str) -> str:
+    """A path as a person would type it from here."""
+    shown = os.path.relpath(path)
+    return str(path) if shown.startswith("..") else shown
+
+
+def parse_assignments(pairs: tuple[str, ...]) -> dict[str, str]:
+    """``KEY=VALUE`` words as a mapping."""
+    given = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator or not key:
+            raise UsageError(f"{pair!r} is not KEY=VALUE")
+        given[key] = value
+    return given
+
+
+def read_config(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:
+    """A TOML file of the same names as the options; ``[options]`` holds what ``-o`` would."""
+    try:
+        with path.open("rb") as file:
+            content = tomllib.load(file)
+    except OSError as error:
+        raise UsageError(f"the configuration {str(path)!r} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"the configuration {str(path)!r} is not TOML: {error}") from None
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        name = key.replace("-", "_")
+        if name not in known:
+            names = [k.replace("_", "-") for k in known]
+            raise UsageError(f"{path}: there is no setting {key!r}{nearest(key, names)}")
+        found[name] = ",".join(value) if isinstance(value, list) and name in ("nemesis", "nodes") else value
+    return found
+
+
+def flatten_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """``[options.target]`` tables as ``target.KEY``; plain keys stay as they are."""
+    flat: dict[str, Any] = {}
+    for key, value in options.items():
+        if isinstance(value, dict):
+            flat |= {f"{key}.{inner}": v for inner, v in value.items()}
+        else:
+            flat[key] = value
+    return flat

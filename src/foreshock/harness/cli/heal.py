@@ -1,0 +1,26 @@
+"""``foreshock heal``: undo the faults that a dead run left."""
+
+from __future__ import annotations
+
+import click
+
+from foreshock.harness.cli.common import output_options, print_json, set_up_logging
+from foreshock.harness.recovery import heal_dead_runs
+from foreshock.harness.verdict import ExitCode
+
+
+@click.command(epilog="Try: foreshock heal")
+@click.argument("run", required=False)
+@output_options
+def command(run: str | None, as_json: bool, verbose: bool, quiet: bool) -> int:
+    """Undo every fault that dead runs (or RUN) left in force. Idempotent; touches only what is ours."""
+    set_up_logging(verbose=verbose)
+    done, errors = heal_dead_runs(run)
+    if as_json:
+        print_json({"healed": done, "errors": errors})
+    elif not quiet:
+        for line in done or ["nothing to heal"]:
+            click.echo(line)
+    for error in errors:
+        click.echo(f"foreshock: {error}", err=True)
+    return int(ExitCode.HARNESS_ERROR if errors else ExitCode.VALID)
