@@ -11,7 +11,14 @@ import msgspec
 from foreshock.harness.history import History
 
 from foreshock.harness.checker import CheckContext, Checker, CheckResult
-from foreshock.harness.cli.common import console, option, output_options, print_json, verdict_text
+from foreshock.harness.cli.common import (
+    console,
+    option,
+    output_options,
+    print_json,
+    set_up_logging,
+    verdict_text,
+)
 from foreshock.harness.cli.completion import complete
 from foreshock.harness.cli.explain import explain
 from foreshock.harness.errors import UsageError
@@ -56,6 +63,7 @@ def command(
     quiet: bool,
 ) -> int:
     """Decide whether the histories in FILES are linearizable."""
+    set_up_logging(verbose=verbose)
     checker: Checker = load(Kind.CHECKERS, "linearizable")(load(Kind.MODELS, model)())
     limit = parse_bytes(memory)
     out, documents, verdicts, seconds = console(), [], [], 0.0
@@ -70,7 +78,7 @@ def command(
         seconds += took
         verdicts.append(result.verdict)
         documents.append(_document(file, history, result, took))
-        if not as_json:
+        if not as_json and not (quiet and result.verdict is Verdict.VALID):
             out.print(verdict_text(result.verdict.word), file, result.reason, sep="  ", markup=False)
             for counterexample in result.counterexamples if explained else ():
                 out.print(explain(msgspec.to_builtins(counterexample, enc_hook=str)), markup=False)
@@ -96,8 +104,8 @@ def read_history(file: Path, format_name: str) -> History:
     for name in names(Kind.FORMATS):
         known = load(Kind.FORMATS, name)()
         if known.detect(file, head):
-            history = known.read(file)
-            return history
+            found: History = known.read(file)
+            return found
     raise UsageError(
         f"{file} is in none of the known formats ({', '.join(names(Kind.FORMATS))}): say --format"
     )

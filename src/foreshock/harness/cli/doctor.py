@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from foreshock.harness.cli.common import console, output_options, print_json
+from foreshock.harness.cli.common import console, output_options, print_json, set_up_logging
 from foreshock.harness.cluster import Backend
 from foreshock.harness.errors import ForeshockError
 from foreshock.harness.registry import Kind, broken, load, names
@@ -23,6 +23,7 @@ DISK_FREE_MIN_BYTES = 1 << 30
 @output_options
 def command(as_json: bool, verbose: bool, quiet: bool) -> int:
     """Say what this machine can do, what is missing for the rest, and the command that mends it."""
+    set_up_logging(verbose=verbose)
     findings = [_python(), _disk(), *_backends(), *_plug_ins()]
     worst = ExitCode.VALID if all(f["ok"] for f in findings) else ExitCode.HARNESS_ERROR
     usable = any(f["ok"] for f in findings if f["about"].startswith("backend") and "sim" not in f["about"])
@@ -30,7 +31,7 @@ def command(as_json: bool, verbose: bool, quiet: bool) -> int:
         print_json({"findings": findings, "exit": int(worst)})
         return int(worst)
     out = console()
-    for finding in findings:
+    for finding in findings if not quiet else [f for f in findings if not f["ok"]]:
         sign, style = ("\N{CHECK MARK}", "green") if finding["ok"] else ("\N{BALLOT X}", "yellow")
         out.print(f"{sign} {finding['about']:<20}", style=style, end="", markup=False)
         out.print(finding["text"], markup=False)

@@ -17,7 +17,7 @@ def explain(counterexample: Mapping[str, Any]) -> str:
     core = [rows[index] for index in counterexample["core"] if index in rows]
     lines = [f"key {counterexample.get('key')!r}: {counterexample['reason']}", ""]
     events = sorted(
-        {row["invoke_index"] for row in core} | {_end(row) for row in core if _end(row) is not None}
+        {row["invoke_index"] for row in core} | {end for row in core if (end := _end(row)) is not None}
     )
     column = {event: position * _step(len(events)) for position, event in enumerate(events)}
     width = max(column.values(), default=0) + 2

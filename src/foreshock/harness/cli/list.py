@@ -9,7 +9,14 @@ from typing import Any, get_args, get_type_hints
 import click
 import msgspec
 
-from foreshock.harness.cli.common import console, output_options, print_json, relative, store_option
+from foreshock.harness.cli.common import (
+    console,
+    output_options,
+    print_json,
+    relative,
+    set_up_logging,
+    store_option,
+)
 from foreshock.harness.errors import ForeshockError, PlugInError, UsageError
 from foreshock.harness.options import Options, nearest
 from foreshock.harness.registry import Kind, load, names
@@ -31,6 +38,7 @@ def command(
 
     With a NAME: its options, their defaults and units.
     """
+    set_up_logging(verbose=verbose)
     if kind == "runs":
         return _runs(store, as_json=as_json)
     kinds = [_kind(kind)] if kind else list(Kind)
@@ -50,7 +58,7 @@ def command(
         out.print(f"[bold]{title}[/bold]")
         for entry in entries:
             out.print(f"  {entry['name']:<32}", end="", markup=False)
-            out.print(entry["summary"], style="dim", markup=False)
+            out.print("" if quiet else entry["summary"], style="dim", markup=False)
     return int(ExitCode.VALID)
 
 

@@ -134,6 +134,7 @@ SETTINGS = [f for f in Request.__struct_fields__ if f != "options"]
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     assignments: tuple[str, ...],
     config: Path | None,
     repeat: int,
