@@ -1,0 +1,1 @@
+"""Figures, each beside its peer's in the same run. ``python -m benchmarks`` prints them all."""
