@@ -1,0 +1,28 @@
+"""What one call of the node's machine asks of the shell that carries it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from foreshock.targets.reference.node.wire import Message
+
+
+class NodeFailure(Exception):
+    """The node cannot go on; the text is one sentence for a person."""
+
+
+class Effects:
+    """The shell does all of it, in any order (the replica holds back whatever depends on durability).
+
+    ``send``: protocol messages to peers, which may be lost. ``replies``: envelopes to clients by connection; one to a
+    connection that is gone is dropped. ``sync_up_to``: what has been appended so far is to be synced, and then
+    reported by ``on_synced`` with this number (0: nothing new). ``logs``: sentences for the node's log.
+    """
+
+    __slots__ = ("logs", "replies", "send", "sync_up_to")
+
+    def __init__(self) -> None:
+        self.send: list[tuple[str, Any]] = []
+        self.replies: list[tuple[int, Message]] = []
+        self.sync_up_to = 0
+        self.logs: list[str] = []

@@ -1,0 +1,96 @@
+"""The wire: one JSON object a line, shaped like Maelstrom's messages, for clients and peers alike.
+
+``{"src": "c1", "dest": "n1", "body": {"type": ..., "msg_id": ...}}``. The first line of a connection between nodes is
+a ``hello`` that names the protocol's version and the cluster; all other lines on it carry one protocol message each.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from typing import Any, Final
+
+from foreshock.targets.reference.node.codes import MALFORMED, Body, error
+
+VERSION: Final = 1
+"""The version of what nodes say to each other; it goes up when a node could misunderstand an older one."""
+CLIENT_LINE_BYTES_MAX: Final = 1 << 20
+"""The longest line a node takes from a client."""
+PEER_LINE_BYTES_MAX: Final = 64 << 20
+"""The longest line a node takes from a peer."""
+
+Message = dict[str, Any]
+
+
+class BadLine(Exception):
+    """A line is no message; the text says why in a sentence."""
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def decode_line(line: bytes | bytearray) -> Message:
+    """The message in a line; raises :class:`BadLine` on anything that is no JSON object."""
+    try:
+        message = json.loads(line, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as problem:
+        raise BadLine(f"the line is no JSON: {str(problem)[:120]}") from None
+    if not isinstance(message, dict):
+        raise BadLine("the line is no JSON object")
+    return message
+
+
+def encode_line(message: Any) -> bytes:
+    """The message as a line, with its newline."""
+    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+
+
+def reply_to(message: Message, source: str, body: Body) -> Message:
+    """The envelope of a reply to a message, with ``in_reply_to`` as the message asks for."""
+    asked = message.get("body")
+    identifier = asked.get("msg_id") if isinstance(asked, dict) else None
+    return {"src": source, "dest": message.get("src"), "body": {**body, "in_reply_to": identifier}}
+
+
+def malformed(source: str, text: str) -> Message:
+    """The error reply to something that could not be read as a message."""
+    return {"src": source, "dest": None, "body": {**error(MALFORMED, text), "in_reply_to": None}}
+
+
+def hello(source: str, destination: str, cluster: str) -> Message:
+    """The first line on a connection to a peer."""
+    return {
+        "src": source,
+        "dest": destination,
+        "body": {"type": "hello", "version": VERSION, "cluster": cluster},
+    }
+
+
+def is_hello(message: Message) -> bool:
+    """Whether the message begins a connection between nodes."""
+    body = message.get("body")
+    return isinstance(body, dict) and body.get("type") == "hello"
+
+
+def turned_away(message: Message, name: str, cluster: str, peers: Collection[str]) -> str | None:
+    """Why a peer's ``hello`` is not accepted, as a sentence; ``None`` when it is."""
+    source, body = message.get("src"), message["body"]
+    if body.get("version") != VERSION:
+        return (
+            f"{name} turned away the peer {source!r}: it speaks version {body.get('version')!r} of the "
+            f"nodes' protocol and {name} speaks {VERSION}; run the same node.pyz on both"
+        )
+    if body.get("cluster") != cluster:
+        return (
+            f"{name} turned away the peer {source!r}: it belongs to the cluster {body.get('cluster')!r} and "
+            f"{name} to {cluster!r}; give both the same --cluster, or mend the --peer address"
+        )
+    if message.get("dest") != name:
+        return (
+            f"{name} turned away the peer {source!r}, which took it for {message.get('dest')!r}; mend the "
+            "--peer address there"
+        )
+    if source not in peers:
+        return f"{name} turned away the peer {source!r}, which is not among its --peer nodes ({', '.join(peers)})"
+    return None
