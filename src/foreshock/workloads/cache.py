@@ -14,3 +14,91 @@ As a register: ``get`` reads, ``put`` writes its value, ``delete`` writes ``None
 of a key before its first put. Put values are positive integers, distinct over the whole history and growing in the
 order of invocation, so that a value is its own version.
 """
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import msgspec
+
+from foreshock.checkers.linearizable import LinearizableChecker
+from foreshock.checkers.liveness import LivenessChecker
+from foreshock.checkers.statistics import StatisticsChecker
+from foreshock.harness.checker import Checker
+from foreshock.harness.generator.base import Liftable
+from foreshock.harness.operation import Operation
+from foreshock.harness.options import Options
+from foreshock.harness.runtime import Runtime
+from foreshock.harness.workload import Workload, WorkloadContext
+from foreshock.workloads.final_phase import Chore, Chores, reads_everywhere
+from foreshock.workloads.rotating_keys import Effect, KeyJournal, Kind, RotatingKeys
+
+LIVE_KEYS_READ_MAX = 64
+RETIRED_KEYS_READ_MAX = 100
+
+
+class CacheOptions(Options, frozen=True, kw_only=True):
+    """The mix of operations and the keys that they meet on."""
+
+    gets: Annotated[
+        int, msgspec.Meta(description="how many of all operations are gets, as a weight", ge=0, le=1000)
+    ] = 6
+    puts: Annotated[
+        int, msgspec.Meta(description="how many of all operations are puts, as a weight", ge=1, le=1000)
+    ] = 3
+    deletes: Annotated[
+        int, msgspec.Meta(description="how many of all operations are deletes, as a weight", ge=0, le=1000)
+    ] = 1
+    active_keys: Annotated[
+        int, msgspec.Meta(description="how many keys are in use at a time", ge=1, le=64)
+    ] = 4
+    updates_per_key: Annotated[
+        int, msgspec.Meta(description="a key retires after so many puts and deletes", ge=1, le=10_000)
+    ] = 200
+
+
+class CacheWorkload(Workload[CacheOptions]):
+    """A cache that must be linearizable: nobody can tell that it is there."""
+
+    name = "cache"
+    service = "cache"
+    Options = CacheOptions
+
+    def __init__(self, options: CacheOptions, context: WorkloadContext) -> None:
+        super().__init__(options, context)
+        self._journal = KeyJournal(options.updates_per_key)
+
+    def generator(self) -> Liftable:
+        """Gets, puts and deletes on the active keys."""
+        options = self.options
+        kinds = (
+            Kind("put", Effect.WRITE, options.puts),
+            Kind("get", Effect.READ, options.gets),
+            Kind("delete", Effect.DELETE, options.deletes),
+        )
+        return RotatingKeys.over(
+            kinds, active_keys=options.active_keys, updates_per_key=options.updates_per_key
+        )
+
+    def final_generator(self) -> Liftable:
+        """Every process gets every live key, twice: from a cold cache and from a warm one."""
+        return Chores(self._final_gets)
+
+    def checkers(self) -> Mapping[str, Checker]:
+        """Linearizability by key, liveness after healing, and figures."""
+        return {
+            "linearizable": LinearizableChecker("register"),
+            "liveness": LivenessChecker(),
+            "statistics": StatisticsChecker(),
+        }
+
+    async def invoke(self, client: Any, operation: Operation, runtime: Runtime) -> Any:
+        """Call the client's method of that name."""
+        self._journal.note(operation, update=operation.f != "get")
+        return await super().invoke(client, operation, runtime)
+
+    def _final_gets(self, processes: Sequence[int]) -> list[list[Chore]]:
+        live = self._journal.live(LIVE_KEYS_READ_MAX)
+        retired = self._journal.retired(RETIRED_KEYS_READ_MAX)
+        return reads_everywhere("get", [*live, *live], retired, len(processes))

@@ -23,3 +23,169 @@ is ``None``); the return of a renew that failed. ``until_ns`` is that expiry, in
 process holds at most one lock at a time, uses it only while it believes, and tries to release it even when its
 belief has run out.
 """
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import msgspec
+
+from foreshock.checkers.fencing import FencingChecker
+from foreshock.checkers.guarded_resource import GuardedResourceChecker
+from foreshock.checkers.liveness import LivenessChecker
+from foreshock.checkers.mutex import MutexChecker
+from foreshock.checkers.statistics import StatisticsChecker
+from foreshock.harness.checker import Checker
+from foreshock.harness.errors import Definite
+from foreshock.harness.generator.base import Liftable
+from foreshock.harness.operation import Operation
+from foreshock.harness.options import Options
+from foreshock.harness.runtime import Runtime
+from foreshock.harness.services import Grant
+from foreshock.harness.workload import Workload, WorkloadContext
+from foreshock.workloads.calls import call
+from foreshock.workloads.final_phase import Chore, Chores
+from foreshock.workloads.guarded_resource import GuardedResource
+from foreshock.workloads.lock_holders import MILLISECOND_NS, LockHolders, LockPlan
+
+FINAL_WAIT_MS = 1_000
+
+Weight = Annotated[int, msgspec.Meta(ge=0, le=1000)]
+
+
+class LockOptions(Options, frozen=True, kw_only=True):
+    """How many locks, how they are asked for, and what is done under them."""
+
+    locks: Annotated[
+        int, msgspec.Meta(description="how many locks the processes compete for", ge=1, le=1000)
+    ] = 2
+    tries: Annotated[
+        Weight, msgspec.Meta(description="how many acquires do not wait at all, as a weight")
+    ] = 1
+    timed: Annotated[
+        Weight, msgspec.Meta(description="how many acquires wait for a random short time, as a weight")
+    ] = 1
+    blocking: Annotated[
+        int, msgspec.Meta(description="how many acquires wait for long, as a weight", ge=1, le=1000)
+    ] = 1
+    timed_wait_ms_max: Annotated[
+        int, msgspec.Meta(description="the longest wait of a timed acquire, in ms", ge=1, le=600_000)
+    ] = 500
+    blocking_wait_ms: Annotated[
+        int,
+        msgspec.Meta(
+            description="the wait of a blocking acquire, in ms; less than an operation's time-out",
+            ge=1,
+            le=600_000,
+        ),
+    ] = 2_000
+    uses_max: Annotated[
+        int, msgspec.Meta(description="the most uses of the resource under one grant", ge=1, le=1000)
+    ] = 5
+    use_ms: Annotated[
+        int,
+        msgspec.Meta(
+            description="about how long a use takes between its read and its write, in ms", ge=0, le=10_000
+        ),
+    ] = 10
+    fencing: Annotated[
+        bool, msgspec.Meta(description="whether the guarded resource checks fencing tokens")
+    ] = False
+
+
+class LockWorkload(Workload[LockOptions]):
+    """Mutual exclusion: as clients believe, as tokens tell, and as the guarded resource feels it."""
+
+    name = "lock"
+    service = "lock"
+    Options = LockOptions
+
+    def __init__(self, options: LockOptions, context: WorkloadContext) -> None:
+        super().__init__(options, context)
+        self._resource = GuardedResource(fencing=options.fencing)
+        self._rng = context.runtime.random("workload/lock/use")
+        self._held: dict[int, tuple[int | str | None, int | None]] = {}
+
+    def generator(self) -> Liftable:
+        """Processes that acquire, use, renew and release, one lock each at a time."""
+        options = self.options
+        plan = LockPlan(
+            locks=options.locks,
+            try_weight=options.tries,
+            timed_weight=options.timed,
+            blocking_weight=options.blocking,
+            timed_wait_ms_max=options.timed_wait_ms_max,
+            blocking_wait_ms=options.blocking_wait_ms,
+            uses_max=options.uses_max,
+            use_margin_ms=4 * options.use_ms,
+        )
+        return LockHolders(plan, {})
+
+    def final_generator(self) -> Liftable:
+        """What is still held is given back; then every lock is had, used and released once."""
+        return Chores(self._proof_of_life)
+
+    def checkers(self) -> Mapping[str, Checker]:
+        """Mutual exclusion in three ways, liveness after healing, and figures."""
+        return {
+            "mutex": MutexChecker(),
+            "fencing": FencingChecker(),
+            "guarded-resource": GuardedResourceChecker(),
+            "liveness": LivenessChecker(),
+            "statistics": StatisticsChecker(),
+        }
+
+    async def invoke(self, client: Any, operation: Operation, runtime: Runtime) -> Any:
+        """Call the lock's client, or use the guarded resource."""
+        key, process = operation.key, operation.process or 0
+        if operation.f == "use":
+            return await self._use(operation, runtime)
+        result = await call(runtime, getattr(client, operation.f), key, operation.value)
+        if operation.f == "release":
+            self._held.pop(process, None)
+            return None
+        if not isinstance(result, Grant):
+            raise TypeError(f"{operation.f} of the lock client gave {result!r}: it must be a Grant")
+        self._held[process] = (key, result.token)
+        return {"token": result.token, "ttl_ms": result.ttl_ms}
+
+    async def _use(self, operation: Operation, runtime: Runtime) -> dict[str, int]:
+        """Read, wait a moment, write; not past the belief that the operation carries."""
+        value: Any = operation.value
+        key, token, until_ns = operation.key or 0, value["token"], value["until_ns"]
+        start_ns = runtime.now()
+        called_ns = start_ns if operation.time_ns is None else operation.time_ns
+        left_ns = None if until_ns is None else until_ns - called_ns
+        if left_ns is not None and left_ns <= 0:
+            raise Definite("the client's belief in its lock had run out before the use")
+        seen = self._resource.read(key, token)
+        use_ns = self.options.use_ms * MILLISECOND_NS
+        await runtime.sleep(self._rng.between(use_ns // 2, use_ns * 3 // 2))
+        if left_ns is not None and runtime.now() - start_ns >= left_ns:
+            raise Definite("the client's belief in its lock ran out during the use; nothing was written")
+        self._resource.write(key, token, seen + 1)
+        return {"seen": seen, "wrote": seen + 1}
+
+    def _proof_of_life(self, processes: Sequence[int]) -> list[list[Chore]]:
+        """By thread: give back what its process holds, then have each lock of its share once.
+
+        A process that died in the test holds its lock until its session ends: acquires are tried until then.
+        """
+        chores: list[list[Chore]] = []
+        for place, process in enumerate(processes):
+            mine: list[Chore] = []
+            if process in self._held:
+                key, token = self._held[process]
+                mine.append(Chore.of(Operation(f="release", key=key, value=token), once=True))
+            for lock in range(place, self.options.locks, len(processes)):
+                acquire = Operation(f="acquire", key=lock, value=FINAL_WAIT_MS)
+                mine += [Chore.of(acquire), Chore(_release_what_was_acquired, needs_ok=True)]
+            chores.append(mine)
+        return chores
+
+
+def _release_what_was_acquired(acquired: Operation | None) -> Operation:
+    if acquired is None or not isinstance(acquired.result, Mapping):
+        raise TypeError(f"there is no grant in {acquired!r}")
+    return Operation(f="release", key=acquired.key, value=acquired.result["token"])

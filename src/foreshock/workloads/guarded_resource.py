@@ -1,0 +1,43 @@
+"""The resource that locks guard in the lock workload: the harness's own counters, where a lost update shows."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from foreshock.harness.errors import Definite
+from foreshock.harness.services import Key
+
+NO_TOKEN: Final = -1
+
+
+class GuardedResource:
+    """One counter a key, read and written in two steps, so that two users at once lose an update.
+
+    With ``fencing`` it keeps the greatest token that it has seen for each key and refuses an older one, as a storage
+    service would that takes part in fencing (Kleppmann 2016); a use without a token is then refused too.
+    """
+
+    def __init__(self, *, fencing: bool) -> None:
+        self._fencing = fencing
+        self._counts: dict[Key, int] = {}
+        self._newest_tokens: dict[Key, int] = {}
+
+    def read(self, key: Key, token: int | None) -> int:
+        """The counter; raises ``Definite`` when the token is refused."""
+        self._check(key, token)
+        return self._counts.get(key, 0)
+
+    def write(self, key: Key, token: int | None, count: int) -> None:
+        """Set the counter; raises ``Definite`` when the token is refused, and then nothing was written."""
+        self._check(key, token)
+        self._counts[key] = count
+
+    def _check(self, key: Key, token: int | None) -> None:
+        if not self._fencing:
+            return
+        if token is None:
+            raise Definite("the resource wants a fencing token and the grant came without one")
+        newest = self._newest_tokens.get(key, NO_TOKEN)
+        if token < newest:
+            raise Definite(f"the resource refused token {token}: it has seen {newest}")
+        self._newest_tokens[key] = token

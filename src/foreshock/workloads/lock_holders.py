@@ -1,0 +1,151 @@
+"""The generator of the lock workload: each process acquires, uses, renews and releases, one lock at a time.
+
+What a process holds is learned from its completions alone and is part of the (immutable) generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from foreshock.harness.generator.base import PENDING, Context, Generator, Pending
+from foreshock.harness.operation import Operation, OperationType
+from foreshock.harness.randomness import RandomStream
+
+MILLISECOND_NS = 1_000_000
+RELEASE_ATTEMPTS_MAX = 3
+
+
+class LockPlan(NamedTuple):
+    """The fixed part: how processes choose what to do."""
+
+    locks: int
+    """Keys are ``0 .. locks-1``."""
+    try_weight: int
+    timed_weight: int
+    blocking_weight: int
+    timed_wait_ms_max: int
+    blocking_wait_ms: int
+    uses_max: int
+    use_margin_ms: int
+    """A process with less belief left than this does not start a use."""
+
+
+class Holding(NamedTuple):
+    """What one process holds, as far as it knows."""
+
+    key: int
+    sent_ns: int
+    """When the last acquire or renew was called."""
+    uses_left: int
+    token: int | None = None
+    until_ns: int | None = None
+    """When belief runs out; ``None`` where grants have no time to live."""
+    ttl_ns: int | None = None
+    granted: bool = False
+    releases: int = 0
+    """Releases that were refused; after some the process gives up on the lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class LockHolders(Generator):
+    """Every free process goes one step further with its lock, without end."""
+
+    plan: LockPlan
+    holdings: Mapping[int, Holding]
+
+    def op(self, ctx: Context) -> tuple[Operation, Generator] | Pending:
+        """The next step of a random free process."""
+        thread = ctx.some_free()
+        if thread is None:
+            return PENDING
+        process = ctx.process(thread)
+        holding = self.holdings.get(process)
+        if holding is None:
+            f, key, value = self._acquire(ctx.rng)
+        else:
+            f, value = self._step(holding, ctx.time_ns, ctx.rng)
+            key = holding.key
+        return Operation(f=f, key=key, value=value, process=process, time_ns=ctx.time_ns), self
+
+    def update(self, ctx: Context, event: Operation) -> Generator:
+        """Learns what the process holds now."""
+        process = event.process
+        if process is None or process < 0:
+            return self
+        holding = self.holdings.get(process)
+        now_ns = event.time_ns if event.time_ns is not None else ctx.time_ns
+        match event.type:
+            case OperationType.INVOKE:
+                after = self._invoked(holding, event, now_ns, ctx.rng)
+            case OperationType.OK:
+                after = _succeeded(holding, event)
+            case OperationType.FAIL:
+                after = _failed(holding, event)
+            case OperationType.INFO:
+                after = None  # nobody goes on under this process number
+        return self if after is holding else self._with(process, after)
+
+    def _acquire(self, rng: RandomStream) -> tuple[str, int, int]:
+        plan = self.plan
+        key = rng.below(plan.locks)
+        ticket = rng.below(plan.try_weight + plan.timed_weight + plan.blocking_weight)
+        if ticket < plan.try_weight:
+            return "acquire", key, 0
+        if ticket < plan.try_weight + plan.timed_weight:
+            return "acquire", key, rng.between(1, plan.timed_wait_ms_max)
+        return "acquire", key, plan.blocking_wait_ms
+
+    def _step(self, holding: Holding, now_ns: int, rng: RandomStream) -> tuple[str, object]:
+        if holding.releases or not holding.uses_left:
+            return "release", holding.token
+        if holding.until_ns is not None and holding.ttl_ns is not None:
+            left_ns = holding.until_ns - now_ns
+            if left_ns < self.plan.use_margin_ms * MILLISECOND_NS:
+                return "release", holding.token
+            # Renew when half of the time is gone, and now and then well before.
+            if left_ns < holding.ttl_ns // 2 or rng.chance(1, 10):
+                return "renew", holding.token
+        return "use", {"token": holding.token, "until_ns": holding.until_ns}
+
+    def _invoked(
+        self, holding: Holding | None, event: Operation, now_ns: int, rng: RandomStream
+    ) -> Holding | None:
+        if event.f == "acquire" and isinstance(event.key, int):
+            return Holding(event.key, now_ns, uses_left=rng.between(1, self.plan.uses_max))
+        if event.f == "renew" and holding is not None:
+            return holding._replace(sent_ns=now_ns)
+        return holding
+
+    def _with(self, process: int, holding: Holding | None) -> LockHolders:
+        holdings = {p: h for p, h in self.holdings.items() if p != process}
+        if holding is not None:
+            holdings[process] = holding
+        return replace(self, holdings=holdings)
+
+
+def _succeeded(holding: Holding | None, event: Operation) -> Holding | None:
+    if holding is None or event.f == "release":
+        return None
+    if event.f == "use":
+        return holding._replace(uses_left=max(0, holding.uses_left - 1))
+    grant = event.result if isinstance(event.result, Mapping) else {}
+    ttl_ms = grant.get("ttl_ms")
+    ttl_ns = None if ttl_ms is None else ttl_ms * MILLISECOND_NS
+    return holding._replace(
+        token=grant.get("token"),
+        until_ns=None if ttl_ns is None else holding.sent_ns + ttl_ns,
+        ttl_ns=ttl_ns,
+        granted=True,
+    )
+
+
+def _failed(holding: Holding | None, event: Operation) -> Holding | None:
+    if holding is None or event.f == "acquire":
+        return None
+    if event.f == "release":
+        releases = holding.releases + 1
+        return holding._replace(releases=releases) if releases < RELEASE_ATTEMPTS_MAX else None
+    # A refused use or renew: belief is over, but the lock may still be ours to give back.
+    return holding._replace(uses_left=0)
