@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from foreshock.harness.cli.main import COMMANDS, main
+
+HEAVY = ("pandas", "numpy", "pyarrow", "numba", "docker", "paramiko", "rich", "asyncio", "jinja2")
+
+
+def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from foreshock.harness.cli.main import main\n"
+        "status = main(['--help'])\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)\n"
+        "sys.exit(status)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert all(name in result.stdout for name in COMMANDS)
+    assert result.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", [*COMMANDS])
+def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    assert "Try: foreshock " + command in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["tset"], "there is no command 'tset' (did you mean 'test'?)"),
+        (["test", "--traget", "raft"], "--traget"),
+        (["test", "--backend", "sim", "--target", "rafft"], "did you mean 'raft'?"),
+        (["test", "--backend", "sim", "--rate", "fast"], "'fast' is not a valid float"),
+        (["test", "--backend", "sim", "-o", "heartbeat"], "'heartbeat' is not KEY=VALUE"),
+        (["test", "--backend", "sim", "--time-limit", "0"], "time_limit"),
+        (["list", "targts"], "did you mean 'targets'?"),
+        (["analyze", "nowhere"], "there is no run 'nowhere'"),
+        (["check", "nowhere.jsonl"], "cannot be read: No such file"),
+    ],
+)
+def test_a_wrong_command_line_is_one_sentence_and_exit_code_4(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(arguments) == 4
+    captured = capsys.readouterr()
+    assert sentence in captured.err
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+
+
+def test_under_json_an_error_is_one_json_document_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["test", "--backend", "sim", "--target", "rafft", "--json"]) == 4
+    document = json.loads(capsys.readouterr().out)
+    assert document["exit"] == 4
+    assert "rafft" in document["error"]
+
+
+def test_anything_unexpected_is_a_harness_error_and_never_an_invalid(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "foreshock.harness.cli.main.importlib.import_module",
+        lambda _name: (_ for _ in ()).throw(ZeroDivisionError("x")),
+    )
+    assert main(["list"]) == 3
+    assert "unexpected ZeroDivisionError: x" in capsys.readouterr().err
+
+
+def test_a_name_has_its_options_listed_with_defaults_and_units(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "targets", "raft", "--json"]) == 0
+    described = json.loads(capsys.readouterr().out)
+    assert described["options"]
+    assert all(option["text"] for option in described["options"])
+
+
+def test_the_list_names_what_is_registered(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--json"]) == 0
+    overview = json.loads(capsys.readouterr().out)
+    assert {entry["name"] for entry in overview["backends"]} >= {"sim", "process", "docker"}
+    assert {entry["name"] for entry in overview["workloads"]} >= {"register", "lock", "cache"}
+    assert not [e for entries in overview.values() for e in entries if e["summary"].startswith("!")]
