@@ -1,0 +1,123 @@
+"""The columns behind a history, and the compact rows that they are recorded in.
+
+While a test runs, each operation is 73 bytes in one growing buffer: one ``pack`` when it is invoked, one
+``pack_into`` when it completes. Columns are taken from it when somebody wants to read.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from foreshock.harness.history_values import NONE_PAYLOAD, ValueTable
+from foreshock.harness.operation import OperationType
+
+TYPES: Final = (OperationType.OK, OperationType.FAIL, OperationType.INFO)
+"""How an operation can end, by its code in the ``type`` column."""
+TYPE_CODES: Final[dict[str, int]] = {str(kind): code for code, kind in enumerate(TYPES)}
+OK_CODE, FAIL_CODE, INFO_CODE = 0, 1, 2
+
+Array = npt.NDArray[Any]
+
+_INVOKED: Final = struct.Struct("<4q3i")
+_COMPLETED: Final = struct.Struct("<3qib")
+_ROW_BYTES: Final = _INVOKED.size + _COMPLETED.size
+_UNFINISHED: Final = _COMPLETED.pack(-1, -1, NONE_PAYLOAD, -1, INFO_CODE)
+_ROW: Final = np.dtype(
+    [
+        ("invoke_index", "<i8"),
+        ("invoke_ns", "<i8"),
+        ("key", "<i8"),
+        ("value", "<i8"),
+        ("process", "<i4"),
+        ("f", "<i4"),
+        ("node", "<i4"),
+        ("complete_index", "<i8"),
+        ("complete_ns", "<i8"),
+        ("result", "<i8"),
+        ("error", "<i4"),
+        ("type", "i1"),
+    ]
+)
+COLUMN_NAMES: Final[tuple[str, ...]] = tuple(_ROW.names or ())
+PROCESS_MAX: Final = (1 << 31) - 1
+
+
+class NameTable:
+    """Names that come again and again (operations, nodes, errors), by number; ``None`` is -1."""
+
+    __slots__ = ("_codes", "names")
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._codes: dict[str | None, int] = {None: -1}
+
+    def code(self, name: str | None) -> int:
+        """The number of a name, a new one if need be."""
+        code = self._codes.get(name)
+        if code is None:
+            assert name is not None
+            code = self._codes[name] = len(self.names)
+            self.names.append(name)
+        return code
+
+
+class Columns:
+    """Columns of equal length with the tables that their numbers point into. Never changed once made."""
+
+    __slots__ = ("arrays", "names", "values")
+
+    def __init__(self, arrays: dict[str, Array], names: NameTable, values: ValueTable) -> None:
+        self.arrays = arrays
+        self.names = names
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.arrays["invoke_index"])
+
+    def take(self, chosen: Any) -> Columns:
+        """The rows that a mask, a slice or an array of positions chooses."""
+        arrays = {name: array[chosen] for name, array in self.arrays.items()}
+        return Columns(arrays, self.names, self.values)
+
+
+class ColumnBuilder:
+    """Collects operations, each opened once and closed at most once, and gives columns of them."""
+
+    __slots__ = ("_codes", "_rows", "count", "names", "values")
+
+    def __init__(self) -> None:
+        self._rows = bytearray()
+        self.count = 0
+        self.names = NameTable()
+        self.values = ValueTable()
+
+    def open(
+        self, index: int, time_ns: int, key: int, value: int, process: int, f: str, node: str | None
+    ) -> int:
+        """Add an operation that has been invoked; ``key`` and ``value`` are payloads. Returns its row."""
+        code = self.names.code
+        self._rows += _INVOKED.pack(index, time_ns, key, value, process, code(f), code(node)) + _UNFINISHED
+        row = self.count
+        self.count = row + 1
+        return row
+
+    def close(
+        self, row: int, index: int, time_ns: int, result: int, error: str | None, type_code: int
+    ) -> None:
+        """Say how the operation of a row ended; ``result`` is a payload."""
+        offset = row * _ROW_BYTES + _INVOKED.size
+        _COMPLETED.pack_into(self._rows, offset, index, time_ns, result, self.names.code(error), type_code)
+
+    def columns(self) -> Columns:
+        """The operations so far, in the order in which they were opened, as columns of their own."""
+        # The copy lets the buffer go at once, for a buffer that numpy holds cannot grow.
+        rows = np.frombuffer(self._rows, dtype=_ROW, count=self.count)
+        wide = {"process", "f", "node", "error"}
+        arrays = {
+            name: rows[name].astype(np.int64) if name in wide else rows[name].copy() for name in COLUMN_NAMES
+        }
+        return Columns(arrays, self.names, self.values)

@@ -1,0 +1,97 @@
+"""Histories as Parquet: one row an operation, for anything that reads data frames.
+
+``key``, ``value`` and ``result`` are JSON text (null for ``None``), so that every value comes back as it was.
+pyarrow is imported only when one of these functions is called, for it costs a tenth of a second and 40 MB.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from foreshock.harness.errors import HarnessError, UsageError
+from foreshock.harness.history_columns import PROCESS_MAX, TYPE_CODES, TYPES, ColumnBuilder, Columns
+from foreshock.harness.history_lines import payload_of_json
+from foreshock.harness.history_values import NONE_PAYLOAD
+
+MAGIC: Final = b"PAR1"
+"""The first bytes of a Parquet file."""
+_ROWS_AT_ONCE: Final = 1 << 16
+_INTEGERS: Final = ("process", "invoke_index", "complete_index", "invoke_ns", "complete_ns")
+_JSON: Final = ("key", "value", "result")
+_NAMES: Final = ("f", "node", "error")
+_FIELDS: Final = (
+    *("process", "f", "key", "value", "result", "type", "invoke_index", "complete_index"),
+    *("invoke_ns", "complete_ns", "node", "error"),
+)
+
+
+def write_parquet(columns: Columns, path: Path) -> None:
+    """Write a history as Parquet. Raises :class:`HarnessError` when the file cannot be written."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = pa.dictionary(pa.int32(), pa.string())
+    kinds = {**dict.fromkeys(_INTEGERS, pa.int64()), **dict.fromkeys(_JSON, pa.string())}
+    schema = pa.schema([(field, kinds.get(field, names)) for field in _FIELDS])
+    try:
+        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+            for start in range(0, max(1, len(columns)), _ROWS_AT_ONCE):
+                rows = columns.take(slice(start, start + _ROWS_AT_ONCE))
+                writer.write_table(pa.table([_column(pa, rows, field) for field in _FIELDS], schema=schema))
+    except OSError as error:
+        raise HarnessError(
+            f"the history {str(path)!r} cannot be written: {error.strerror or error}"
+        ) from None
+
+
+def _column(pa: Any, rows: Columns, field: str) -> Any:
+    array = rows.arrays[field]
+    if field in _INTEGERS:
+        return pa.array(array, type=pa.int64())
+    if field in _JSON:
+        text = rows.values.text
+        texts = [None if p == NONE_PAYLOAD else text(p).decode() for p in array.tolist()]
+        return pa.array(texts, type=pa.string())
+    dictionary = [kind.value for kind in TYPES] if field == "type" else rows.names.names
+    codes = pa.array(array.astype("int32"), mask=array < 0)
+    # The names of the whole history, not of these rows alone; encoding anew leaves each row group its own.
+    dense = pa.DictionaryArray.from_arrays(codes, pa.array(dictionary, type=pa.string())).cast(pa.string())
+    return dense.dictionary_encode()
+
+
+def read_parquet(path: Path) -> Columns:
+    """Read a history that :func:`write_parquet` wrote; raises :class:`UsageError` when it is something else."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    builder = ColumnBuilder()
+    try:
+        with pq.ParquetFile(path) as file:
+            missing = [field for field in _FIELDS if field not in file.schema_arrow.names]
+            if missing:
+                raise UsageError(f"{path} is no history of ours: it has no column {missing[0]!r}")
+            for batch in file.iter_batches(_ROWS_AT_ONCE, columns=list(_FIELDS)):
+                _read_batch(builder, batch.to_pydict())
+    except OSError as error:
+        raise UsageError(f"the history {str(path)!r} cannot be read: {error.strerror or error}") from None
+    except (pa.ArrowException, msgspec.MsgspecError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise UsageError(f"{path} is no history of ours: {error}") from None
+    return builder.columns()
+
+
+def _read_batch(builder: ColumnBuilder, batch: dict[str, list[Any]]) -> None:
+    values = builder.values
+    for row in zip(*(batch[field] for field in _FIELDS), strict=True):
+        process, f, key, value, result, kind, index, end_index, time_ns, end_ns, node, error = row
+        if not isinstance(f, str) or not -1 <= process <= PROCESS_MAX or not 0 <= index < 1 << 62:
+            raise ValueError(f"operation {index} of process {process} is {f!r}")
+        key = NONE_PAYLOAD if key is None else values.key_payload(msgspec.json.decode(key))
+        number = builder.open(index, time_ns, key, _payload(builder, value), process, f, node)
+        builder.close(number, end_index, end_ns, _payload(builder, result), error, TYPE_CODES[kind])
+
+
+def _payload(builder: ColumnBuilder, text: str | None) -> int:
+    return NONE_PAYLOAD if text is None else payload_of_json(builder.values, text.encode())
