@@ -1,0 +1,133 @@
+"""A cluster that records what is done to it, and lies on demand; and a nemesis context around it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from foreshock.harness.cluster import Grudge
+from foreshock.harness.ledger import FaultLedger, read_ledger
+from foreshock.harness.nemesis import NemesisContext
+from foreshock.harness.randomness import RandomStream
+from foreshock.harness.runtime import TimeoutExpired
+
+NODES = ("n1", "n2", "n3", "n4", "n5")
+
+
+class InstantRuntime:
+    """Sleeps take no time; a bound that is to expire does so at once."""
+
+    simulated = True
+
+    def __init__(self) -> None:
+        self.slept_ns = 0
+        self.expire = False
+
+    def now(self) -> int:
+        return self.slept_ns
+
+    async def sleep(self, duration_ns: int) -> None:
+        self.slept_ns += duration_ns
+
+    async def timeout(self, coroutine: Coroutine[Any, Any, Any], duration_ns: int) -> Any:
+        if self.expire:
+            coroutine.close()
+            raise TimeoutExpired("too late")
+        return await coroutine
+
+
+class RecordingCluster:
+    """Does as it is told, writes down each call with what the ledger held then, and can be made to lie."""
+
+    def __init__(self, ledger_path: Path) -> None:
+        self._ledger_path = ledger_path
+        self.calls: list[tuple[str, Any]] = []
+        self.planned_before: list[int] = []
+        self.down: set[str] = set()
+        self.stopped: set[str] = set()
+        self.grudge: dict[str, frozenset[str]] = {}
+        self.ignores: set[str] = set()
+        """Methods that do nothing although they return."""
+        self.deaf: set[tuple[str, str]] = set()
+        """Pairs that never hear, cut or not."""
+        self.losses = 0
+        """How many observations of the network lose every datagram before one gets through."""
+
+    def inverse(self, fault: str, nodes: frozenset[str]) -> Mapping[str, Any]:
+        return {"backend": "recording", "fault": fault, "nodes": sorted(nodes)}
+
+    def _called(self, name: str, what: Any) -> bool:
+        self.calls.append((name, what))
+        self.planned_before.append(len(read_ledger(self._ledger_path)))
+        return name not in self.ignores
+
+    async def kill(self, nodes: frozenset[str]) -> None:
+        if self._called("kill", sorted(nodes)):
+            self.down |= nodes
+            self.stopped -= nodes
+
+    async def start(self, nodes: frozenset[str]) -> None:
+        if self._called("start", sorted(nodes)):
+            self.down -= nodes
+
+    async def running(self, nodes: frozenset[str]) -> Mapping[str, bool]:
+        return {node: node not in self.down for node in nodes}
+
+    async def pause(self, nodes: frozenset[str]) -> None:
+        if self._called("pause", sorted(nodes)):
+            self.stopped |= nodes
+
+    async def resume(self, nodes: frozenset[str]) -> None:
+        if self._called("resume", sorted(nodes)):
+            self.stopped -= nodes
+
+    async def paused(self, nodes: frozenset[str]) -> Mapping[str, bool]:
+        return {node: node in self.stopped for node in nodes}
+
+    async def cut(self, grudge: Grudge) -> None:
+        if self._called("cut", {receiver: sorted(senders) for receiver, senders in sorted(grudge.items())}):
+            self.grudge = dict(grudge)
+
+    async def heard(self, pairs: frozenset[tuple[str, str]]) -> Mapping[tuple[str, str], bool]:
+        if self.losses:
+            self.losses -= 1
+            return dict.fromkeys(pairs, False)
+        return {
+            (sender, receiver): sender not in self.grudge.get(receiver, ())
+            and (sender, receiver) not in self.deaf
+            for sender, receiver in pairs
+        }
+
+
+class World:
+    """All that a nemesis test looks at."""
+
+    def __init__(self, path: Path) -> None:
+        self.runtime = InstantRuntime()
+        self.ledger_path = path / "faults.jsonl"
+        self.ledger = FaultLedger(self.ledger_path, self.runtime.now)
+        self.cluster = RecordingCluster(self.ledger_path)
+        self.leaders: frozenset[str] | None = frozenset({"n3"})
+
+    def context(self, seed: int = 1) -> NemesisContext:
+        async def primaries() -> frozenset[str] | None:
+            return self.leaders
+
+        ask: Callable[[], Awaitable[frozenset[str] | None]] = primaries
+        return NemesisContext(
+            nodes=NODES,
+            interval_ns=5_000_000_000,
+            rng=RandomStream(seed, "nemesis"),
+            runtime=self.runtime,  # type: ignore[arg-type]
+            cluster=self.cluster,  # type: ignore[arg-type]
+            ledger=self.ledger,
+            primaries=ask,
+        )
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
