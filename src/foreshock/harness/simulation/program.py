@@ -66,7 +66,7 @@ class Machine(Protocol):
         """Close a connection; its other end hears ``on_close``, this one does not."""
 
     def set_timer(self, delay_ns: int, token: Any) -> None:
-        """Call ``on_timer(token)`` once after the delay by this node's clock; an equal token replaces the earlier one."""
+        """Call ``on_timer(token)`` once after the delay by this node's clock; an equal token replaces the earlier."""
 
     def cancel_timer(self, token: Any) -> None:
         """Forget the timer; one that is not set is no error."""

@@ -1,0 +1,198 @@
+"""The backend without machines: nodes are programs in the simulator, in virtual time.
+
+The simulator's network, disks and processes *are* the capabilities: nothing is installed, nothing can be left behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from foreshock.harness.cluster import ClusterSpecification, Endpoint, Grudge, Kill, Node, Partition, Pause
+from foreshock.harness.errors import DeployError, HarnessError, UsageError
+from foreshock.harness.runtime import Runtime, TimeoutExpired
+from foreshock.harness.simulation.knobs import MILLISECOND
+from foreshock.harness.simulation.machine import CRASHED, PAUSED, RUNNING, SimMachine
+from foreshock.harness.simulation.program import Program
+from foreshock.harness.simulation.runtime import SimRuntime
+from foreshock.harness.simulation.world import SimWorld
+from foreshock.harness.target import Target
+
+READY_INTERVAL_NS = 20 * MILLISECOND
+
+
+class SimBackend:
+    """Makes clusters of simulated nodes; needs a :class:`SimRuntime` and a target that can be simulated."""
+
+    name = "sim"
+    simulated = True
+
+    def available(self) -> str | None:
+        """It runs everywhere."""
+        return None
+
+    def offers(self) -> frozenset[type[Any]]:
+        """Kill, pause and partition."""
+        return frozenset({Kill, Pause, Partition})
+
+    def cluster(self, specification: ClusterSpecification, runtime: Runtime) -> SimCluster:
+        """A cluster that is not deployed yet; raises ``UsageError`` when the target cannot be simulated."""
+        if not isinstance(runtime, SimRuntime):
+            raise HarnessError(f"the sim backend runs in virtual time only, not on {type(runtime).__name__}")
+        if not specification.target.can_simulate():
+            raise _unsimulated(specification.target)
+        return SimCluster(specification, runtime)
+
+    def heal(self, fault: Mapping[str, Any]) -> str:  # noqa: ARG002 - whatever it was, it is gone
+        """Nothing to do: a simulated fault ends with the process that simulated it."""
+        return "a simulated fault ends with its run: nothing to heal"
+
+    def clean(self, run: str | None) -> list[str]:  # noqa: ARG002 - no run leaves anything
+        """Nothing to do: a simulated cluster leaves nothing behind."""
+        return []
+
+
+class SimCluster:
+    """The simulated nodes of one test; offers ``Kill``, ``Pause`` and ``Partition``."""
+
+    def __init__(self, specification: ClusterSpecification, runtime: SimRuntime) -> None:
+        self._specification = specification
+        self._runtime = runtime
+        self._unsimulated = False
+        port = specification.target.port
+        endpoints = {name: Endpoint(host=name, port=port) for name in specification.node_names}
+        self._nodes = tuple(
+            Node(
+                name=name,
+                index=index,
+                endpoint=endpoints[name],
+                listen=endpoints[name],
+                peers={peer: endpoints[peer] for peer in specification.node_names if peer != name},
+                data_directory=f"/{name}/data",
+                cluster=specification.run,
+            )
+            for index, name in enumerate(specification.node_names)
+        )
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes, in order of index."""
+        return self._nodes
+
+    @property
+    def world(self) -> SimWorld:
+        """The simulated world that the nodes live in."""
+        return self._runtime.world
+
+    async def deploy(self) -> None:
+        """Start a program for each node and wait until the target calls each of them ready.
+
+        Raises ``UsageError`` when the target, as it is set, cannot be simulated, and ``DeployError`` when a node
+        crashes or is not ready in time.
+        """
+        for node in self._nodes:
+            self.world.add(node.name, partial(self._program, node))
+        deadline_ns = self._runtime.now() + self._specification.ready_timeout_ms * MILLISECOND
+        for node in self._nodes:
+            await self._wait_until_ready(node, deadline_ns)
+
+    async def fetch_logs(self, directory: Path) -> None:
+        """Write each node's log to ``directory/<node>/node.log``."""
+        for name in self.world.states():
+            path = directory / name / "node.log"
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text("".join(f"{line}\n" for line in self.world.logs(name)), encoding="utf-8")
+            except OSError as error:
+                raise HarnessError(
+                    f"the log of {name} cannot be written to {path}: {error.strerror}"
+                ) from error
+
+    async def teardown(self) -> None:
+        """Kill every node and forget it."""
+        self.world.clear()
+
+    async def states(self) -> Mapping[str, str]:
+        """``running``, ``paused``, ``killed`` or ``crashed`` by node."""
+        return self.world.states()
+
+    def inverse(self, fault: str, nodes: frozenset[str]) -> Mapping[str, Any]:  # noqa: ARG002 - nothing will need them
+        """Only the backend's name: there is nothing to undo from another process."""
+        return {"backend": "sim"}
+
+    async def kill(self, nodes: frozenset[str]) -> None:
+        """Kill the nodes; what they had not synced is lost."""
+        for name in sorted(nodes):
+            self.world.kill(name)
+
+    async def start(self, nodes: frozenset[str]) -> None:
+        """Start the nodes again on the same disks."""
+        for name in sorted(nodes):
+            self.world.start(name)
+
+    async def running(self, nodes: frozenset[str]) -> Mapping[str, bool]:
+        """Whether each node's program exists."""
+        return {name: self.world.machine(name).state in (RUNNING, PAUSED) for name in sorted(nodes)}
+
+    async def pause(self, nodes: frozenset[str]) -> None:
+        """Stop the nodes in their tracks."""
+        for name in sorted(nodes):
+            self.world.pause(name)
+
+    async def resume(self, nodes: frozenset[str]) -> None:
+        """Let the nodes go on with all that they have missed."""
+        for name in sorted(nodes):
+            self.world.resume(name)
+
+    async def paused(self, nodes: frozenset[str]) -> Mapping[str, bool]:
+        """Whether each node is stopped."""
+        return {name: self.world.machine(name).state == PAUSED for name in sorted(nodes)}
+
+    async def cut(self, grudge: Grudge) -> None:
+        """Drop all that the grudge names, in place of the grudge before."""
+        self.world.cut(grudge)
+
+    async def heard(self, pairs: frozenset[tuple[str, str]]) -> Mapping[tuple[str, str], bool]:
+        """Send one-way datagrams over the (sender, receiver) pairs and say which arrived."""
+        return await self.world.heard(pairs)
+
+    def _program(self, node: Node, machine: SimMachine) -> Program:
+        program: Program | None = self._specification.target.simulate(node, machine)
+        if program is None:
+            self._unsimulated = True
+            raise _unsimulated(self._specification.target)
+        return program
+
+    async def _wait_until_ready(self, node: Node, deadline_ns: int) -> None:
+        runtime, target = self._runtime, self._specification.target
+        while (left_ns := deadline_ns - runtime.now()) > 0:
+            try:
+                if await runtime.timeout(target.ready(node, runtime), left_ns):
+                    return
+            except TimeoutExpired:
+                break
+            if self._unsimulated:
+                raise _unsimulated(target)
+            if self.world.states()[node.name] == CRASHED:
+                raise DeployError(
+                    f"the simulated node {node.name} crashed as it started: {self._last_line(node)}"
+                )
+            await runtime.sleep(READY_INTERVAL_NS)
+        raise DeployError(
+            f"the simulated node {node.name} was not ready within {self._specification.ready_timeout_ms} ms"
+            f" of virtual time: {self._last_line(node)}"
+        )
+
+    def _last_line(self, node: Node) -> str:
+        errors = [error.error for error in self.world.program_errors if error.node == node.name]
+        lines = [line for line in self.world.logs(node.name) if not line.endswith(" --")]
+        return errors[-1] if errors else lines[-1] if lines else "it logged nothing"
+
+
+def _unsimulated(target: Target[Any]) -> UsageError:
+    name = type(target).__name__
+    return UsageError(
+        f"the target {name} cannot be simulated: it needs a method simulate(node, machine), or another --backend"
+    )
