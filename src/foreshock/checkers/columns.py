@@ -1,0 +1,154 @@
+"""A history's operations as numpy columns, split by key: what the fast paths and the search are fed from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from foreshock.checkers.entries import NEVER, Entry, freeze
+from foreshock.harness.history import NONE_PAYLOAD, History
+from foreshock.harness.history_columns import FAIL_CODE, OK_CODE
+from foreshock.harness.history_values import INTEGER_LIMIT
+from foreshock.harness.model import UNKNOWN
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+ABSENT: Final = NONE_PAYLOAD
+"""The token of ``None``."""
+
+
+@dataclass(frozen=True)
+class OperationColumns:
+    """The operations that happened or may have happened, in the order of their calls; failed ones are not here.
+
+    ``call`` and ``ret`` are positions as in :class:`~foreshock.checkers.entries.Entry` (``ret`` is ``NEVER`` for
+    crashed ones), ``key`` counts into ``keys``, ``f`` into ``names``. Values are payloads as in
+    :meth:`foreshock.harness.history.History.payloads`; ``values_of`` decodes the columns ``value`` and ``result``.
+    """
+
+    index: Ints
+    call: Ints
+    ret: Ints
+    process: Ints
+    key: Ints
+    f: Ints
+    crashed: Bools
+    value: Ints
+    result: Ints
+    keys: Sequence[Any]
+    names: Sequence[str]
+    values_of: Callable[[str], Sequence[Any]]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @cached_property
+    def values(self) -> Sequence[Any]:
+        """What was asked for, as objects."""
+        return self.values_of("value")
+
+    @cached_property
+    def results(self) -> Sequence[Any]:
+        """What came back, as objects."""
+        return self.values_of("result")
+
+    def f_in(self, names: Collection[str]) -> Bools:
+        """Which rows have one of these operation names."""
+        wanted = np.array([name in names for name in self.names] or [False])
+        chosen: Bools = wanted[self.f]
+        return chosen
+
+    @cached_property
+    def rows_by_key(self) -> list[Ints]:
+        """For each key its rows, in the order of their calls."""
+        order = np.argsort(self.key, kind="stable")
+        bounds = np.searchsorted(self.key[order], np.arange(1, len(self.keys)))
+        return np.split(order, bounds)
+
+    def entries(self, rows: Ints) -> list[Entry]:
+        """The entries of some rows."""
+        columns = (rows, self.index, self.call, self.ret, self.f, self.crashed, self.process)
+        lists = [rows.tolist(), *(column[rows].tolist() for column in columns[1:])]
+        values, results, names = self.values, self.results, self.names
+        return [
+            Entry(
+                index,
+                call,
+                ret,
+                names[f],
+                values[row],
+                UNKNOWN if crashed else results[row],
+                crashed,
+                process,
+            )
+            for row, index, call, ret, f, crashed, process in zip(*lists, strict=True)
+        ]
+
+    def tokens(self, column: str, rows: Ints) -> Ints:
+        """Numbers for the values of some rows of ``value`` or ``result``, equal exactly when the values are.
+
+        Small integers and ``None`` are their own; only other values have to be looked at one by one.
+        """
+        tokens: Ints = (self.value if column == "value" else self.result)[rows]
+        others = np.flatnonzero(tokens < ABSENT)
+        if len(others):
+            objects = self.values if column == "value" else self.results
+            for place in others.tolist():
+                tokens[place] = self._token(freeze(objects[rows[place]]))
+        return tokens
+
+    def _token(self, value: Any) -> int:
+        if isinstance(value, int) and abs(value) < INTEGER_LIMIT:
+            return value
+        # Below every payload, so that no token means two things.
+        return self._numbers.setdefault(value, ABSENT - 1 - len(self._numbers))
+
+    @cached_property
+    def _numbers(self) -> dict[Any, int]:
+        return {}
+
+
+def columns_of(history: History, operations: Collection[str] | None = None) -> OperationColumns:
+    """The operations of clients (of those names, when given) as columns."""
+    names = history.names
+    type_code = history.column("type")
+    chosen = (history.column("process") >= 0) & (type_code != FAIL_CODE)
+    if operations is not None:
+        wanted = [code for code, name in enumerate(names) if name in operations]
+        chosen &= np.isin(history.column("f"), wanted)
+    rows = np.flatnonzero(chosen)
+    crashed = type_code[rows] != OK_CODE
+    payloads, first, key = np.unique(history.payloads("key")[rows], return_index=True, return_inverse=True)
+    index = history.column("invoke_index")[rows]
+
+    def values_of(name: str) -> list[Any]:
+        found = history.values(name)
+        return found if len(rows) == len(found) else [found[row] for row in rows.tolist()]
+
+    return OperationColumns(
+        index=index,
+        call=index,
+        ret=np.where(crashed, NEVER, history.column("complete_index")[rows]),
+        process=history.column("process")[rows],
+        key=key.astype(np.int64),
+        f=history.column("f")[rows],
+        crashed=crashed,
+        value=history.payloads("value")[rows],
+        result=history.payloads("result")[rows],
+        keys=[
+            _key_of(payload, history, int(rows[row]))
+            for payload, row in zip(payloads.tolist(), first, strict=True)
+        ],
+        names=names,
+        values_of=values_of,
+    )
+
+
+def _key_of(payload: int, history: History, row: int) -> Any:
+    return payload if payload > NONE_PAYLOAD else history[row].key

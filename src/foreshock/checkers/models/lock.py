@@ -1,0 +1,134 @@
+"""Locks as sequential objects. The belief of clients under leases is judged in ``checkers/mutex.py``, not here."""
+
+# Methods have the arguments that the protocol of models gives them, whether they look at all of them or not.
+# ruff: noqa: ARG002
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, Final
+
+from foreshock.checkers.models.base import unknown_operation
+from foreshock.harness.model import ILLEGAL, UNKNOWN, Illegal
+
+ACQUIRE: Final = "acquire"
+RELEASE: Final = "release"
+_OPERATIONS: Final = (ACQUIRE, RELEASE)
+
+FREE: Final = "free"
+HELD: Final = "held"
+HELD_UNSEEN: Final = "held by a token that nobody has seen"
+
+
+class Mutex:
+    """A lock without owners: ``acquire`` is legal when it is free, ``release`` when it is held, by anybody."""
+
+    name = "mutex"
+
+    def initial(self) -> Hashable:
+        """The lock is free."""
+        return False
+
+    def is_read(self, f: str) -> bool:
+        """No operation of a lock only reads."""
+        return False
+
+    def step(self, state: Any, f: str, value: Any, result: Any) -> Hashable | Illegal:
+        """Whether the lock is held after the operation."""
+        if f == ACQUIRE:
+            return ILLEGAL if state else True
+        if f == RELEASE:
+            return False if state else ILLEGAL
+        raise unknown_operation(self.name, f, _OPERATIONS)
+
+    def describe(self, f: str, value: Any, result: Any) -> str:
+        """``acquire`` or ``release``."""
+        return f
+
+    def needs(self, f: str, value: Any, result: Any) -> str:
+        """What the lock would have to be for the operation to be legal."""
+        return "the lock to be free" if f == ACQUIRE else "the lock to be held"
+
+
+class OwnerMutex:
+    """A lock that knows its owner: only the process that acquired it can release it; not re-entrant."""
+
+    name = "owner-mutex"
+    by_process = True
+
+    def initial(self) -> Hashable:
+        """The lock has no owner."""
+        return None
+
+    def is_read(self, f: str) -> bool:
+        """No operation of a lock only reads."""
+        return False
+
+    def step(self, state: Any, f: str, value: Any, result: Any) -> Hashable | Illegal:
+        """The owner after the operation; ``value`` is ``(process, value)``."""
+        process: int = value[0]
+        if f == ACQUIRE:
+            return process if state is None else ILLEGAL
+        if f == RELEASE:
+            return None if state == process else ILLEGAL
+        raise unknown_operation(self.name, f, _OPERATIONS)
+
+    def describe(self, f: str, value: Any, result: Any) -> str:
+        """Such as ``acquire by 3``."""
+        return f"{f} by {value[0]}"
+
+    def needs(self, f: str, value: Any, result: Any) -> str:
+        """What the lock would have to be for the operation to be legal."""
+        return "the lock to be free" if f == ACQUIRE else f"the lock to be held by process {value[0]}"
+
+
+class FencedMutex:
+    """A lock whose every grant carries a greater token: acquire results hold ``{"token": n}``, releases name it.
+
+    The state is (the last known token, how it is held). A crashed acquire got a token that nobody has seen:
+    some number above the last one, that its release would name.
+    """
+
+    name = "fenced-mutex"
+
+    def initial(self) -> Hashable:
+        """No token was given yet."""
+        return (-1, FREE)
+
+    def is_read(self, f: str) -> bool:
+        """No operation of a lock only reads."""
+        return False
+
+    def step(self, state: Any, f: str, value: Any, result: Any) -> Hashable | Illegal:
+        """The last token and whether it is held, after the operation."""
+        last, held = state
+        if f == ACQUIRE:
+            if held != FREE:
+                return ILLEGAL
+            if result is UNKNOWN:
+                return (last, HELD_UNSEEN)
+            return (_token(result), HELD) if _token(result) > last else ILLEGAL
+        if f == RELEASE:
+            if held == HELD_UNSEEN and (value is None or value > last):
+                return (last if value is None else value, FREE)
+            return (last, FREE) if held == HELD and value in (None, last) else ILLEGAL
+        raise unknown_operation(self.name, f, _OPERATIONS)
+
+    def describe(self, f: str, value: Any, result: Any) -> str:
+        """Such as ``acquire -> token 7``."""
+        if f == ACQUIRE:
+            return f if result is UNKNOWN else f"{f} -> token {_token(result)}"
+        return f if value is None else f"{f} token {value}"
+
+    def needs(self, f: str, value: Any, result: Any) -> str:
+        """What the lock would have to be for the operation to be legal."""
+        if f == ACQUIRE:
+            return "the lock to be free" + (
+                "" if result is UNKNOWN else f" and every earlier token below {_token(result)}"
+            )
+        return f"the lock to be held by token {value}" if value is not None else "the lock to be held"
+
+
+def _token(result: Any) -> int:
+    token: int = result["token"] if isinstance(result, dict) else result
+    return token

@@ -1,0 +1,198 @@
+"""A history made ready for the search: returns in order, the window of pending operations before each, slots.
+
+Operations are numbered so that the search needs no look-up: the completed ones by their return (operation ``j`` is
+the one that returns ``j``-th, and *level* ``j`` is the moment just before), then the crashed ones by their call.
+So the first operation in the window of level ``j`` is always ``j`` itself.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import insort
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from foreshock.checkers.entries import NEVER, Entry, freeze
+from foreshock.checkers.models.base import KnowsWhatCrashesMatter, WantsProcess
+from foreshock.harness.errors import PlugInError
+from foreshock.harness.model import ILLEGAL, UNKNOWN, Model
+
+ILLEGAL_STATE = -1
+"""What :meth:`Steps.after` answers for an operation that the state does not allow."""
+
+_CHECKPOINT_MIN = 64
+
+
+class Problem:
+    """One key's history as the search sees it.
+
+    Left out are crashed reads, and crashed updates that no later operation can notice. ``levels`` is the number of
+    returns; ``classes[operation]`` is equal for operations that no model can tell apart.
+    """
+
+    def __init__(self, entries: Sequence[Entry], model: Model) -> None:
+        self.model = model
+        reads = {f: model.is_read(f) for f in {entry.f for entry in entries}}
+        horizons = useful_horizons(model, entries)
+        completed = [o for o, e in enumerate(entries) if not e.crashed]
+        completed.sort(key=lambda o: (entries[o].ret, entries[o].call))
+        last = entries[completed[-1]].ret if completed else -NEVER
+        crashed = [
+            o
+            for o, e in enumerate(entries)
+            if e.crashed and not reads[e.f] and e.call <= min(horizons[o], last)
+        ]
+        crashed.sort(key=lambda o: entries[o].call)
+        order = completed + crashed
+        self.offsets = order
+        self.operations = [entries[o] for o in order]
+        self.levels = len(completed)
+        self.is_read = [reads[e.f] for e in self.operations]
+        self._classify()
+        self._place([horizons[o] for o in crashed])
+
+    def _classify(self) -> None:
+        by_process = isinstance(self.model, WantsProcess) and self.model.by_process
+        numbers: dict[Hashable, int] = {}
+        self.classes: list[int] = []
+        self.arguments: list[tuple[str, Any, Any]] = []
+        for e in self.operations:
+            result = UNKNOWN if e.crashed and e.result is None else e.result
+            identity = (e.f, freeze(e.value), freeze(result), e.process if by_process else None)
+            number = numbers.setdefault(identity, len(numbers))
+            if number == len(self.arguments):
+                self.arguments.append((e.f, (e.process, e.value) if by_process else e.value, result))
+            self.classes.append(number)
+
+    def _place(self, horizons: list[int]) -> None:
+        """Work out when each operation enters and leaves the window, and which bit of the mask it owns meanwhile."""
+        operations, levels = self.operations, self.levels
+        calls = sorted(range(len(operations)), key=lambda o: operations[o].call)
+        expiries = sorted((horizon, levels + c) for c, horizon in enumerate(horizons))
+        self.bits = [0] * len(operations)
+        self.enters: list[list[int]] = []
+        self.expires: list[list[int]] = []
+        self.clears: list[int] = []
+        free: list[int] = []
+        slots = 0
+        called = expired = 0
+        for level in range(levels):
+            position = operations[level].ret
+            gone = []
+            while expired < len(expiries) and expiries[expired][0] < position:
+                gone.append(expiries[expired][1])
+                expired += 1
+            new = []
+            while called < len(calls) and operations[calls[called]].call <= position:
+                new.append(calls[called])
+                called += 1
+            # One that entered and expired between two returns was never in any window.
+            new = sorted(set(new) - set(gone)) if gone else sorted(new)
+            gone = [o for o in gone if self.bits[o]]
+            leaving = gone if level == 0 else [level - 1, *gone]
+            clear = 0
+            for o in leaving:
+                clear |= self.bits[o]
+                heapq.heappush(free, self.bits[o].bit_length() - 1)
+            for o in new:
+                if not free:
+                    heapq.heappush(free, slots)
+                    slots += 1
+                self.bits[o] = 1 << heapq.heappop(free)
+            self.enters.append(new)
+            self.expires.append(gone)
+            self.clears.append(clear)
+        self.slots = slots
+
+    @property
+    def concurrency(self) -> int:
+        """The greatest number of operations in one window: the width of the mask, in bits."""
+        return self.slots
+
+
+class Windows:
+    """The window of each level, rebuilt from checkpoints: memory linear in the history, whatever its concurrency.
+
+    A checkpoint is set down when as much has changed since the last one as a window holds, so that coming back to
+    a level costs about as much as reading its window.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self._checkpoints: dict[int, list[int]] = {}
+        self._nearest: list[int] = []
+        self._level = -1
+        self._window: list[int] = []
+        changed = _CHECKPOINT_MIN
+        nearest = 0
+        window: list[int] = []
+        for level in range(problem.levels):
+            self._advance(window, level)
+            changed += len(problem.enters[level]) + len(problem.expires[level]) + 1
+            if changed >= max(_CHECKPOINT_MIN, len(window)):
+                self._checkpoints[level] = window.copy()
+                nearest = level
+                changed = 0
+            self._nearest.append(nearest)
+
+    def at(self, level: int) -> list[int]:
+        """The operations pending just before return ``level``, those that return first in front. Not to be kept."""
+        if level == self._level:
+            return self._window
+        nearest = self._nearest[level]
+        if not nearest <= self._level < level:
+            self._window = self._checkpoints[nearest].copy()
+            self._level = nearest
+        while self._level < level:
+            self._level += 1
+            self._advance(self._window, self._level)
+        return self._window
+
+    def _advance(self, window: list[int], level: int) -> None:
+        if level:
+            del window[0]
+        for operation in self._problem.expires[level]:
+            window.remove(operation)
+        for operation in self._problem.enters[level]:
+            insort(window, operation)
+
+
+class Steps:
+    """The model's ``step``, tabulated as it is needed: states are numbers, operations are classes."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._model = problem.model
+        self._arguments = problem.arguments
+        self._numbers: dict[Hashable, int] = {}
+        self.states: list[Any] = []
+        self._table: list[dict[int, int]] = []
+        self.initial = self._number(problem.model.initial())
+
+    def after(self, state: int, operation_class: int) -> int:
+        """The number of the state after an operation of that class, or :data:`ILLEGAL_STATE`."""
+        row = self._table[state]
+        answer = row.get(operation_class)
+        if answer is None:
+            after = self._model.step(self.states[state], *self._arguments[operation_class])
+            answer = row[operation_class] = ILLEGAL_STATE if after is ILLEGAL else self._number(after)
+        return answer
+
+    def _number(self, state: Any) -> int:
+        try:
+            number = self._numbers.setdefault(state, len(self._numbers))
+        except TypeError as error:
+            raise PlugInError(
+                f"the model {self._model.name!r} returned the state {state!r}, which cannot be hashed: "
+                "let step() return tuples and frozensets instead of lists, dicts and sets"
+            ) from error
+        if number == len(self.states):
+            self.states.append(state)
+            self._table.append({})
+        return number
+
+
+def useful_horizons(model: Model, entries: Sequence[Entry]) -> list[int]:
+    """The last position at which each crashed entry can matter: for ever, unless the model knows better."""
+    if isinstance(model, KnowsWhatCrashesMatter):
+        return model.useful_until(entries)
+    return [NEVER] * len(entries)
