@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import msgspec
+import pytest
+
+from foreshock.harness.generator.base import PENDING
+from foreshock.harness.operation import NEMESIS, Operation, OperationType
+from foreshock.harness.randomness import RandomStream
+from foreshock.nemesis.schedule import FaultSchedule
+
+SECOND_NS = 1_000_000_000
+INTERVAL_NS = 5 * SECOND_NS
+
+
+class NemesisThread:
+    """A context with nothing but the nemesis' thread."""
+
+    def __init__(self, seed: int) -> None:
+        self.time_ns = 0
+        self.rng = RandomStream(seed, "context")
+        self.threads = (NEMESIS,)
+        self.free: tuple[int, ...] = (NEMESIS,)
+
+
+def first(seed: int) -> FaultSchedule:
+    return FaultSchedule.first("kill", "start", ("one", "all"), INTERVAL_NS, RandomStream(seed, "first"))
+
+
+def steps(seed: int, count: int, outcome: OperationType = OperationType.INFO) -> list[Operation]:
+    schedule: Any = first(seed)
+    context: Any = NemesisThread(seed)
+    taken = []
+    for _ in range(count):
+        operation, schedule = schedule.op(context)
+        context.time_ns = operation.time_ns
+        schedule = schedule.update(context, operation)
+        assert schedule.op(context) is PENDING
+        schedule = schedule.update(context, msgspec.structs.replace(operation, type=outcome))
+        taken.append(operation)
+    return taken
+
+
+@pytest.mark.parametrize("outcome", [OperationType.OK, OperationType.INFO])
+def test_faults_start_and_stop_in_turn_whether_they_took_or_not(outcome: OperationType) -> None:
+    taken = steps(1, 50, outcome)
+    assert [step.f for step in taken] == ["kill", "start"] * 25
+    assert {step.value for step in taken[::2]} == {"one", "all"}
+    assert {step.value for step in taken[1::2]} == {None}
+    assert {step.process for step in taken} == {NEMESIS}
+
+
+def test_asking_again_changes_neither_the_step_nor_its_time() -> None:
+    schedule = first(4)
+    context: Any = NemesisThread(4)
+    asked = [schedule.op(context) for _ in range(20)]
+    assert all(answer == asked[0] for answer in asked)
+
+
+def test_the_first_fault_comes_within_the_interval() -> None:
+    for seed in range(50):
+        (step,) = steps(seed, 1)
+        assert 0 < (step.time_ns or 0) <= INTERVAL_NS
+
+
+def test_long_distances_alternate_with_short_ones_and_bursts() -> None:
+    times = [step.time_ns or 0 for step in steps(7, 2000)]
+    distances = [later - earlier for earlier, later in itertools.pairwise(times)]
+    long = sum(distance >= INTERVAL_NS * 3 // 5 for distance in distances)
+    tiny = sum(distance <= INTERVAL_NS // 20 for distance in distances)
+    assert long > 200
+    assert tiny > 400
+    assert max(distances) <= 2 * INTERVAL_NS
+
+
+def test_nothing_happens_while_the_nemesis_is_busy_or_somebody_else_completes() -> None:
+    schedule = first(2)
+    context: Any = NemesisThread(2)
+    context.free = ()
+    assert schedule.op(context) is PENDING
+    assert schedule.update(context, Operation(f="pause", type=OperationType.INFO)) is schedule
