@@ -1,9 +1,9 @@
-"""What a node is started with: its name, its peers, its knobs, and the planted bug, if any."""
+"""What a node is started with: its name, its cluster, its knobs, and the planted bug, if any."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -14,13 +14,6 @@ from foreshock.targets.reference.node.raft import Raft, RaftKnobs
 from foreshock.targets.reference.node.sessions import Sessions
 from foreshock.targets.reference.node.storage import CorruptStorage, Storage
 from foreshock.targets.reference.node.wire import VERSION
-
-
-class Address(NamedTuple):
-    """A host and a port."""
-
-    host: str
-    port: int
 
 
 class NodeConfiguration(NamedTuple):
@@ -87,36 +80,15 @@ def load_bug(name: str) -> type[Any]:
     except ModuleNotFoundError:
         module = None
     found = getattr(module, title, None)
-    if not (isinstance(found, type) and issubclass(found, Raft | Sessions)):
-        raise ValueError(f"there is no planted bug {name!r}; a bug's name looks like raft/vote-not-persisted")
-    return found
+    if isinstance(found, type) and issubclass(found, Raft | Sessions):
+        return found
+    raise ValueError(f"there is no planted bug {name!r}; a bug's name looks like raft/vote-not-persisted")
 
 
 def bug_name(bug_class: type[Any]) -> str:
     """The name under which :func:`load_bug` finds the class."""
     words = "".join(f"-{c.lower()}" if c.isupper() else c for c in bug_class.__name__).lstrip("-")
     return f"{bug_class.__module__.rpartition('.')[2]}/{words}"
-
-
-def parse_address(text: str) -> Address:
-    """``host:port``, or ``[host]:port`` for an IPv6 address; raises ``ValueError`` with a sentence."""
-    host, _, port = text.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
-        raise ValueError(f"{text!r} is no address; give HOST:PORT, such as 127.0.0.1:7000")
-    return Address(host.strip("[]"), int(port))
-
-
-def parse_peers(texts: Iterable[str]) -> dict[str, Address]:
-    """``NAME=HOST:PORT``, each name once; raises ``ValueError`` with a sentence."""
-    peers: dict[str, Address] = {}
-    for text in texts:
-        name, separator, address = text.partition("=")
-        if not separator or not name:
-            raise ValueError(f"--peer {text!r} must be NAME=HOST:PORT, such as n2=127.0.0.1:7002")
-        if name in peers:
-            raise ValueError(f"--peer {name!r} is given twice")
-        peers[name] = parse_address(address)
-    return peers
 
 
 def parse_knobs(settings: Mapping[str, str]) -> tuple[RaftKnobs, NodeKnobs]:
@@ -143,16 +115,3 @@ def _parse_value(name: str, text: str, default: Any) -> Any:
     if text.isascii() and text.isdigit() and len(text) < 19:
         return int(text)
     raise ValueError(f"the knob {name} is {text!r}, but must be a whole number")
-
-
-__all__ = [
-    "Address",
-    "NodeConfiguration",
-    "NodeFailure",
-    "build_machine",
-    "bug_name",
-    "load_bug",
-    "parse_address",
-    "parse_knobs",
-    "parse_peers",
-]

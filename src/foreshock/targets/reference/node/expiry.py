@@ -51,7 +51,7 @@ class Expiry:
         self._due.clear()
         self.deadline_ns = _NEVER_NS
         if leading:
-            for session, _ in self._sessions.items():
+            for session in self._sessions.names():
                 self.touch(session, now_ns)
 
     def touch(self, session: int, now_ns: int) -> None:

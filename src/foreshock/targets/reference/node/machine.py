@@ -52,7 +52,7 @@ from foreshock.targets.reference.node.services.register import Registers
 from foreshock.targets.reference.node.sessions import Sessions
 from foreshock.targets.reference.node.storage import Storage
 from foreshock.targets.reference.node.waiting import Asker, Lines, PendingRequests
-from foreshock.targets.reference.node.wire import Message, malformed, reply_to
+from foreshock.targets.reference.node.wire import malformed, reply_to
 
 
 class NodeKnobs(NamedTuple):

@@ -68,9 +68,9 @@ class Sessions:
         """The session, or ``None`` when there is none of this id (any more)."""
         return self._sessions.get(session)
 
-    def items(self) -> Iterable[tuple[int, Session]]:
-        """Every session with its id, the longest silent one first."""
-        return self._sessions.items()
+    def names(self) -> list[int]:
+        """The id of every session, the longest silent one first."""
+        return list(self._sessions)
 
     def apply(self, position: int, command: Any) -> Body:
         """Apply the command of the log entry at ``position``; returns the reply's body, an error's included.

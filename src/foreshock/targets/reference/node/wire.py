@@ -53,9 +53,14 @@ def reply_to(message: Message, source: str, body: Body) -> Message:
     return {"src": source, "dest": message.get("src"), "body": {**body, "in_reply_to": identifier}}
 
 
+def refusal(source: str, code: int, text: str) -> Message:
+    """An error reply to nothing in particular; the connection is closed after it."""
+    return {"src": source, "dest": None, "body": {**error(code, text), "in_reply_to": None}}
+
+
 def malformed(source: str, text: str) -> Message:
     """The error reply to something that could not be read as a message."""
-    return {"src": source, "dest": None, "body": {**error(MALFORMED, text), "in_reply_to": None}}
+    return refusal(source, MALFORMED, text)
 
 
 def hello(source: str, destination: str, cluster: str) -> Message:

@@ -1,0 +1,159 @@
+"""Accepted connections: lines in, lines out. What arrives may be anything at all, and never ends the node."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Final
+
+from foreshock.targets.reference.node.codes import MALFORMED
+from foreshock.targets.reference.node.raft import decode
+from foreshock.targets.reference.node.wire import (
+    CLIENT_LINE_BYTES_MAX,
+    PEER_LINE_BYTES_MAX,
+    BadLine,
+    Message,
+    decode_line,
+    encode_line,
+    is_hello,
+    malformed,
+    refusal,
+    turned_away,
+)
+
+if TYPE_CHECKING:
+    from foreshock.targets.reference.node.server import Server
+
+_WRITE_BUFFER_BYTES_MAX: Final = 1 << 20
+_SENTENCE_MAX: Final = 400
+
+
+class Connection(asyncio.Protocol):
+    """One accepted connection. It is a client's until its first line says that it is a peer's.
+
+    Replies of one turn of the loop leave in one write. A client that does not read its replies is not read from.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._number: int | None = None
+        self._peer: str | None = None
+        self._begun = False
+        self._closing = False
+        self._tail = bytearray()
+        self._replies: list[bytes] = []
+        self._transport: asyncio.Transport
+
+    # --- asyncio.Protocol ---------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection in, unless there are too many."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES_MAX)
+        connection = transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._number = self._server.admit(self)
+        if self._number is None:
+            self.close()
+
+    def connection_lost(self, problem: Exception | None) -> None:  # noqa: ARG002
+        """The connection is gone."""
+        self._closing = True
+        if self._number is not None:
+            self._server.dismiss(self._number)
+
+    def pause_writing(self) -> None:
+        """The other end does not read: neither does this one."""
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The other end reads again."""
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """Take lines out of what arrived."""
+        self._tail += data
+        if b"\n" in data:
+            *lines, rest = self._tail.split(b"\n")
+            self._tail = rest
+            self._server.guard(lambda: self._take_lines(lines))
+        limit = CLIENT_LINE_BYTES_MAX if self._peer is None else PEER_LINE_BYTES_MAX
+        if len(self._tail) > limit and not self._closing:
+            self._reject(f"a line may be {limit} bytes long at most")
+
+    # --- lines --------------------------------------------------------------------------------------------------
+
+    def reply(self, message: Message) -> None:
+        """Send a message when this turn of the loop ends."""
+        if not self._replies:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._replies.append(encode_line(message))
+
+    def close(self) -> None:
+        """Send what is there, and close."""
+        self._closing = True
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._replies and not self._transport.is_closing():
+            self._transport.write(b"".join(self._replies))
+        self._replies.clear()
+
+    def _take_lines(self, lines: list[bytearray]) -> None:
+        for line in lines:
+            if self._closing:
+                return
+            if not line.strip():
+                continue
+            if self._peer is None and len(line) > CLIENT_LINE_BYTES_MAX:
+                self._reject(f"a line may be {CLIENT_LINE_BYTES_MAX} bytes long at most")
+                return
+            try:
+                self._take(decode_line(line))
+            except BadLine as problem:
+                self._reject(str(problem), close=self._peer is not None)
+
+    def _take(self, message: Message) -> None:
+        begun, self._begun = self._begun, True
+        if self._peer is not None:
+            self._take_from_peer(self._peer, message)
+        elif is_hello(message):
+            if begun:
+                raise BadLine("a hello must be the first line of a connection")
+            self._welcome(message)
+        elif self._number is not None:
+            self._server.on_request(self._number, message)
+
+    def _welcome(self, message: Message) -> None:
+        configuration = self._server.configuration
+        reason = turned_away(message, configuration.name, configuration.cluster, self._server.peers)
+        if reason is not None:
+            self._server.log(reason[:_SENTENCE_MAX])
+            self.reply(refusal(configuration.name, MALFORMED, reason[:_SENTENCE_MAX]))
+            self.close()
+            return
+        self._peer = message["src"]
+        self.reply({"src": configuration.name, "dest": self._peer, "body": {"type": "hello_ok"}})
+
+    def _take_from_peer(self, peer: str, message: Message) -> None:
+        body = message.get("body")
+        if not isinstance(body, dict) or body.get("type") != "raft":
+            raise BadLine("a peer says nothing but raft messages")
+        try:
+            decoded = decode(body.get("message"))
+        except ValueError as problem:
+            raise BadLine(f"the raft message makes no sense: {problem}") from None
+        self._server.on_peer(peer, decoded)
+
+    def _reject(self, text: str, *, close: bool = True) -> None:
+        name = self._server.configuration.name
+        if self._peer is not None:
+            self._server.log(f"{name} closes the connection of its peer {self._peer}: {text[:_SENTENCE_MAX]}")
+        self.reply(malformed(name, text[:_SENTENCE_MAX]))
+        if close:
+            self.close()
