@@ -1,0 +1,272 @@
+"""Raft, sans I/O: one replica, whose parts are in the modules beside this one.
+
+::
+
+    RaftState      fields, durability, terms, configurations        state.py
+      Following      a follower and its leader's entries            following.py
+        Snapshots      snapshots, both ends                         snapshots.py
+          Replication    a leader and its followers; commitment     replication.py
+            Reads          ReadIndex                                reads.py
+              Membership     members, leadership transfer           membership.py
+                Election       PreVote, votes                       election.py
+                  Raft           events in, outputs out             here
+
+Every *decision* is a small method of its own with a name (``_may_commit``, ``_log_is_up_to_date``, ...): a planted
+bug is a subclass that overrides one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Self
+
+from foreshock.targets.reference.node.consensus import (
+    ChangeMembership,
+    Compact,
+    Durable,
+    Entry,
+    Event,
+    Output,
+    Propose,
+    Read,
+    Receive,
+    Record,
+    Snapshot,
+    Tick,
+    TransferLeadership,
+)
+from foreshock.targets.reference.node.raft.election import Election
+from foreshock.targets.reference.node.raft.knobs import RaftKnobs
+from foreshock.targets.reference.node.raft.messages import (
+    Append,
+    AppendReply,
+    InstallSnapshot,
+    PreVote,
+    PreVoteReply,
+    SnapshotReply,
+    TimeoutNow,
+    Vote,
+    VoteReply,
+)
+from foreshock.targets.reference.node.raft.state import LEADER
+
+
+class Raft(Election):
+    """One member of a replicated log; see ``consensus.Replica`` for what it asks of its driver."""
+
+    def __init__(
+        self,
+        name: str,
+        members: Sequence[str],
+        knobs: RaftKnobs,
+        random_bits: Callable[[int], int],
+        now_ns: int,
+    ) -> None:
+        super().__init__(name, members, knobs, random_bits, now_ns)
+        self._event_handlers: dict[type, Callable[[Any], None]] = {
+            Receive: self._on_receive,
+            Tick: self._on_tick,
+            Durable: self._on_durable,
+            Propose: self._on_propose,
+            Read: self._on_read,
+            ChangeMembership: self._on_change_membership,
+            TransferLeadership: self._on_transfer_leadership,
+            Compact: self._on_compact,
+        }
+        self._message_handlers: dict[type, Callable[[str, Any], None]] = {
+            PreVote: self._on_prevote,
+            PreVoteReply: self._on_prevote_reply,
+            Vote: self._on_vote,
+            VoteReply: self._on_vote_reply,
+            Append: self._on_append,
+            AppendReply: self._on_append_reply,
+            InstallSnapshot: self._on_install_snapshot,
+            SnapshotReply: self._on_snapshot_reply,
+            TimeoutNow: self._on_timeout_now,
+        }
+        self._restore: Snapshot | None = None
+
+    @classmethod
+    def recover(
+        cls,
+        name: str,
+        members: Sequence[str],
+        records: Iterable[Record],
+        knobs: RaftKnobs,
+        random_bits: Callable[[int], int],
+        now_ns: int,
+    ) -> Self:
+        """A replica from its durable records, in their order; none at all for one that never ran.
+
+        ``members`` is the first configuration, the same on every node that starts the cluster; a node that is to
+        join later starts with none. Raises ``ValueError`` when a record is none of Raft's.
+        """
+        replica = cls(name, members, knobs, random_bits, now_ns)
+        for record in records:
+            replica._replay(record)
+        log, snapshot = replica.log, replica.snapshot
+        replica.durable_position = log.last
+        if snapshot is not None:
+            replica._restore = snapshot
+            replica.commit = replica.applied = replica._matched = snapshot.position
+        replica._adopt_configuration()
+        return replica
+
+    def _replay(self, record: Record) -> None:
+        """Take a durable record back."""
+        try:
+            if record.kind == "state":
+                self.term, self.vote = record.data["term"], record.data["vote"]
+            elif record.kind == "entries":
+                entries = [Entry(*fields) for fields in record.data]
+                if entries[0].position <= self.log.last:
+                    self.log.truncate(entries[0].position)
+                    while self._configurations[-1][0] >= entries[0].position:
+                        self._configurations.pop()
+                self.log.append(entries)
+                self._configurations.extend(
+                    (entry.position, tuple(entry.data)) for entry in entries if entry.kind == "configuration"
+                )
+            elif record.kind == "snapshot":
+                position, term, members, data = record.data
+                self.snapshot = Snapshot(position, term, tuple(members), data)
+                kept = self.log.install(position, term)
+                later = [entry for entry in self._configurations if kept and entry[0] > position]
+                self._configurations = [(position, self.snapshot.members), *later]
+            else:
+                raise ValueError(f"its kind is {record.kind!r}")
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise ValueError(f"record {record.sequence} of the log is none of Raft's: {error}") from error
+
+    # --- what the driver sees ---------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return self._name
+
+    @property
+    def leader(self) -> str | None:
+        """Who leads, as far as this replica knows."""
+        return self._leader
+
+    @property
+    def leading(self) -> bool:
+        """Whether this replica believes that it leads."""
+        return self.role is LEADER
+
+    def step(self, event: Event, now_ns: int) -> Output:
+        """Take one event. Never raises on what a peer sends: nonsense is dropped and counted."""
+        output = self._output = Output()
+        self._now = now_ns
+        if self._restore is not None:
+            output.restore, self._restore = self._restore, None
+        self._event_handlers[type(event)](event)
+        self._settle()
+        return output
+
+    def describe(self) -> dict[str, Any]:
+        """The state in a few JSON scalars, for the ``status`` request and the invariants."""
+        log = self.log
+        return {
+            "name": self._name,
+            "role": str(self.role),
+            "term": self.term,
+            "vote": self.vote,
+            "leader": self._leader,
+            "members": list(self._voters),
+            "commit": self.commit,
+            "applied": self.applied,
+            "durable": self.durable_position,
+            "first": log.base + 1,
+            "last": log.last,
+            "last_term": log.last_term,
+            "snapshot": self.snapshot.position if self.snapshot is not None else 0,
+            "proposals": len(self._proposals),
+            "reads": len(self._reads_waiting) + len(self._reads_confirming),
+            "joining": self._joining.name if self._joining is not None else None,
+            "transfer": self._transfer.target if self._transfer is not None else None,
+            "dropped": self.dropped,
+        }
+
+    # --- one step ---------------------------------------------------------------------------------------------
+
+    def _on_receive(self, event: Receive) -> None:
+        """Bring the terms together (figure 2, rules for all servers), then let the message's handler have it."""
+        source, message = event
+        kind = type(message)
+        handler = self._message_handlers.get(kind)
+        if handler is None or source == self._name:
+            self.dropped += 1
+            return
+        term = message.term
+        if term < self.term:
+            self._answer_the_past(source, message)
+        elif term == self.term or kind is PreVote:
+            handler(source, message)
+        elif kind is not Vote or message.transfer or not self._sticks_to_leader():
+            self._become_follower(term, None)
+            handler(source, message)
+
+    def _answer_the_past(self, source: str, message: Any) -> None:
+        """Tell a leader or a candidate of an earlier term that it is over; other late words mean nothing."""
+        kind = type(message)
+        if kind is Append or kind is InstallSnapshot:
+            self._send_when_durable(source, AppendReply(self.term, False, 0, 0, 0, 0))
+        elif kind is Vote:
+            self._send_when_durable(source, VoteReply(self.term, False))
+        elif kind is PreVote:
+            self._send_when_durable(source, PreVoteReply(self.term, message.term + 1, False))
+
+    def _on_durable(self, event: Durable) -> None:
+        self._synced = max(self._synced, min(event.up_to, self._written))
+
+    def _on_tick(self, event: Tick) -> None:  # noqa: ARG002
+        """Do what is due: a heartbeat, and a look at the quorum, of a leader; a campaign of anybody else."""
+        if self.role is not LEADER:
+            if self._now >= self._election_deadline:
+                self._on_election_timeout()
+        elif self._now >= self._heartbeat_deadline:
+            if self._lost_quorum():
+                self._become_follower(self.term, None)
+            else:
+                self._beat()
+                self._repeat_transfer()
+
+    def _settle(self) -> None:
+        """Draw the consequences of an event; the same after every one, and none of them depends on its kind."""
+        durable = self._durable_sequence()
+        if durable != self._noted:
+            self._note_durable(durable)
+            self._release(durable)
+        if self.role is LEADER:
+            self._lead()
+        if self._transfer is not None:
+            self._advance_transfer(self._transfer)
+        if self.commit > self.applied:
+            self._emit_committed()
+        leading = self.role is LEADER
+        self._output.deadline_ns = self._heartbeat_deadline if leading else self._election_deadline
+
+    def _release(self, durable: int) -> None:
+        """Say what was held back until now; what is for ourselves goes the way of all messages."""
+        held = self._held
+        while held and held[0][0] <= durable:
+            _, destination, message = held.popleft()
+            if destination != self._name:
+                self._output.send.append((destination, message))
+            elif message.term == self.term:
+                self._message_handlers[type(message)](destination, message)
+        if self._acknowledgement_owed:
+            self._acknowledge()
+
+    def _lead(self) -> None:
+        """What a leader does after every event."""
+        if self._matches_moved:
+            self._advance_commit()
+        if self._reads_waiting or self._reads_confirming:
+            self._advance_reads()
+        if self._joining is not None:
+            self._advance_joining(self._joining)
+        if self._removed():
+            self._retire()

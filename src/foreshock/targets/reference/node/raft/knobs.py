@@ -1,0 +1,69 @@
+"""What may be tuned in a Raft node; every value may be drawn from a test's seed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class RaftKnobs(NamedTuple):
+    """Time-outs and limits of one replica. None of them can break safety, only speed and liveness."""
+
+    election_timeout_min_ms: int = 300
+    """The least silence of a leader after which a follower campaigns, and how long it sticks to the leader."""
+
+    election_timeout_max_ms: int = 600
+    """The greatest; each wait is drawn between the two. Also how long a leader leads without a quorum's word."""
+
+    heartbeat_ms: int = 60
+    """How often a leader speaks to every follower."""
+
+    prevote: bool = True
+    """Ask for permission before a term is begun (dissertation 9.6)."""
+
+    batch_entries_max: int = 64
+    """The most entries in one append message."""
+
+    batch_bytes_max: int = 256 * 1024
+    """About the most bytes of entries in one append message; a single larger entry still goes, alone."""
+
+    inflight_appends_max: int = 8
+    """How many append messages may be on their way to one follower before it answers."""
+
+    uncommitted_entries_max: int = 4096
+    """How many entries of a leader may wait for their commitment before it refuses new ones."""
+
+    pending_reads_max: int = 4096
+    """How many reads may wait at a leader before it refuses new ones."""
+
+    snapshot_after_entries: int = 1000
+    """How many applied entries the driver lets pass before it takes a snapshot (the core leaves that to it)."""
+
+    snapshot_keep_entries: int = 64
+    """How many entries before a snapshot stay in memory, so that a follower a little behind needs no snapshot."""
+
+    snapshot_chunk_bytes: int = 512 * 1024
+    """A snapshot whose JSON text is longer than this travels in pieces of this length."""
+
+    catch_up_rounds_max: int = 10
+    """How many rounds of replication a new member gets to catch up (dissertation 4.2.1)."""
+
+    catch_up_timeout_ms: int = 10_000
+    """How long a new member gets to catch up in all."""
+
+    def checked(self) -> RaftKnobs:
+        """These knobs again; raises ``ValueError`` with a sentence when they cannot work together."""
+        for name, value in zip(self._fields, self, strict=True):
+            least = 0 if name in {"snapshot_keep_entries", "prevote"} else 1
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"the knob {name} is {value!r}, but must be an integer of at least {least}")
+        if self.election_timeout_max_ms <= self.election_timeout_min_ms:
+            raise ValueError(
+                f"election_timeout_max_ms ({self.election_timeout_max_ms}) must be greater than "
+                f"election_timeout_min_ms ({self.election_timeout_min_ms}), else elections never stop to tie"
+            )
+        if self.heartbeat_ms * 2 > self.election_timeout_min_ms:
+            raise ValueError(
+                f"heartbeat_ms ({self.heartbeat_ms}) must be at most half of election_timeout_min_ms "
+                f"({self.election_timeout_min_ms}), else one lost heartbeat ends a leader"
+            )
+        return self

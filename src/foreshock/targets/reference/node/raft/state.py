@@ -1,0 +1,296 @@
+"""The state that all parts of a Raft replica share, and what changes it in one place.
+
+Everything here is figure 2 of the extended paper, with two things made explicit. *Durability*: what is written
+becomes durable later, in order, and whatever is said on the strength of it is held back until then. And
+*configuration*: the latest one in the log counts, committed or not (section 6).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from foreshock.targets.reference.node.consensus import Committed, Entry, Output, Record, Refused, Snapshot
+from foreshock.targets.reference.node.raft.knobs import RaftKnobs
+from foreshock.targets.reference.node.raft.log import Log
+from foreshock.targets.reference.node.raft.messages import Append, Message
+from foreshock.targets.reference.node.raft.progress import Progress
+
+NS_PER_MS: Final = 1_000_000
+
+
+class Role(StrEnum):
+    """What a replica is at present; a pre-candidate is a follower that asks before it begins a term."""
+
+    FOLLOWER = "follower"
+    PRECANDIDATE = "precandidate"
+    CANDIDATE = "candidate"
+    LEADER = "leader"
+
+
+FOLLOWER, PRECANDIDATE, CANDIDATE, LEADER = Role
+
+
+class Joining(NamedTuple):
+    """A new member that is catching up before it becomes one (dissertation 4.2.1)."""
+
+    proposal: int
+    name: str
+    round: int
+    round_end: int
+    """The last position of the log when this round began."""
+    round_began_ns: int
+    deadline_ns: int
+
+
+class Transfer(NamedTuple):
+    """Leadership on its way to ``target`` (dissertation 3.10)."""
+
+    proposal: int
+    target: str
+    told: bool
+    """Whether the target was told to campaign; from then on it may win at any time."""
+    deadline_ns: int
+
+
+class Incoming(NamedTuple):
+    """A snapshot of which a follower has some pieces."""
+
+    position: int
+    snapshot_term: int
+    total: int
+    pieces: list[str]
+    received: int
+
+
+class RaftState:
+    """The fields of one replica and the few moves that every part makes."""
+
+    def __init__(
+        self,
+        name: str,
+        members: Sequence[str],
+        knobs: RaftKnobs,
+        random_bits: Callable[[int], int],
+        now_ns: int,
+    ) -> None:
+        self._name = name
+        self.knobs = knobs.checked()
+        self._random_bits = random_bits
+        self._now = now_ns
+        self._output = Output()
+
+        # Durable on every server (figure 2).
+        self.term = 0
+        self.vote: str | None = None
+        self.log = Log()
+        self.snapshot: Snapshot | None = None
+
+        # What of it is durable already.
+        self._written = 0
+        self._synced = 0
+        self._noted = 0
+        self._state_sequence = 0
+        self._log_writes: deque[tuple[int, int]] = deque()
+        self.durable_position = 0
+        self._held: deque[tuple[int, str, Message]] = deque()
+
+        # Volatile on every server.
+        self.role = FOLLOWER
+        self._leader: str | None = None
+        self.commit = 0
+        self.applied = 0
+        self._election_timeout_ns = self._draw_election_timeout()
+        self._election_deadline = now_ns + self._election_timeout_ns
+        self._leader_heard_ns: int | None = None
+        self._matched = 0
+        self._leader_round = 0
+        self._acknowledgement_owed = False
+        self._votes: set[str] = set()
+        self.dropped = 0
+        self._incoming: Incoming | None = None
+
+        # Volatile on leaders.
+        self._peers: dict[str, Progress] = {}
+        self._heartbeat_deadline = 0
+        self._matches_moved = False
+        self._proposals: dict[int, int] = {}
+        self._round = 0
+        self._reads_waiting: list[int] = []
+        self._reads_confirming: list[int] = []
+        self._reads_position = 0
+        self._joining: Joining | None = None
+        self._transfer: Transfer | None = None
+        self._last_append_key: tuple[int, ...] = ()
+        self._last_append = Append(0, 0, 0, (), 0, 0)
+        self._snapshot_text: tuple[int, str] | None = None
+
+        self._configurations: list[tuple[int, tuple[str, ...]]] = [(0, tuple(sorted(members)))]
+        self._voters: tuple[str, ...] = ()
+        self._majority = 0
+        self._adopt_configuration()
+
+    # --- the past, and what is durable of it ------------------------------------------------------------------
+
+    def _write(self, kind: str, data: Any) -> int:
+        """Ask for a record to be made durable; returns its sequence."""
+        self._written += 1
+        self._output.persist.append(Record(self._written, kind, data))
+        return self._written
+
+    def _save_state(self) -> None:
+        """Write term and vote; nothing is said in a term before the term is durable."""
+        data = self._state_to_save()
+        persist = self._output.persist
+        if persist and persist[-1].kind == "state":
+            persist[-1] = Record(self._written, "state", data)
+        else:
+            self._state_sequence = self._write("state", data)
+
+    def _state_to_save(self) -> dict[str, Any]:
+        """What must outlive a crash beside the log: the term, and whom we voted for in it (figure 2)."""
+        return {"term": self.term, "vote": self.vote}
+
+    def _durable_sequence(self) -> int:
+        """Up to which record everything is safe from a crash: what the driver has said, and nothing more."""
+        return self._synced
+
+    def _append_to_log(self, entries: Sequence[Entry]) -> None:
+        """Add entries to the log in memory and ask for their durability; configurations act at once."""
+        log = self.log
+        log.append(entries)
+        self._log_writes.append((self._write("entries", entries), log.last))
+        for entry in entries:
+            if entry.kind == "configuration":
+                self._configurations.append((entry.position, tuple(entry.data)))
+                self._adopt_configuration()
+
+    def _cut_log(self, position: int) -> None:
+        """Drop the entries at and after a position, and the configurations among them."""
+        self.log.truncate(position)
+        last = position - 1
+        self.durable_position = min(self.durable_position, last)
+        self._log_writes = deque((sequence, min(end, last)) for sequence, end in self._log_writes)
+        if self._configurations[-1][0] > last:
+            while len(self._configurations) > 1 and self._configurations[-1][0] > last:
+                self._configurations.pop()
+            self._adopt_configuration()
+
+    def _note_durable(self, durable: int) -> None:
+        """Move ``durable_position`` to where the records up to this sequence reach."""
+        self._noted = durable
+        writes = self._log_writes
+        while writes and writes[0][0] <= durable:
+            self.durable_position = writes.popleft()[1]
+            self._matches_moved = True
+
+    def _emit_committed(self) -> None:
+        """Hand over what has been committed since the last time."""
+        log, proposals, committed = self.log, self._proposals, self._output.committed
+        for position in range(self.applied + 1, min(self.commit, log.last) + 1):
+            proposal = proposals.pop(position, None) if proposals else None
+            committed.append(Committed(log.entry(position), proposal))
+        self.applied = max(self.applied, self.commit)
+
+    # --- talking ----------------------------------------------------------------------------------------------
+
+    def _send(self, destination: str, message: Message) -> None:
+        self._output.send.append((destination, message))
+
+    def _send_when_durable(self, destination: str, message: Message) -> None:
+        """Send once term and vote, and with them all records before, are durable."""
+        if self._state_sequence <= self._durable_sequence() and destination != self._name:
+            self._output.send.append((destination, message))
+        else:
+            self._held.append((self._state_sequence, destination, message))
+
+    def _refuse(self, request: int, reason: str, *, definite: bool = True) -> None:
+        self._output.refused.append(Refused(request, definite, reason, self._leader))
+
+    # --- roles and terms --------------------------------------------------------------------------------------
+
+    def _draw_election_timeout(self) -> int:
+        """A wait in ns, uniform between the two knobs, so that ties are rare (section 5.2)."""
+        knobs = self.knobs
+        span = (knobs.election_timeout_max_ms - knobs.election_timeout_min_ms) * NS_PER_MS
+        return knobs.election_timeout_min_ms * NS_PER_MS + (span * self._random_bits(32) >> 32)
+
+    def _restart_election_timer(self) -> None:
+        self._election_timeout_ns = self._draw_election_timeout()
+        self._election_deadline = self._now + self._election_timeout_ns
+
+    def _enter_term(self, term: int) -> None:
+        """Take over a greater term: no vote, no leader, and nothing known of its leader's log but the commits."""
+        self.term = term
+        self.vote = None
+        self._matched = self.commit
+        self._leader_round = 0
+        self._acknowledgement_owed = False
+        self._incoming = None
+
+    def _become_follower(self, term: int, leader: str | None) -> None:
+        """Follow, in this term or a greater one (figure 4)."""
+        self._leader = leader
+        if term > self.term:
+            self._enter_term(term)
+            self._save_state()
+        if self.role is not FOLLOWER:
+            was_leader = self.role is LEADER
+            self.role = FOLLOWER
+            self._restart_election_timer()
+            if was_leader:
+                self._abandon_leadership()
+
+    def _abandon_leadership(self) -> None:
+        """Tell everybody who waits on this leader that it leads no more."""
+        for proposal in self._proposals.values():
+            self._refuse(proposal, "leadership was lost before the entry was committed", definite=False)
+        for read in self._reads_confirming + self._reads_waiting:
+            self._refuse(read, "leadership was lost before the read was confirmed")
+        if self._joining is not None:
+            self._refuse(self._joining.proposal, "leadership was lost while the new member caught up")
+        self._proposals = {}
+        self._reads_confirming = []
+        self._reads_waiting = []
+        self._joining = None
+        self._peers = {}
+        self._incoming = None
+
+    # --- configurations ---------------------------------------------------------------------------------------
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The latest configuration in the log, committed or not (section 6)."""
+        return self._voters
+
+    def _members_at(self, position: int) -> tuple[str, ...]:
+        """The configuration that the entry at a position left in force."""
+        for since, members in reversed(self._configurations):
+            if since <= position:
+                return members
+        return self._configurations[0][1]
+
+    def _adopt_configuration(self) -> None:
+        """Count by the latest configuration from now on; a leader feeds exactly its members, and a learner."""
+        self._voters = self._configurations[-1][1]
+        self._majority = len(self._voters) // 2 + 1
+        if self.role is not LEADER:
+            return
+        wanted = set(self._voters)
+        if self._joining is not None:
+            wanted.add(self._joining.name)
+        wanted.discard(self._name)
+        for name in sorted(wanted - set(self._peers)):
+            self._peers[name] = Progress(self.log.last + 1, self._now)
+        for name in sorted(set(self._peers) - wanted):
+            del self._peers[name]
+
+    def _quorum_value(self, ours: int, field: Callable[[Progress], int]) -> int:
+        """The greatest value that a majority of the voters have reached; ours counts only if we vote."""
+        peers = self._peers
+        name = self._name
+        values = [ours if voter == name else field(peers[voter]) for voter in self._voters]
+        values.sort()
+        return values[len(values) - self._majority]

@@ -1,0 +1,226 @@
+"""Durable state: one append-only file of records, each with its length and CRC-32, sans I/O.
+
+The file is lines of ASCII::
+
+    <length> <crc32> <json>\n
+
+``length`` is that of the JSON text in bytes, ``crc32`` eight hexadecimal digits of it. The first line's JSON is the
+header ``{"format": 1, "cluster": ..., "node": ...}``; every other one is ``[number, kind, data]`` (see
+``consensus.Record``), with numbers that count up from 1 in the file.
+
+Reading it back tells two kinds of damage apart. A *torn tail* is what a crash leaves of the last write: nothing
+valid follows it, nobody was ever told that it is there, and it is cut. A broken record with a valid one behind it
+was durable once: it is *corruption*, and a node that went on without it would break its promises (Alagappan et
+al., "Protocol-Aware Recovery for Consensus-Based Storage", 2018), so it is refused with its place.
+
+A snapshot record makes the file anew, in one atomic replacement: the state, the snapshot, the entries after it.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable
+from typing import Any, Final
+
+from foreshock.targets.reference.node.consensus import Record
+from foreshock.targets.reference.node.files import Files
+
+FORMAT: Final = 1
+"""The version of the file's format."""
+
+FILE_NAME: Final = "log"
+"""The name of the file among the node's files."""
+
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+class CorruptStorage(Exception):
+    """The file of a node is damaged, or is not this node's; the text names the file and the byte offset."""
+
+    def __init__(self, file: str, offset: int, reason: str) -> None:
+        super().__init__(f"the file {file} of this node cannot be used: at byte {offset} {reason}")
+        self.file = file
+        self.offset = offset
+
+
+class Storage:
+    """The records of one node. :meth:`load` comes first; ``append`` is durable when the shell has synced the file.
+
+    ``cluster`` and ``node`` are written into the file's header, and must be the same when it is read.
+    """
+
+    def __init__(self, files: Files, *, cluster: str = "", node: str = "", name: str = FILE_NAME) -> None:
+        self.name = name
+        self._files = files
+        self._header = {"format": FORMAT, "cluster": cluster, "node": node}
+        self._number = 0
+        self._mirror = _Mirror()
+
+    def load(self) -> list[Record]:
+        """What is durable, compacted: the last state, the last snapshot, the entries after it, in this order.
+
+        Cuts a torn tail; makes the file when there is none. Raises :class:`CorruptStorage` on anything else that
+        is not as it was written, and ``OSError`` when the disk refuses.
+        """
+        self._mirror = _Mirror()
+        self._number = 0
+        if self.name not in self._files.names():
+            self._files.replace(self.name, _line(self._header))
+            return []
+        data = self._files.read(self.name)
+        offset = self._read_header(data)
+        while offset < len(data):
+            record, end = _parse(data, offset)
+            if record is None:
+                if _has_valid_record(data, offset):
+                    raise CorruptStorage(self.name, offset, "a record is broken, and valid ones follow it")
+                self._files.truncate(self.name, offset)
+                break
+            self._replay(record, offset)
+            offset = end
+        return self._mirror.records()
+
+    def append(self, records: Iterable[Record]) -> None:
+        """Write records in their order; a snapshot among them makes the file anew. Raises ``OSError``."""
+        lines: list[bytes] = []
+        renew = False
+        for record in records:
+            self._number += 1
+            self._mirror.take(record.kind, record.data)
+            if record.kind == "snapshot":
+                renew = True
+            elif not renew:
+                lines.append(_line((self._number, record.kind, record.data)))
+        if renew:
+            self._rewrite()
+        elif lines:
+            self._files.append(self.name, b"".join(lines))
+
+    def _rewrite(self) -> None:
+        lines = [_line(self._header)]
+        self._number = 0
+        for record in self._mirror.records():
+            self._number += 1
+            lines.append(_line((self._number, record.kind, record.data)))
+        self._files.replace(self.name, b"".join(lines))
+
+    def _read_header(self, data: bytes) -> int:
+        header, end = _parse(data, 0)
+        if not isinstance(header, dict) or "format" not in header:
+            raise CorruptStorage(self.name, 0, "it does not begin with the header of a node's log")
+        if header["format"] != FORMAT:
+            raise CorruptStorage(
+                self.name, 0, f"its header says format {header['format']!r}, and this program reads {FORMAT}"
+            )
+        for field in ("cluster", "node"):
+            if header.get(field) != self._header[field]:
+                raise CorruptStorage(
+                    self.name,
+                    0,
+                    f"its header says that it belongs to {field} {header.get(field)!r}, "
+                    f"and this is {field} {self._header[field]!r}",
+                )
+        return end
+
+    def _replay(self, record: Any, offset: int) -> None:
+        self._number += 1
+        try:
+            number, kind, data = record
+            if number != self._number:
+                raise ValueError(f"record {number} stands where record {self._number} should")
+            self._mirror.take(kind, data)
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise CorruptStorage(self.name, offset, f"there is no record of a node: {error}") from error
+
+
+class _Mirror:
+    """What the records add up to: the last state, the last snapshot, and the entries after it."""
+
+    def __init__(self) -> None:
+        self.state: Any = None
+        self.snapshot: Any = None
+        self.entries: list[Any] = []
+
+    def take(self, kind: str, data: Any) -> None:
+        """Add one record; raises ``ValueError`` and its like when it does not go on from the ones before."""
+        if kind == "state":
+            self.state = data
+        elif kind == "entries":
+            base = self.snapshot[0] if self.snapshot is not None else 0
+            kept = data[0][0] - base - 1
+            if not 0 <= kept <= len(self.entries):
+                raise ValueError(f"entries from position {data[0][0]} on do not go on from {base}")
+            del self.entries[kept:]
+            self.entries.extend(data)
+        elif kind == "snapshot":
+            self._take_snapshot(data)
+        else:
+            raise ValueError(f"{kind!r} is no kind of record")
+
+    def _take_snapshot(self, data: Any) -> None:
+        """Replace what it covers; later entries stay only if the log held the entry that it ends with.
+
+        That is the rule of the replica in memory too (``raft/log.py``, ``install``).
+        """
+        base, base_term = (self.snapshot[0], self.snapshot[1]) if self.snapshot is not None else (0, 0)
+        position, term = data[0], data[1]
+        covered = position - base
+        if 0 < covered <= len(self.entries):
+            same = self.entries[covered - 1][1] == term
+        else:
+            same = covered == 0 and base_term == term
+        self.entries = self.entries[covered:] if same else []
+        self.snapshot = data
+
+    def records(self) -> list[Record]:
+        """The same as records, the fewest there can be, numbered from 1."""
+        parts = [("state", self.state), ("snapshot", self.snapshot), ("entries", self.entries or None)]
+        present = [(kind, data) for kind, data in parts if data is not None]
+        return [Record(sequence, kind, data) for sequence, (kind, data) in enumerate(present, start=1)]
+
+
+def _line(value: Any) -> bytes:
+    text = _encode(value).encode("ascii")
+    return b"%d %08x %s\n" % (len(text), zlib.crc32(text), text)
+
+
+_LENGTH_DIGITS_MAX = 10
+
+
+def _parse(data: bytes, offset: int) -> tuple[Any, int]:
+    """The value of the line at an offset and where the next one begins; ``(None, offset)`` when it is broken."""
+    space = data.find(b" ", offset, offset + _LENGTH_DIGITS_MAX + 1)
+    digits = data[offset:space] if space > offset else b""
+    if not digits.isdigit():
+        return None, offset
+    start = space + 10
+    end = start + int(digits)
+    text = data[start:end]
+    if data[end : end + 1] != b"\n" or data[space + 1 : start] != b"%08x " % zlib.crc32(text):
+        return None, offset
+    try:
+        return json.loads(text), end + 1
+    except ValueError:
+        return None, offset
+
+
+def _has_valid_record(data: bytes, offset: int) -> bool:
+    """Whether a valid record stands anywhere behind the broken one at an offset.
+
+    Every record ends at a line's end, so the next may begin after any line's end. A record whose own line's end
+    alone is broken, with more behind it, counts as valid: it was whole once.
+    """
+    space = data.find(b" ", offset, offset + _LENGTH_DIGITS_MAX + 1)
+    digits = data[offset:space] if space > offset else b""
+    if digits.isdigit():
+        start = space + 10
+        end = start + int(digits)
+        whole = data[space + 1 : start] == b"%08x " % zlib.crc32(data[start:end])
+        if whole and end < len(data):
+            return True
+    while (line_end := data.find(b"\n", offset)) >= 0:
+        offset = line_end + 1
+        if _parse(data, offset)[0] is not None:
+            return True
+    return False
