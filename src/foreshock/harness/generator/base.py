@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol, Union
+from typing import Any, Final, Protocol
 
 from foreshock.harness.operation import Operation
 from foreshock.harness.randomness import RandomStream
@@ -79,4 +79,4 @@ class Generator(ABC):
         return self
 
 
-Liftable = Union[Generator, Operation, Sequence[Any], Callable[[Context], Any], None]
+Liftable = Generator | Operation | Sequence[Any] | Callable[[Context], Any] | None
