@@ -117,6 +117,10 @@ class SimTask(Generic[T]):
         """Whether the coroutine has ended, in whatever way."""
         return self._done
 
+    def succeeded(self) -> bool:
+        """Whether the coroutine has ended without an exception."""
+        return self._done and self._error is None
+
     async def wait(self) -> T:
         """The coroutine's result; re-raises its exception, or :class:`Cancelled` when it was cancelled.
 
@@ -246,8 +250,9 @@ class Scheduler:
         except BaseException:
             self._cancel_all()
             raise
+        failed_before_the_end = bool(self.failures)
         self._cancel_all()
-        if self.failures:
+        if self.failures and (failed_before_the_end or main.succeeded()):
             raise self.failures[0]
         return cast("T", main.outcome())
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, Protocol
 
 from foreshock.harness.cluster import Grudge
 from foreshock.harness.errors import HarnessError
 from foreshock.harness.randomness import RandomStream
-from foreshock.harness.runtime import Address, Connection, ConnectionRefused
+from foreshock.harness.runtime import Address, Connection, ConnectionClosed, ConnectionRefused
 from foreshock.harness.simulation.clock import NodeClock
 from foreshock.harness.simulation.connection import ClientEnd, End, ProgramEnd, join
 from foreshock.harness.simulation.knobs import MILLISECOND, SimKnobs
@@ -215,7 +216,8 @@ class SimWorld:
 
     async def _served(self, end: ClientEnd, handler: Serve) -> None:
         try:
-            await handler(end)
+            with contextlib.suppress(ConnectionClosed):  # the usual end of a conversation
+                await handler(end)
         finally:
             end.close()
 

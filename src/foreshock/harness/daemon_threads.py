@@ -1,0 +1,62 @@
+"""A bounded pool of threads for blocking calls that may never return.
+
+The threads are daemons: a client library that hangs for ever cannot keep the harness from ending, which
+``concurrent.futures`` would, since it joins its threads when the interpreter exits.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+Done = Callable[[Any, BaseException | None], None]
+
+
+class DaemonThreads:
+    """At most ``limit`` threads, started as they are needed; calls past that wait for a free one."""
+
+    def __init__(self, limit: int, name: str) -> None:
+        self._limit = limit
+        self._name = name
+        self._calls: SimpleQueue[tuple[Callable[[], Any], Done] | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._idle = 0
+        self._waiting = 0
+
+    def submit(self, function: Callable[[], Any], done: Done) -> None:
+        """Call ``function`` in a thread, and then, in the same thread, ``done(result, error)``."""
+        self._calls.put((function, done))
+        with self._lock:
+            self._waiting += 1
+            if self._waiting <= self._idle or self._threads == self._limit:
+                return
+            self._threads += 1
+        threading.Thread(target=self._work, name=self._name, daemon=True).start()
+
+    def close(self) -> None:
+        """Let the threads end once they have nothing to do; does not wait for them."""
+        with self._lock:
+            for _ in range(self._threads):
+                self._calls.put(None)
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                self._idle += 1
+            call = self._calls.get()
+            with self._lock:
+                self._idle -= 1
+                if call is None:
+                    self._threads -= 1
+                    return
+                self._waiting -= 1
+            function, done = call
+            result, raised = None, None
+            try:
+                result = function()
+            except BaseException as error:  # noqa: BLE001 - handed to whoever made the call
+                raised = error
+            done(result, raised)
