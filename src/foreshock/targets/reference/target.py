@@ -1,0 +1,174 @@
+"""The ``raft`` target: a cluster of the reference node, as containers, processes, or programs of the simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
+
+from foreshock.harness.cluster import Cluster, Node
+from foreshock.harness.errors import DeployError, UsageError
+from foreshock.harness.randomness import RandomStream
+from foreshock.harness.runtime import Runtime
+from foreshock.harness.services import Client
+from foreshock.harness.simulation.program import Machine, Program
+from foreshock.harness.target import ClientContext, Target
+from foreshock.targets.reference.admin_client import ReferenceAdminClient, ask_status
+from foreshock.targets.reference.cache_client import ReferenceCacheClient
+from foreshock.targets.reference.client import ClientSettings
+from foreshock.targets.reference.lock_client import ReferenceLockClient
+from foreshock.targets.reference.node.addresses import Address
+from foreshock.targets.reference.node.configuration import NodeConfiguration, bug_name
+from foreshock.targets.reference.node.machine import NodeKnobs
+from foreshock.targets.reference.node.raft import RaftKnobs
+from foreshock.targets.reference.options import RaftOptions, chosen_raft_knobs, draw_raft_knobs
+from foreshock.targets.reference.register_client import ReferenceRegisterClient
+from foreshock.targets.reference.simulated import SimulatedNode
+from foreshock.targets.reference.zipapp import NODE_ZIPAPP, build_node_zipapp
+
+T = TypeVar("T")
+
+_STATUS_TIMEOUT_MS = 500
+_LEADER_TIMEOUT_NS = 20_000_000_000
+_LEADER_POLL_NS = 50_000_000
+
+
+class Raft(Target[RaftOptions]):
+    """The reference node's Raft cluster with its registers, locks and cache; every node serves all three."""
+
+    Options = RaftOptions
+    default_nodes: ClassVar[int] = 5
+    services: ClassVar[Mapping[str, type[Any]]] = {
+        "register": ReferenceRegisterClient,
+        "lock": ReferenceLockClient,
+        "cache": ReferenceCacheClient,
+    }
+
+    def __init__(self, options: RaftOptions, *, seed: int) -> None:
+        super().__init__(options, seed=seed)
+        self._chosen = chosen_raft_knobs(options)
+        self._node_knobs = NodeKnobs(
+            sessions_max=options.sessions_max,
+            requests_max=options.requests_max,
+            request_timeout_ms=options.request_timeout_ms,
+            clock_margin_percent=options.clock_margin_percent,
+        )
+        try:
+            RaftKnobs(**self._chosen).checked()
+            self._drawn = _with_chosen(
+                draw_raft_knobs(RandomStream(seed, "target/raft/knobs")), self._chosen
+            ).checked()
+        except ValueError as problem:
+            raise UsageError(f"target raft: {problem}") from None
+
+    # --- nodes --------------------------------------------------------------------------------------------------
+
+    def command(self, node: Node) -> Sequence[str]:
+        """Run ``node.pyz`` with the user's knobs and the planted bug, if any."""
+        listen = Address(node.listen.host, node.listen.port)
+        command = ["python3", self.file(node, NODE_ZIPAPP), "--name", node.name, "--listen", str(listen)]
+        command += ["--cluster", node.cluster, "--data", node.data_directory]
+        for name, peer in sorted(node.peers.items()):
+            command += ["--peer", f"{name}={Address(peer.host, peer.port)}"]
+        for knob, value in (*self._chosen.items(), *self._node_knobs._asdict().items()):
+            command += ["--set", f"{knob}={str(value).lower()}"]
+        if self.bug is not None:
+            command += ["--bug", bug_name(self.bug)]
+        return command
+
+    def files(self) -> Mapping[str, bytes]:
+        """The node itself, as one file."""
+        return {NODE_ZIPAPP: build_node_zipapp()}
+
+    def simulate(self, node: Node, machine: Machine) -> Program:
+        """The same node as a program of the simulator, with knobs drawn from the seed."""
+        configuration = NodeConfiguration(
+            name=node.name,
+            members=tuple(sorted((node.name, *node.peers))),
+            cluster=node.cluster,
+            raft_knobs=self._drawn,
+            knobs=self._node_knobs,
+            bug=None if self.bug is None else bug_name(self.bug),
+        )
+        return SimulatedNode(machine, configuration, self.bug)
+
+    async def ready(self, node: Node, runtime: Runtime) -> bool:
+        """Whether the node answers a request for its status."""
+        return await ask_status(node, runtime, timeout_ms=_STATUS_TIMEOUT_MS) is not None
+
+    async def set_up(self, cluster: Cluster, runtime: Runtime) -> None:
+        """Wait until a leader is known; raises ``DeployError`` when none comes within 20 s."""
+        deadline_ns = runtime.now() + _LEADER_TIMEOUT_NS
+        while not await self.primaries(cluster, runtime):
+            if runtime.now() >= deadline_ns:
+                raise DeployError(
+                    "the raft cluster elected no leader within 20 s; look into the nodes' logs, and see that "
+                    "the nodes reach one another"
+                )
+            await runtime.sleep(_LEADER_POLL_NS)
+
+    async def primaries(self, cluster: Cluster, runtime: Runtime) -> frozenset[str]:
+        """The nodes that say that they lead; all are asked at once, and one that does not answer does not lead."""
+        asked = [
+            runtime.spawn(
+                ask_status(node, runtime, timeout_ms=_STATUS_TIMEOUT_MS), name=f"status of {node.name}"
+            )
+            for node in cluster.nodes
+        ]
+        answers = [await task.wait() for task in asked]
+        return frozenset(answer["name"] for answer in answers if answer is not None and answer["leading"])
+
+    # --- clients ------------------------------------------------------------------------------------------------
+
+    def client(self, service: str, context: ClientContext) -> Client:
+        """A client of one service; a lock's session lives for ``lock_ttl_ms``."""
+        ttl_ms = self.options.lock_ttl_ms if service == "lock" else self.options.session_ttl_ms
+        settings = ClientSettings(attempt_timeout_ms=self.options.attempt_timeout_ms, session_ttl_ms=ttl_ms)
+        client: Client = self.services[service](context, settings)
+        return client
+
+    # --- administration -----------------------------------------------------------------------------------------
+
+    async def add_member(self, cluster: Cluster, runtime: Runtime, name: str) -> list[str]:
+        """Make a running node a member; returns all members. Raises ``Definite`` or ``Indefinite``."""
+        return await self._administer(cluster, runtime, lambda admin: admin.add_member(name))
+
+    async def remove_member(self, cluster: Cluster, runtime: Runtime, name: str) -> list[str]:
+        """Make a node a member no longer; returns all members. Raises ``Definite`` or ``Indefinite``."""
+        return await self._administer(cluster, runtime, lambda admin: admin.remove_member(name))
+
+    async def transfer_leadership(self, cluster: Cluster, runtime: Runtime, name: str | None = None) -> None:
+        """Hand leadership to a node, or to the most advanced follower. Raises ``Definite`` or ``Indefinite``."""
+        await self._administer(cluster, runtime, lambda admin: admin.transfer_leadership(name))
+
+    async def _administer(
+        self, cluster: Cluster, runtime: Runtime, change: Callable[[ReferenceAdminClient], Awaitable[T]]
+    ) -> T:
+        context = ClientContext(
+            runtime=runtime,
+            node=cluster.nodes[0],
+            nodes=cluster.nodes,
+            process=0,
+            identity="foreshock-admin",
+            timeout_ms=2 * (self.options.catch_up_timeout_ms or RaftKnobs().catch_up_timeout_ms),
+        )
+        admin = ReferenceAdminClient(context)
+        try:
+            return await change(admin)
+        finally:
+            await admin.close()
+
+
+def _with_chosen(drawn: RaftKnobs, chosen: dict[str, Any]) -> RaftKnobs:
+    """The drawn knobs with the user's in place; drawn ones give way where they would not fit the user's."""
+    knobs = drawn._replace(**chosen)
+    if (
+        "election_timeout_max_ms" not in chosen
+        and knobs.election_timeout_max_ms <= knobs.election_timeout_min_ms
+    ):
+        knobs = knobs._replace(election_timeout_max_ms=2 * knobs.election_timeout_min_ms)
+    if "election_timeout_min_ms" not in chosen:
+        least = min(knobs.election_timeout_min_ms, knobs.election_timeout_max_ms // 2)
+        knobs = knobs._replace(election_timeout_min_ms=max(least, 2 * knobs.heartbeat_ms))
+    if "heartbeat_ms" not in chosen:
+        knobs = knobs._replace(heartbeat_ms=min(knobs.heartbeat_ms, knobs.election_timeout_min_ms // 2))
+    return knobs
