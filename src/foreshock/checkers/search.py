@@ -10,7 +10,8 @@ What keeps it small, each sound by itself:
 
 * a read that agrees with the state is linearized at once: the state stays, and fewer obligations are left;
 * of operations that no model can tell apart only the one that returns first is tried (exchange argument);
-* a crashed update is tried only where it changes the state and while something may still notice it;
+* a crashed update is tried only where it changes the state, while something may still notice it, and just before
+  a pending operation that would not end the same without it (later is as good, and never is better);
 * a slot of the mask is freed when its operation returns, or can no longer be noticed.
 """
 
@@ -108,6 +109,11 @@ class Search:
         mask_bytes = self._problem.concurrency // 4
         return len(self._memo) * (_CONFIGURATION_BYTES + mask_bytes)
 
+    @property
+    def progress(self) -> str:
+        """How far the search has got, in words."""
+        return f"{max(self._deepest_level, 0)} of {self._problem.levels} returns"
+
     def run(self, limits: Limits, configurations_max: int | None = None) -> SearchResult | None:
         """Search on until decided or a limit is reached; ``None`` after ``configurations_max`` more configurations."""
         stack = self._stack
@@ -132,20 +138,34 @@ class Search:
         """Try every pending operation as the next one; the one that returns first is looked into first."""
         problem, after = self._problem, self._steps.after
         bits, classes, is_read, levels = problem.bits, problem.classes, problem.is_read, problem.levels
+        open_operations = [o for o in self._windows.at(level) if not mask & bits[o]]
         tried = set()
         followers = []
-        for operation in self._windows.at(level):
+        for operation in open_operations:
             operation_class = classes[operation]
             # A read that is still unlinearized here disagrees with the state: it was tried on arrival.
-            if mask & bits[operation] or is_read[operation] or operation_class in tried:
+            if is_read[operation] or operation_class in tried:
                 continue
             tried.add(operation_class)
             next_state = after(state, operation_class)
-            if next_state == ILLEGAL_STATE or (next_state == state and operation >= levels):
+            if next_state == ILLEGAL_STATE:
+                continue
+            if operation >= levels and not self._is_noticed(state, next_state, operation, open_operations):
                 continue
             followers.append((operation, next_state))
         for operation, next_state in reversed(followers):
             self._enter(level, mask | bits[operation], next_state, (operation, trail))
+
+    def _is_noticed(self, state: int, next_state: int, crashed: int, open_operations: list[int]) -> bool:
+        """Whether some pending operation is legal after a crashed one and would end otherwise without it."""
+        if next_state == state:
+            return False
+        after, classes = self._steps.after, self._problem.classes
+        for operation in open_operations:
+            end = after(next_state, classes[operation])
+            if end != ILLEGAL_STATE and end != after(state, classes[operation]) and operation != crashed:
+                return True
+        return False
 
     def _enter(self, level: int, mask: int, state: int, trail: Trail) -> None:
         """Go on as far as nothing needs deciding; remember the configuration if it is new."""

@@ -23,11 +23,14 @@ class KnowsWhatCrashesMatter(Protocol):
 
 
 @runtime_checkable
-class SaysWhatItNeeds(Protocol):
-    """A model that can say in words what state an operation would have needed."""
+class ExplainsItself(Protocol):
+    """A model that can say in words what a state is, and what state an operation would have needed."""
+
+    def describe_state(self, state: Any) -> str:
+        """Such as ``3``, ``absent`` or ``held by process 2``."""
 
     def needs(self, f: str, value: Any, result: Any) -> str:
-        """Such as ``the value to be 3``."""
+        """Such as ``the value to be 3``; ``nothing`` for an operation that is always legal."""
 
 
 @runtime_checkable

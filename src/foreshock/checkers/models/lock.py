@@ -45,6 +45,10 @@ class Mutex:
         """``acquire`` or ``release``."""
         return f
 
+    def describe_state(self, state: Any) -> str:
+        """``free`` or ``held``."""
+        return HELD if state else FREE
+
     def needs(self, f: str, value: Any, result: Any) -> str:
         """What the lock would have to be for the operation to be legal."""
         return "the lock to be free" if f == ACQUIRE else "the lock to be held"
@@ -76,6 +80,10 @@ class OwnerMutex:
     def describe(self, f: str, value: Any, result: Any) -> str:
         """Such as ``acquire by 3``."""
         return f"{f} by {value[0]}"
+
+    def describe_state(self, state: Any) -> str:
+        """``free``, or who holds it."""
+        return FREE if state is None else f"held by process {state}"
 
     def needs(self, f: str, value: Any, result: Any) -> str:
         """What the lock would have to be for the operation to be legal."""
@@ -119,6 +127,10 @@ class FencedMutex:
         if f == ACQUIRE:
             return f if result is UNKNOWN else f"{f} -> token {_token(result)}"
         return f if value is None else f"{f} token {value}"
+
+    def describe_state(self, state: Any) -> str:
+        """How it is held, and the last token."""
+        return f"{state[1]}, last token {state[0]}" if state[0] >= 0 else str(state[1])
 
     def needs(self, f: str, value: Any, result: Any) -> str:
         """What the lock would have to be for the operation to be legal."""

@@ -52,6 +52,10 @@ class Register:
             return f if result is UNKNOWN else f"{f} {word(result)}"
         return f if f in DELETES else f"{f} {word(value)}"
 
+    def describe_state(self, state: Any) -> str:
+        """The value, or ``absent``."""
+        return word(thaw(state))
+
     def needs(self, f: str, value: Any, result: Any) -> str:
         """What the register would have to hold for the operation to be legal."""
         return f"the value to be {word(result)}" if f in READS else "nothing"

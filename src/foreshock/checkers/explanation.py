@@ -1,0 +1,185 @@
+"""Why a history is illegal: the first impossible operation, what was possible, and a minimal core, as data."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+
+from foreshock.checkers.core import CoreFinder, noticed
+from foreshock.checkers.entries import NEVER, Entry, crash
+from foreshock.checkers.models.base import ExplainsItself, WantsProcess
+from foreshock.checkers.search import Deepest, Limits, Search
+from foreshock.harness.checker import Counterexample
+from foreshock.harness.history import History
+from foreshock.harness.model import UNKNOWN, Model
+from foreshock.harness.verdict import Verdict
+
+PREFIX_MAX: Final = 24
+"""How many of the last operations of the legal prefix an explanation keeps."""
+_STATES_MAX: Final = 16
+_NEEDED_MAX: Final = 24
+_WHOLE_SEARCH_MAX: Final = 100_000
+"""Histories of more operations are explained from their suspects alone, where a fast path gave some."""
+_WHOLE_CONFIGURATIONS_MAX: Final = 300_000
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """Explains illegal histories of one model. ``history`` is where the rows of the operations are looked up."""
+
+    history: History
+    model: Model
+    limits: Limits
+
+    def explain(self, key: Any, entries: Sequence[Entry], suspects: Sequence[int] = ()) -> Counterexample:
+        """Explain why the history of one key is illegal (which must be known already).
+
+        ``suspects`` are offsets of a few entries that are thought illegal by themselves. Takes until the
+        deadline at most; what could not be worked out by then is left larger than it need be, and the reason
+        says so.
+        """
+        deepest = self._search_whole(entries, bool(suspects))
+        if deepest is not None:
+            pool, part = _until(entries, entries[deepest.impossible].ret)
+        else:
+            pool = noticed(entries, suspects, self.model) if suspects else list(range(len(entries)))
+            part = [entries[o] for o in pool]
+        places = {o: place for place, o in enumerate(pool)}
+        finder = CoreFinder(part, self.model, self.limits)
+        latest = sorted(range(len(part)), key=lambda p: _moment(part[p]), reverse=True)
+        core = finder.find([places[o] for o in suspects if o in places], latest)
+        if deepest is None:
+            deepest = self._deepest_of(finder, core, pool)
+        return self._counterexample(key, entries, sorted(pool[p] for p in core), deepest, finder.undecided)
+
+    def _search_whole(self, entries: Sequence[Entry], has_suspects: bool) -> Deepest | None:
+        """Where the search of the whole history ends; ``None`` when that cannot be had in good time."""
+        if has_suspects and len(entries) > _WHOLE_SEARCH_MAX:
+            return None
+        now = time.monotonic_ns()
+        limits = (
+            replace(self.limits, deadline_ns=now + (self.limits.deadline_ns - now) // 4)
+            if has_suspects
+            else self.limits
+        )
+        result = Search(entries, self.model).run(limits, _WHOLE_CONFIGURATIONS_MAX if has_suspects else None)
+        return result.deepest if result is not None else None
+
+    def _deepest_of(self, finder: CoreFinder, core: Sequence[int], pool: Sequence[int]) -> Deepest | None:
+        """Where the search of the core alone ends, in offsets of the whole."""
+        kept = set(core)
+        relaxed_offsets = [
+            pool[p] for p, entry in enumerate(finder.entries) if p in kept or not self.model.is_read(entry.f)
+        ]
+        result = finder.judge(core)
+        if result is None or result.verdict is not Verdict.INVALID or result.deepest is None:
+            return None
+        found = result.deepest
+        return Deepest(
+            impossible=relaxed_offsets[found.impossible],
+            states=found.states,
+            pending=tuple(relaxed_offsets[o] for o in found.pending),
+            linearized=frozenset(relaxed_offsets[o] for o in found.linearized),
+            prefix=tuple(relaxed_offsets[o] for o in found.prefix),
+        )
+
+    def _counterexample(
+        self, key: Any, entries: Sequence[Entry], core: Sequence[int], deepest: Deepest | None, undecided: int
+    ) -> Counterexample:
+        impossible = None if deepest is None else deepest.impossible
+        states = (
+            () if deepest is None else tuple(self._state(state) for state in deepest.states[:_STATES_MAX])
+        )
+        needed = {} if deepest is None else self._needed(entries, deepest)
+        prefix = () if deepest is None else deepest.prefix[-PREFIX_MAX:]
+        named = {*core, *prefix} | ({impossible} if impossible is not None else set())
+        numbers = {entries[o].number for o in named} | {int(number) for number in needed}
+        return Counterexample(
+            key=key,
+            reason=self._reason(entries, impossible, states, len(core), undecided),
+            core=tuple(sorted(entries[o].number for o in core)),
+            impossible=None if impossible is None else entries[impossible].number,
+            states=states,
+            needed=needed,
+            prefix=tuple(entries[o].number for o in prefix),
+            operations=rows_of(self.history, sorted(numbers), self.model),
+        )
+
+    def _reason(
+        self,
+        entries: Sequence[Entry],
+        impossible: int | None,
+        states: Sequence[str],
+        core: int,
+        undecided: int,
+    ) -> str:
+        if impossible is None:
+            return f"no order of its operations is legal; {core} of them suffice to show it"
+        entry = entries[impossible]
+        label = label_of(self.model, entry.f, entry.value, entry.result, entry.process)
+        reason = f"{label} by process {entry.process} is impossible in every order of the operations so far"
+        reason += f": just before it returned, the state could only be {_or(states)}" if states else ""
+        if undecided:
+            reason += f" (time ran out before the {core} operations of the core were proven minimal)"
+        return reason
+
+    def _needed(self, entries: Sequence[Entry], deepest: Deepest) -> dict[str, str]:
+        """For the pending operations that the furthest order did not get to: what state they needed."""
+        if not isinstance(self.model, ExplainsItself):
+            return {}
+        needed = {}
+        first = [deepest.impossible, *(o for o in deepest.pending if o != deepest.impossible)]
+        for offset in [o for o in first if o not in deepest.linearized][:_NEEDED_MAX]:
+            entry = entries[offset]
+            needs = self.model.needs(entry.f, _argument(self.model, entry), entry.result)
+            if needs != "nothing":
+                needed[str(entry.number)] = needs
+        return needed
+
+    def _state(self, state: Any) -> str:
+        return self.model.describe_state(state) if isinstance(self.model, ExplainsItself) else repr(state)
+
+
+def label_of(model: Model, f: str, value: Any, result: Any, process: int) -> str:
+    """An operation in the model's words."""
+    by_process = isinstance(model, WantsProcess) and model.by_process
+    return model.describe(f, (process, value) if by_process else value, result)
+
+
+def rows_of(
+    history: History, numbers: Sequence[int], model: Model | None = None
+) -> tuple[dict[str, Any], ...]:
+    """The rows of operations (by the indexes of their invocations), with a label in the model's words."""
+    places = np.searchsorted(history.column("invoke_index"), numbers)
+    rows = []
+    for place in places.tolist():
+        row = history[place]
+        result = row.result if row.type == "ok" else UNKNOWN
+        label = row.f if model is None else label_of(model, row.f, row.value, result, row.process)
+        rows.append({**row._asdict(), "type": str(row.type), "label": label})
+    return tuple(rows)
+
+
+def _until(entries: Sequence[Entry], position: int) -> tuple[list[int], list[Entry]]:
+    """The history as it was known at a position: what had not returned yet may still never happen."""
+    offsets = [offset for offset, entry in enumerate(entries) if entry.call <= position]
+    return offsets, [entries[o] if entries[o].ret <= position else crash(entries[o]) for o in offsets]
+
+
+def _moment(entry: Entry) -> int:
+    """When an operation was last seen."""
+    return entry.call if entry.ret == NEVER else entry.ret
+
+
+def _argument(model: Model, entry: Entry) -> Any:
+    return (
+        (entry.process, entry.value) if isinstance(model, WantsProcess) and model.by_process else entry.value
+    )
+
+
+def _or(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"

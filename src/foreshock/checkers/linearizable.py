@@ -1,0 +1,229 @@
+"""The checker of linearizability: every key by itself, the fast paths first, the search for the rest.
+
+Linearizability is local (Herlihy & Wing 1990): a history is linearizable exactly when that of each key is. So one
+hard key must neither hide an easy violation nor hold up the verdict: keys are searched smallest first, in rounds of
+doubling budgets, and every illegal key is reported.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, cast
+
+from foreshock.checkers import clusters, zones
+from foreshock.checkers.columns import OperationColumns, columns_of
+from foreshock.checkers.decision import Decision
+from foreshock.checkers.explanation import Explainer, rows_of
+from foreshock.checkers.models.register import CAS, CasRegister, Register
+from foreshock.checkers.search import Limits, Search, SearchResult
+from foreshock.harness.checker import CheckContext, Checker, CheckResult, Counterexample
+from foreshock.harness.errors import UsageError
+from foreshock.harness.history import History
+from foreshock.harness.model import Model
+from foreshock.harness.registry import Kind, load
+from foreshock.harness.verdict import Verdict
+
+SEARCH: Final = "search"
+_FIRST_BUDGET: Final = 2_000
+_EXPLANATION_S_MAX: Final = 20.0
+_LISTED_MAX: Final = 50
+_MODEL_METHODS: Final = ("initial", "step", "is_read", "describe")
+
+
+@dataclass(frozen=True)
+class KeyOutcome:
+    """What became of one key. ``suspects`` are offsets into its entries; ``note`` says how far an unknown got."""
+
+    key: int
+    verdict: Verdict
+    method: str
+    configurations: int = 0
+    suspects: tuple[int, ...] = ()
+    note: str = ""
+
+
+class LinearizableChecker(Checker):
+    """Decides whether the history is linearizable by a model, each key being an object of its own.
+
+    ``model`` is a registered name (or ``file.py:Class``), a class or an object. ``operations`` limits the check to
+    operations of these names; others the model must know. With ``fast_paths`` off, everything is searched.
+    """
+
+    name = "linearizable"
+
+    def __init__(
+        self,
+        model: Model | type[Any] | str = "cas-register",
+        *,
+        operations: Collection[str] | None = None,
+        fast_paths: bool = True,
+    ) -> None:
+        self.model = model_of(model)
+        self._operations = None if operations is None else frozenset(operations)
+        self._fast_paths = fast_paths and type(self.model) in (Register, CasRegister)
+
+    def check(self, history: History, context: CheckContext) -> CheckResult:
+        """Decide every key; invalid when one is illegal, else unknown when one was left undecided."""
+        started = time.monotonic()
+        columns = columns_of(history, self._operations)
+        limits = Limits(context.deadline_ns, context.memory_limit_bytes, context.should_stop)
+        outcomes = self._decide(columns, limits)
+        illegal = [outcome for outcome in outcomes if outcome.verdict is Verdict.INVALID]
+        decided_s = time.monotonic() - started
+        counterexamples = self._explain(history, columns, illegal, limits)
+        return self._result(columns, outcomes, counterexamples, decided_s, time.monotonic() - started)
+
+    def _decide(self, columns: OperationColumns, limits: Limits) -> list[KeyOutcome]:
+        outcomes = self._decide_fast(columns) if self._fast_paths else {}
+        rest = [key for key in range(len(columns.keys)) if key not in outcomes]
+        rest.sort(key=lambda key: len(columns.rows_by_key[key]))
+        for outcome in _search_in_rounds(columns, rest, self.model, limits):
+            outcomes[outcome.key] = outcome
+        return [outcomes[key] for key in sorted(outcomes)]
+
+    def _decide_fast(self, columns: OperationColumns) -> dict[int, KeyOutcome]:
+        """What the fast paths decide. They assume a register that starts absent."""
+        if self.model.initial() is not None:
+            return {}
+        by_zones = zones.decide_by_zones(columns)
+        with_cas = (
+            set(columns.key[columns.f_in({CAS})].tolist()) if isinstance(self.model, CasRegister) else set()
+        )
+        outcomes = {}
+        for key, decision in enumerate(by_zones.decisions):
+            if decision is not Decision.NOT_APPLICABLE:
+                offsets = columns.rows_by_key[key].searchsorted(by_zones.suspects.get(key, ()))
+                outcomes[key] = _fast_outcome(key, decision, zones.METHOD, offsets.tolist())
+            elif key in with_cas:
+                found, suspects = clusters.decide_by_clusters(columns.entries(columns.rows_by_key[key]))
+                if found is not Decision.NOT_APPLICABLE:
+                    outcomes[key] = _fast_outcome(key, found, clusters.METHOD, suspects)
+        return outcomes
+
+    def _explain(
+        self, history: History, columns: OperationColumns, illegal: Sequence[KeyOutcome], limits: Limits
+    ) -> tuple[Counterexample, ...]:
+        """A counterexample for every illegal key; the time that is left is shared out among them."""
+        counterexamples = []
+        for done, outcome in enumerate(illegal):
+            now = time.monotonic_ns()
+            share_ns = min(
+                (limits.deadline_ns - now) // (len(illegal) - done), round(_EXPLANATION_S_MAX * 1e9)
+            )
+            entries = columns.entries(columns.rows_by_key[outcome.key])
+            key = columns.keys[outcome.key]
+            if share_ns <= 0 or limits.should_stop():
+                numbers = [entries[offset].number for offset in outcome.suspects]
+                reason = "it is illegal, but no time was left to explain it"
+                rows = rows_of(history, numbers, self.model)
+                counterexamples.append(
+                    Counterexample(key=key, reason=reason, core=tuple(numbers), operations=rows)
+                )
+                continue
+            explainer = Explainer(history, self.model, replace(limits, deadline_ns=now + share_ns))
+            counterexamples.append(explainer.explain(key, entries, outcome.suspects))
+        counterexamples.sort(key=lambda found: found.core[-1] if found.core else -1)
+        return tuple(counterexamples)
+
+    def _result(
+        self,
+        columns: OperationColumns,
+        outcomes: Sequence[KeyOutcome],
+        counterexamples: tuple[Counterexample, ...],
+        decided_s: float,
+        seconds: float,
+    ) -> CheckResult:
+        verdict = Verdict.worst(outcome.verdict for outcome in outcomes)
+        methods = Counter(outcome.method for outcome in outcomes)
+        undecided = [outcome for outcome in outcomes if outcome.verdict is Verdict.UNKNOWN]
+        keys = f"{len(outcomes)} key{'s' * (len(outcomes) != 1)}"
+        if verdict is Verdict.INVALID:
+            first = counterexamples[0]
+            reason = f"not linearizable: key {first.key!r}: {first.reason}"
+            reason += f" ({len(counterexamples)} of {keys} illegal)" if len(outcomes) > 1 else ""
+        elif verdict is Verdict.UNKNOWN:
+            notes = "; ".join(f"key {columns.keys[o.key]!r}: {o.note}" for o in undecided[:3])
+            reason = f"{len(undecided)} of {keys} undecided: {notes}"
+        else:
+            reason = f"linearizable: {len(columns)} operations on {keys}"
+        return CheckResult(
+            verdict=verdict,
+            reason=reason,
+            method="+".join(method for method, _ in sorted(methods.items())),
+            seconds=seconds,
+            details={
+                "model": self.model.name,
+                "operations": len(columns),
+                "keys": len(outcomes),
+                "methods": dict(sorted(methods.items())),
+                "configurations": sum(outcome.configurations for outcome in outcomes),
+                "decided_s": round(decided_s, 6),
+                "illegal_keys": [found.key for found in counterexamples],
+                "undecided_keys": [
+                    {"key": columns.keys[o.key], "note": o.note} for o in undecided[:_LISTED_MAX]
+                ],
+                "undecided": len(undecided),
+            },
+            counterexamples=counterexamples,
+        )
+
+
+def _search_in_rounds(
+    columns: OperationColumns, keys: Sequence[int], model: Model, limits: Limits
+) -> list[KeyOutcome]:
+    """Search the keys in the given order, in rounds with doubling budgets, until all are decided or time is up."""
+    outcomes = []
+    waiting: deque[tuple[int, Search | None]] = deque((key, None) for key in keys)
+    budget = _FIRST_BUDGET
+    held = 0
+    while waiting:
+        for _ in range(len(waiting)):
+            key, search = waiting.popleft()
+            stopped = limits.exceeded()
+            if search is None and stopped:
+                outcomes.append(
+                    KeyOutcome(key, Verdict.UNKNOWN, SEARCH, note=f"{stopped} before its turn came")
+                )
+                continue
+            if search is None:
+                search = Search(columns.entries(columns.rows_by_key[key]), model)
+            else:
+                held -= search.bytes_used
+            result = search.run(replace(limits, memory_bytes=limits.memory_bytes - held), budget)
+            if result is None:
+                waiting.append((key, search))
+                held += search.bytes_used
+            else:
+                outcomes.append(_outcome(key, result, search))
+        budget *= 2
+    return outcomes
+
+
+def _fast_outcome(key: int, decision: Decision, method: str, suspects: Sequence[int]) -> KeyOutcome:
+    verdict = Verdict.VALID if decision is Decision.VALID else Verdict.INVALID
+    return KeyOutcome(key, verdict, method, suspects=tuple(suspects))
+
+
+def _outcome(key: int, result: SearchResult, search: Search) -> KeyOutcome:
+    note = f"{result.stopped} at {search.progress} after {result.configurations} configurations"
+    return KeyOutcome(
+        key,
+        result.verdict,
+        SEARCH,
+        configurations=result.configurations,
+        note=note if result.verdict is Verdict.UNKNOWN else "",
+    )
+
+
+def model_of(model: Model | type[Any] | str) -> Model:
+    """A model from its name, its class or itself; raises ``UsageError`` when it does not keep the protocol."""
+    found = load(Kind.MODELS, model) if isinstance(model, str) else model
+    made = found() if isinstance(found, type) else found
+    missing = [name for name in _MODEL_METHODS if not callable(getattr(made, name, None))]
+    if missing or not isinstance(getattr(made, "name", None), str):
+        what = f"the method {missing[0]!r}" if missing else "a name"
+        raise UsageError(f"{model!r} cannot be used as a model: it lacks {what}")
+    return cast(Model, made)
