@@ -1,0 +1,97 @@
+"""The faults of a run as stretches of time that a plot can shade."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from foreshock.harness.ledger import Fault
+from foreshock.harness.nemesis import Shade
+from foreshock.reports.scales import moment
+
+_COLOR = re.compile(r"#[0-9A-Fa-f]{6}\Z|#[0-9A-Fa-f]{3}\Z")
+_SPARE_COLORS = ("#8E7CC3", "#C9A66B", "#6FA8A0", "#B97A95", "#7F9F5F", "#7A93B8")
+
+
+class FaultWindow(NamedTuple):
+    """One fault in force from ``start_ns`` to ``end_ns`` (the end of the run when it was never healed)."""
+
+    id: int
+    kind: str
+    nodes: tuple[str, ...]
+    start_ns: int
+    end_ns: int
+    color: str
+    state: str
+    note: str
+    effect: str
+
+    @property
+    def label(self) -> str:
+        """The fault in words, with its nodes and its times."""
+        where = " on " + ", ".join(self.nodes) if self.nodes else ""
+        return f"{self.kind}{where}, {moment(self.start_ns)} to {moment(self.end_ns)}"
+
+    def holds(self, at_ns: int) -> bool:
+        """Whether the fault was in force at a moment."""
+        return self.start_ns <= at_ns <= self.end_ns
+
+
+def fault_windows(faults: Iterable[Fault], shades: Iterable[Shade], end_ns: int) -> tuple[FaultWindow, ...]:
+    """The windows of a ledger, in order of their start, in the colours that the nemeses chose."""
+    colors = {shade.name: shade.color for shade in shades if _COLOR.match(shade.color)}
+    windows = []
+    for fault in faults:
+        if fault.kind not in colors:
+            colors[fault.kind] = _SPARE_COLORS[len(colors) % len(_SPARE_COLORS)]
+        start = fault.planned_ns if fault.verified_ns is None else fault.verified_ns
+        # A fault that failed before it was verified was in force for no known time.
+        stop = (
+            fault.healed_ns
+            if fault.healed_ns is not None
+            else (fault.failed_ns if fault.failed_ns is not None and fault.verified_ns is None else end_ns)
+        )
+        windows.append(
+            FaultWindow(
+                id=fault.id,
+                kind=fault.kind,
+                nodes=fault.nodes,
+                start_ns=start,
+                end_ns=max(stop, start),
+                color=colors[fault.kind],
+                state=_state(fault),
+                note=fault.failure or "",
+                effect=_effect(fault.value),
+            )
+        )
+    return tuple(sorted(windows, key=lambda window: (window.start_ns, window.id)))
+
+
+def _state(fault: Fault) -> str:
+    if fault.failed_ns is not None:
+        return "failed"
+    if fault.healed_ns is not None:
+        return "healed" if fault.verified_ns is not None else "healed, never verified"
+    return "never healed" if fault.verified_ns is not None else "planned only"
+
+
+def _effect(value: Any) -> str:
+    """What the fault did, in one short line: a grudge as who does not hear whom."""
+    if value is None:
+        return ""
+    if (
+        isinstance(value, Mapping)
+        and value
+        and all(isinstance(deaf, list | tuple) for deaf in value.values())
+    ):
+        return "; ".join(
+            f"{node} does not hear {', '.join(map(str, unheard))}"
+            for node, unheard in value.items()
+            if unheard
+        )
+    if isinstance(value, str):
+        return value
+    return msgspec.json.encode(value, enc_hook=str).decode()
