@@ -1,0 +1,125 @@
+"""The ``process`` backend: nodes are processes of this machine, links go through a proxy that the harness owns.
+
+Needs no privilege and no engine. The parts are imported when a cluster is made, not before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from foreshock.harness import live_runs
+from foreshock.harness.backends.process_identity import (
+    ProcessIdentity,
+    end_processes_of_run,
+    signal_group,
+    stopped,
+)
+from foreshock.harness.cluster import Cluster, ClusterSpecification, Kill, Partition, Pause
+from foreshock.harness.errors import FaultError
+from foreshock.harness.live_runs import LiveRun
+from foreshock.harness.runtime import Runtime
+
+if TYPE_CHECKING:
+    from foreshock.harness.backends.process.cluster import ProcessCluster
+
+_HEAL_TIMEOUT_S: Final = 30.0
+
+
+class ProcessBackend:
+    """Nodes as child processes on loopback."""
+
+    name = "process"
+    simulated = False
+
+    def __init__(self) -> None:
+        self._clusters: WeakValueDictionary[str, ProcessCluster] = WeakValueDictionary()
+
+    def available(self) -> str | None:
+        """``None`` on every POSIX system."""
+        if os.name != "posix":
+            return "the process backend needs a POSIX system: use --backend docker, or sim."
+        return None
+
+    def offers(self) -> frozenset[type[Any]]:
+        """Kill, Pause and Partition."""
+        return frozenset((Kill, Pause, Partition))
+
+    def cluster(self, specification: ClusterSpecification, runtime: Runtime) -> Cluster:
+        """Prepare a cluster; raises ``UsageError`` when a program that the target needs is not here."""
+        from foreshock.harness.backends.process.cluster import ProcessCluster
+
+        cluster = ProcessCluster(specification, runtime)
+        self._clusters[specification.run] = cluster
+        return cluster
+
+    def heal(self, fault: Mapping[str, Any]) -> str:
+        """Undo a fault by its inverse: through the cluster when its harness is this process, else by signals.
+
+        Blocks; within a live test call it in a thread. Raises ``FaultError``.
+        """
+        cluster = self._clusters.get(str(fault["run"]))
+        if cluster is not None and cluster.loop is not None and cluster.loop.is_running():
+            return _heal_live(cluster, fault)
+        return _heal_dead(fault)
+
+    def clean(self, run: str | None) -> list[str]:
+        """End the processes of dead runs, or of the run named (alive or dead), and forget the runs."""
+        runs = live_runs.dead_runs() if run is None else live_runs.named_runs(run)
+        return [line for found in runs if found.backend == self.name for line in _clean_run(found)]
+
+
+def _heal_live(cluster: ProcessCluster, fault: Mapping[str, Any]) -> str:
+    nodes = frozenset(fault["processes"])
+
+    def wait_for(step: Coroutine[Any, Any, None]) -> None:
+        if cluster.loop is None:
+            raise FaultError("the cluster is not deployed")
+        asyncio.run_coroutine_threadsafe(step, cluster.loop).result(_HEAL_TIMEOUT_S)
+
+    match fault["fault"]:
+        case "partition":
+            wait_for(cluster.cut({}))
+            return "all links are open"
+        case "pause":
+            wait_for(cluster.resume(nodes))
+            return f"resumed {', '.join(sorted(nodes))}"
+        case "kill":
+            wait_for(cluster.start(nodes))
+            return f"started {', '.join(sorted(nodes))}"
+    raise FaultError(f"the process backend knows no fault {fault['fault']!r}")
+
+
+def _heal_dead(fault: Mapping[str, Any]) -> str:
+    """The harness is gone, and with it its link proxy: only a stopped process can still be helped."""
+    match fault["fault"]:
+        case "partition":
+            return "nothing to do: the link proxy ended with its harness"
+        case "kill":
+            return "nothing to do: a node is not started again without its harness"
+        case "pause":
+            processes = msgspec.convert(fault["processes"], dict[str, ProcessIdentity])
+            resumed = [
+                name
+                for name, process in sorted(processes.items())
+                if stopped(process) and signal_group(process, signal.SIGCONT)
+            ]
+            return f"resumed {', '.join(resumed)}" if resumed else "nothing to do: no node is stopped"
+    raise FaultError(f"the process backend knows no fault {fault['fault']!r}")
+
+
+def _clean_run(run: LiveRun) -> list[str]:
+    ended = [
+        f"run {run.run}: ended {name} (process {process.pid})"
+        for name, process in sorted(run.processes.items())
+        if signal_group(process, signal.SIGKILL)
+    ]
+    ended += [f"run {run.run}: ended process {pid}" for pid in end_processes_of_run(run.run)]
+    live_runs.forget(run.run)
+    return ended

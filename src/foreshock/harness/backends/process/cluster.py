@@ -1,0 +1,276 @@
+"""A cluster whose nodes are child processes on loopback, with a link proxy between each pair."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from foreshock.harness import live_runs
+from foreshock.harness.backends.process.child import LOG_NAME, Child
+from foreshock.harness.backends.process.host import LocalHost, copy_tail
+from foreshock.harness.backends.process.links import LinkProxy
+from foreshock.harness.backends.process.ports import LOOPBACK, PortReservations, port_is_free
+from foreshock.harness.backends.process_identity import NODE_VARIABLE, end_processes_of_run
+from foreshock.harness.backends.readiness import NodeExited, run_all, wait_until_ready
+from foreshock.harness.cluster import ClusterSpecification, Endpoint, Grudge, Node
+from foreshock.harness.errors import DeployError, FaultError, HarnessError, UsageError
+from foreshock.harness.live_runs import LiveRunEntry
+from foreshock.harness.runtime import Runtime
+from foreshock.harness.target import Target
+
+_log = logging.getLogger(__name__)
+_ATTEMPTS: Final = 3
+_LOG_BYTES_MAX: Final = 64 << 20
+PROXY: Final = "link-proxy"
+"""The name of the link proxy among the processes of a live run."""
+
+
+class PortTakenError(DeployError):
+    """Somebody else took a port between our probe and the node's start."""
+
+
+class ProcessCluster:
+    """The nodes of one test as processes of this machine. Offers Kill, Pause and Partition."""
+
+    def __init__(self, specification: ClusterSpecification, runtime: Runtime) -> None:
+        self.specification = specification
+        self.target: Target[Any] = specification.target
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._runtime = runtime
+        self._directory = specification.directory.resolve()
+        self._nodes: tuple[Node, ...] = ()
+        self._children: dict[str, Child] = {}
+        self._ports = PortReservations()
+        self._proxy: LinkProxy | None = None
+        self._entry: LiveRunEntry | None = None
+        for binary in self.target.binaries:
+            if shutil.which(binary) is None:
+                raise UsageError(
+                    f"the program {binary!r} is not on the PATH, and the target needs it to run as a process: "
+                    "install it, or use --backend docker"
+                )
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes in order of index; known once the cluster is deployed."""
+        if not self._nodes:
+            raise HarnessError("the nodes are not known before the cluster is deployed")
+        return self._nodes
+
+    def host(self, name: str) -> LocalHost:
+        """This machine as the host of the node; raises ``FaultError`` for a name that is none."""
+        return LocalHost(name, self._child(name).folder)
+
+    async def deploy(self) -> None:
+        """Start the link proxy and every node, and wait until all are ready; raises ``DeployError``.
+
+        A port that somebody else took meanwhile costs another attempt with other ports.
+        """
+        self.loop = asyncio.get_running_loop()
+        run = self.specification.run
+        self._entry = live_runs.register(run, backend="process", directory=self._directory)
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                await self._attempt()
+            except PortTakenError as error:
+                await self._stop_all()
+                if attempt == _ATTEMPTS:
+                    raise
+                _log.warning("%s; trying other ports", error)
+            else:
+                return
+
+    async def fetch_logs(self, directory: Path) -> None:
+        """Copy each node's log to ``directory/<node>/`` unless it is written there already."""
+        for child in self._children.values():
+            await asyncio.to_thread(_copy_log, child, directory)
+
+    async def teardown(self) -> None:
+        """End every process of the run and remove its data; the logs stay. Idempotent."""
+        await self._stop_all()
+        if self._children:
+            await asyncio.to_thread(end_processes_of_run, self.specification.run)
+        for child in self._children.values():
+            child.remove_files()
+        if self._data_root.exists() and not any(self._data_root.iterdir()):
+            self._data_root.rmdir()
+        if self._entry is not None:
+            self._entry.close()
+
+    async def states(self) -> Mapping[str, str]:
+        """The state of each node, for the live view."""
+        return {name: child.state() for name, child in self._children.items()}
+
+    def inverse(self, fault: str, nodes: frozenset[str]) -> Mapping[str, Any]:
+        """What ``ProcessBackend.heal`` needs to undo the fault."""
+        processes = {
+            name: child.identity for name, child in self._children.items() if name in nodes and child.identity
+        }
+        return {
+            "backend": "process",
+            "fault": fault,
+            "run": self.specification.run,
+            "processes": {
+                name: {"pid": identity.pid, "started": identity.started, "place": identity.place}
+                for name, identity in sorted(processes.items())
+            },
+        }
+
+    # --- Kill ---------------------------------------------------------------------------------------------
+
+    async def kill(self, nodes: frozenset[str]) -> None:
+        """Kill the nodes' process groups and wait until they are gone."""
+        await run_all([self._child(name).kill() for name in sorted(nodes)])
+
+    async def start(self, nodes: frozenset[str]) -> None:
+        """Start the nodes again on the same data and ports; one that runs is left alone."""
+        for node in self.nodes:
+            if node.name in nodes:
+                self._start(node)
+        self._register_processes()
+
+    async def running(self, nodes: frozenset[str]) -> Mapping[str, bool]:
+        """Whether each node's process exists."""
+        return {name: self._child(name).running() for name in sorted(nodes)}
+
+    # --- Pause --------------------------------------------------------------------------------------------
+
+    async def pause(self, nodes: frozenset[str]) -> None:
+        """Stop the nodes' process groups (SIGSTOP)."""
+        await run_all([self._child(name).pause() for name in sorted(nodes)])
+
+    async def resume(self, nodes: frozenset[str]) -> None:
+        """Let the nodes' process groups go on (SIGCONT)."""
+        await run_all([self._child(name).resume() for name in sorted(nodes)])
+
+    async def paused(self, nodes: frozenset[str]) -> Mapping[str, bool]:
+        """Whether the system sees each node's process stopped."""
+        return {name: self._child(name).paused() for name in sorted(nodes)}
+
+    # --- Partition ----------------------------------------------------------------------------------------
+
+    async def cut(self, grudge: Grudge) -> None:
+        """Stall the links that the grudge names, and no others."""
+        for receiver, senders in grudge.items():
+            for name in (receiver, *sorted(senders)):
+                self._child(name)
+        await self._links().cut(grudge)
+
+    async def heard(self, pairs: frozenset[tuple[str, str]]) -> Mapping[tuple[str, str], bool]:
+        """Which of the (sender, receiver) links relay datagrams now."""
+        return await self._links().heard(pairs)
+
+    # --- within ---------------------------------------------------------------------------------------------
+
+    @property
+    def _data_root(self) -> Path:
+        return self._directory / "data"
+
+    def _child(self, name: str) -> Child:
+        try:
+            return self._children[name]
+        except KeyError:
+            raise FaultError(f"there is no node {name!r} (known: {', '.join(self._children)})") from None
+
+    def _links(self) -> LinkProxy:
+        if self._proxy is None:
+            raise HarnessError("the links between the nodes are not up: the cluster is not deployed")
+        return self._proxy
+
+    async def _attempt(self) -> None:
+        names = self.specification.node_names
+        self._children = {
+            name: Child(name, self._data_root / name, self._directory / "nodes" / name / LOG_NAME)
+            for name in names
+        }
+        files = self.target.files()
+        for child in self._children.values():
+            child.prepare(files)
+        listens = {
+            name: Endpoint(host=LOOPBACK, port=port)
+            for name, port in zip(names, self._ports.reserve(len(names)), strict=True)
+        }
+        self._proxy = await LinkProxy.start(listens, self._directory / f"{PROXY}.log", os.environ)
+        self._nodes = tuple(
+            Node(
+                name=name,
+                index=index,
+                endpoint=listens[name],
+                listen=listens[name],
+                peers={peer: self._proxy.endpoint(name, peer) for peer in names if peer != name},
+                data_directory=str(self._children[name].data),
+                cluster=self.specification.run,
+            )
+            for index, name in enumerate(names)
+        )
+        for node in self._nodes:
+            self._start(node)
+        self._register_processes()
+        await self._wait_until_ready()
+
+    async def _wait_until_ready(self) -> None:
+        async def exited(name: str) -> str | None:
+            return self._child(name).exit_status()
+
+        async def read_log(name: str) -> str:
+            return self._child(name).log_tail()
+
+        try:
+            await wait_until_ready(
+                self._nodes,
+                self.target,
+                self._runtime,
+                timeout_ms=self.specification.ready_timeout_ms,
+                exited=exited,
+                read_log=read_log,
+            )
+        except NodeExited as error:
+            port = next(node.listen.port for node in self._nodes if node.name == error.node)
+            if port_is_free(port):
+                raise
+            raise PortTakenError(
+                f"port {port} of node {error.node} was taken by another process: {error}"
+            ) from error
+
+    def _start(self, node: Node) -> None:
+        environment = {
+            **os.environ,
+            **self.target.environment(node),
+            NODE_VARIABLE: self.specification.run,
+        }
+        self._child(node.name).start(self.target.command(node), environment)
+
+    def _register_processes(self) -> None:
+        if self._entry is None:
+            return
+        processes = {name: child.identity for name, child in self._children.items()}
+        processes[PROXY] = None if self._proxy is None else self._proxy.identity
+        self._entry.started({name: identity for name, identity in processes.items() if identity is not None})
+
+    async def _stop_all(self) -> None:
+        stubborn = []
+        for child in self._children.values():
+            try:
+                await child.kill()
+            except HarnessError as error:
+                stubborn.append(str(error))
+            child.sweep()
+        if self._proxy is not None:
+            await self._proxy.close()
+            self._proxy = None
+        self._ports.release()
+        if stubborn:
+            raise HarnessError("; ".join(stubborn))
+
+
+def _copy_log(child: Child, directory: Path) -> None:
+    destination = directory.resolve() / child.name / LOG_NAME
+    if destination == child.log or not child.log.exists():
+        return
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    copy_tail(child.log, destination, _LOG_BYTES_MAX)

@@ -1,0 +1,137 @@
+"""Which process is meant: a pid alone does not say, because pids are used again.
+
+A process is identified by its pid, by when it started, and by the place in which the pid counts (the machine and
+its pid namespace). Only with all three may a signal be sent to a process that an earlier harness started.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+_PROC: Final = Path("/proc")
+_PS_TIMEOUT_S: Final = 5
+NODE_VARIABLE: Final = "FORESHOCK_NODE_OF"
+"""Environment variable of every node's process: the run that it belongs to. Children of a node inherit it."""
+
+
+class ProcessIdentity(msgspec.Struct, frozen=True):
+    """One process for good: a later process with the same pid has another ``started``."""
+
+    pid: int
+    started: str
+    place: str
+
+
+@cache
+def _place() -> str:
+    try:
+        namespace = str((_PROC / "self/ns/pid").readlink())
+    except OSError:
+        namespace = "pid"
+    return f"{platform.node()} {namespace}"
+
+
+@cache
+def _boot() -> str:
+    try:
+        return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return "boot"
+
+
+def _stat_fields(pid: int) -> list[str] | None:
+    """The fields of ``/proc/<pid>/stat`` after the command's name (proc(5)); ``None`` when there is no process."""
+    try:
+        text = (_PROC / str(pid) / "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return text[text.rindex(")") + 2 :].split()
+
+
+def _ps(pid: int, column: str) -> str | None:
+    """What ``ps`` says of a process where there is no ``/proc``; ``None`` when there is no process."""
+    command = ["ps", "-o", f"{column}=", "-p", str(pid)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_PS_TIMEOUT_S, check=False)
+    return done.stdout.strip() or None
+
+
+def _started(pid: int) -> str | None:
+    """When the process started, as text that no later process of this pid repeats; ``None``: none, or a zombie."""
+    if (_PROC / "self/stat").exists():
+        fields = _stat_fields(pid)
+        return None if fields is None or fields[0] in "ZX" else f"{_boot()} {fields[19]}"
+    started = _ps(pid, "lstart")
+    state = _ps(pid, "stat")
+    return None if started is None or state is None or state.startswith("Z") else started
+
+
+def identify(pid: int) -> ProcessIdentity | None:
+    """The identity of a process of this machine; ``None`` when none with this pid runs."""
+    started = _started(pid)
+    return None if started is None else ProcessIdentity(pid=pid, started=started, place=_place())
+
+
+def alive(process: ProcessIdentity) -> bool | None:
+    """Whether exactly this process runs; ``None`` when it lives elsewhere and nobody here can tell."""
+    if process.place != _place():
+        return None
+    return _started(process.pid) == process.started
+
+
+def stopped(process: ProcessIdentity) -> bool:
+    """Whether exactly this process runs and is stopped (by SIGSTOP)."""
+    if not alive(process):
+        return False
+    if (_PROC / "self/stat").exists():
+        fields = _stat_fields(process.pid)
+        return fields is not None and fields[0] in "Tt"
+    return (_ps(process.pid, "stat") or "").startswith("T")
+
+
+def signal_group(process: ProcessIdentity, number: signal.Signals) -> bool:
+    """Send a signal to the process group that this process leads; false when the process is gone."""
+    if not alive(process):
+        return False
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def processes_of_run(run: str) -> list[int]:
+    """The pids of all processes that carry the run in their environment; empty where there is no ``/proc``.
+
+    This finds what a node left behind outside its process group, and a node whose start was not yet written
+    down when the harness was killed. Processes of other users cannot be read and are not ours.
+    """
+    wanted = f"{NODE_VARIABLE}={run}".encode()
+    found = []
+    for folder in _PROC.glob("[0-9]*"):
+        try:
+            variables = (folder / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue  # it ended meanwhile, or belongs to somebody else
+        if wanted in variables and int(folder.name) != os.getpid():
+            found.append(int(folder.name))
+    return sorted(found)
+
+
+def end_processes_of_run(run: str) -> list[int]:
+    """Kill (SIGKILL) all processes that carry the run in their environment; returns their pids."""
+    ended = []
+    for pid in processes_of_run(run):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+        ended.append(pid)
+    return ended
