@@ -1,0 +1,94 @@
+"""Bugs planted in Raft: each overrides one decision, and drops what would mask it.
+
+Every one has happened. The harness must find each of them, in the simulator, by what clients see alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from foreshock.targets.reference.node.codes import Body
+from foreshock.targets.reference.node.raft import Raft
+from foreshock.targets.reference.node.sessions import Session, Sessions
+
+
+class VoteNotPersisted(Raft):
+    """Keeps term and vote in memory only, where figure 2 of the paper wants them durable before any answer.
+
+    PySyncObj did so, which its users met when every node of a Patroni cluster restarted at once (its issue 201 and
+    pull request 202); raft-java too (its issue 57). A node that restarts may vote a second time in one term, and
+    the terms themselves begin anew below those in the log: then a log that lacks committed entries passes for the
+    more up-to-date one, its owner is elected, and acknowledged writes are gone.
+    """
+
+    def _state_to_save(self) -> dict[str, Any]:
+        return {"term": 0, "vote": None}
+
+
+class VotesForShorterLog(Raft):
+    """Votes for any candidate, however old its log is: the election restriction of section 5.4.1 is missing.
+
+    jgroups-raft granted votes so (its issue 14), and akka-raft, where it was found by systematic exploration (its
+    issues 30 and 51). A node that slept through some writes is elected, and overwrites what was committed.
+    """
+
+    def _log_is_up_to_date(self, last_position: int, last_term: int) -> bool:  # noqa: ARG002
+        return True
+
+
+class CommitsOldTermByCounting(Raft):
+    """Commits entries of earlier terms as soon as a majority has them: the mistake of figure 8, section 5.4.2.
+
+    LogCabin, by Raft's own author, had it (its issue 44), and so had PySyncObj (169) and canonical/raft (220). An
+    entry of an old term that is on a majority can still be overwritten by a leader whose last entry is of a term
+    between; whoever was told that it is committed was told wrong. The no-op that opens a term goes too, since it
+    would soon commit the old entries in the right way.
+    """
+
+    def _may_commit(self, position: int) -> bool:  # noqa: ARG002
+        return True
+
+    def _open_term(self) -> None:
+        for name, peer in self._peers.items():
+            self._feed(name, peer)
+
+
+class StaleLeaderReads(Raft):
+    """Answers reads from the leader's own state without asking a majority whether it still leads.
+
+    etcd and Consul did so at first, and Jepsen showed it of both ("etcd and Consul", 2014). A leader on the small
+    side of a partition goes on answering from the past while the other side commits new writes. It would step
+    down after an election time-out for want of a quorum (CheckQuorum); that goes too.
+    """
+
+    def _leadership_is_confirmed(self, number: int) -> bool:  # noqa: ARG002
+        return True
+
+    def _lost_quorum(self) -> bool:
+        return False
+
+
+class RepliesBeforeFsync(Raft):
+    """Takes a record for durable as soon as it is written: votes, acknowledgements and commits do not wait.
+
+    etcd answered before the fsync in clusters of one node (its issue 14370), and many stores do so by default. A
+    power cut then takes entries back that a majority had promised to keep, and votes that were given.
+    """
+
+    def _durable_sequence(self) -> int:
+        return self._written
+
+
+class AppliesRetryTwice(Sessions):
+    """Applies a request again when its client sends it again: the sessions' memory of the last reply is ignored.
+
+    Raft by itself is so (section 8: a leader that crashes after committing and before answering has the command
+    executed a second time); Jepsen found jetcd sending such requests again by itself ("jetcd 0.8.2", 2024). An old
+    write that is repeated after somebody else's undoes the newer one.
+    """
+
+    def answered(self, session: Session, sequence: int) -> Body | None:
+        """As the sessions decide, but a request that was answered already counts as new."""
+        if sequence == session.sequence:
+            return None
+        return super().answered(session, sequence)
