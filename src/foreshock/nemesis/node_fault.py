@@ -73,14 +73,7 @@ class NodeFaultNemesis(Nemesis[OptionsT_co], Generic[OptionsT_co]):
 
     def generator(self) -> Liftable:
         """Strikes and undoes without end."""
-        context = self.context
-        return FaultSchedule.first(
-            self.words.start,
-            self.words.stop,
-            self.targets(),
-            context.interval_ns,
-            context.rng.stream("schedule"),
-        )
+        return FaultSchedule.first(self.words.start, self.words.stop, self.targets(), self.context)
 
     def final_generator(self) -> Liftable:
         """One step that undoes all there is to undo."""

@@ -61,14 +61,7 @@ class PartitionNemesis(Nemesis[PartitionOptions]):
 
     def generator(self) -> Liftable:
         """Partitions of the chosen kinds without end."""
-        context = self.context
-        return FaultSchedule.first(
-            "start-partition",
-            "stop-partition",
-            self._kinds,
-            context.interval_ns,
-            context.rng.stream("schedule"),
-        )
+        return FaultSchedule.first("start-partition", "stop-partition", self._kinds, self.context)
 
     def final_generator(self) -> Liftable:
         """One step that heals every link."""

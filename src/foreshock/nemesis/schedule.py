@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from foreshock.harness.generator.base import PENDING, Context, Generator, Pending
+from foreshock.harness.nemesis import NemesisContext
 from foreshock.harness.operation import NEMESIS, Operation, OperationType
 from foreshock.harness.randomness import RandomStream
 
@@ -47,12 +48,11 @@ class FaultSchedule(Generator):
     """Whether the step is under way."""
 
     @classmethod
-    def first(
-        cls, start: str, stop: str, kinds: tuple[str, ...], interval_ns: int, rng: RandomStream
-    ) -> FaultSchedule:
-        """The schedule before its first step; ``rng`` draws when that comes."""
-        step = Step(start, rng.choice(kinds), rng.between(interval_ns // 10, interval_ns))
-        return cls(start, stop, kinds, interval_ns, step)
+    def first(cls, start: str, stop: str, kinds: tuple[str, ...], context: NemesisContext) -> FaultSchedule:
+        """The schedule before its first step, which comes within the interval from now."""
+        interval_ns, rng = context.interval_ns, context.rng.stream("schedule")
+        due_ns = context.runtime.now() + rng.between(interval_ns // 10, interval_ns)
+        return cls(start, stop, kinds, interval_ns, Step(start, rng.choice(kinds), due_ns))
 
     def op(self, ctx: Context) -> tuple[Operation, Generator] | Pending:
         """The next step, at its time; pending while one is under way."""
