@@ -209,6 +209,8 @@ class ProcessCluster:
             for index, name in enumerate(names)
         )
         for node in self._nodes:
+            # A stranger's listener would answer the first question whether the node is ready.
+            self._check_port(node, "it is in use")
             self._start(node)
         self._register_processes()
         await self._wait_until_ready()
@@ -230,12 +232,14 @@ class ProcessCluster:
                 read_log=read_log,
             )
         except NodeExited as error:
-            port = next(node.listen.port for node in self._nodes if node.name == error.node)
-            if port_is_free(port):
-                raise
+            self._check_port(next(node for node in self._nodes if node.name == error.node), str(error))
+            raise
+
+    def _check_port(self, node: Node, found: str) -> None:
+        if not port_is_free(node.listen.port):
             raise PortTakenError(
-                f"port {port} of node {error.node} was taken by another process: {error}"
-            ) from error
+                f"port {node.listen.port} of node {node.name} was taken by another process: {found}"
+            )
 
     def _start(self, node: Node) -> None:
         environment = {
