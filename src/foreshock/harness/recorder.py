@@ -28,8 +28,6 @@ ERROR_CHARACTERS_MAX: Final = 2_000
 """Longer error texts are cut: a server may answer with a page of HTML."""
 LATENCIES_REMEMBERED: Final = 1_000
 """How many of the last completions the live latency figures are made from."""
-PENDING_BYTES_MAX: Final = 1 << 16
-"""Staged completions are written once there are this many bytes, whether somebody flushes or not."""
 _OK: Final = OperationType.OK
 _INVOKE: Final = OperationType.INVOKE
 
@@ -84,21 +82,18 @@ class HistoryRecorder:
             self.flush()
         return completion
 
-    def stage_invocation(self, operation: Operation) -> Operation:
+    def stage_invocation(self, operation: Operation, node: str | None = None) -> Operation:
         """Record an invocation that must not be acted upon before the next :meth:`flush`.
+
+        ``node`` is the node that it goes to, if the operation itself names none.
 
         Raises :class:`PlugInError` when JSON cannot hold its key or value, :class:`HarnessError` once a write
         has failed.
         """
         if self._failure is not None or self._closed:
             raise self._failure or UsageError("the recorder is closed: no operation can be invoked any more")
-        f, key, value, process, node = (
-            operation.f,
-            operation.key,
-            operation.value,
-            operation.process,
-            operation.node,
-        )
+        f, key, value, process = operation.f, operation.key, operation.value, operation.process
+        node = operation.node or node
         if process is None:
             raise PlugInError(f"the operation {f!r} names no process, so it cannot be recorded")
         builder = self._builder
@@ -173,8 +168,6 @@ class HistoryRecorder:
             line = EndLine(index, invoked, type.value, process, f, time_ns, result, error)
         self._pending += self._encode(line)
         self._pending += b"\n"
-        if len(self._pending) > PENDING_BYTES_MAX and self._failure is None:
-            self.flush()
 
     def flush(self) -> None:
         """Hand all that is staged to write(2). Raises :class:`HarnessError` when that fails."""
