@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.harness.simulation.programs import MS, SECOND, Town
 
 from foreshock.harness.cluster import Endpoint
 from foreshock.harness.runtime import Connection, ConnectionClosed, ConnectionRefused, TimeoutExpired
 from foreshock.harness.simulation.knobs import SimKnobs
-from tests.harness.simulation.programs import MS, SECOND, Town
 
 N1 = Endpoint("n1", 7000)
 CUT = {"n2": frozenset({"n1"})}
@@ -60,13 +60,16 @@ def test_a_connection_that_cannot_be_opened_is_closed(destination: str) -> None:
 
 
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["write", "wait", "cut", "heal", "pause", "resume"]), st.integers(1, 12)), max_size=30
+    st.tuples(st.sampled_from(["write", "wait", "cut", "heal", "pause", "resume"]), st.integers(1, 12)),
+    max_size=30,
 )
 
 
 @given(STEPS, st.integers(0, 1000))
 @settings(max_examples=100, deadline=None)
-def test_messages_arrive_in_order_whatever_partitions_and_pauses_do(steps: list[tuple[str, int]], seed: int) -> None:
+def test_messages_arrive_in_order_whatever_partitions_and_pauses_do(
+    steps: list[tuple[str, int]], seed: int
+) -> None:
     knobs = SimKnobs(connection_retry_ns=3 * MS, connection_timeout_ns=20 * MS, latency_mean_ns=2 * MS)
     town = Town("n1", "n2", seed=seed, knobs=knobs)
     sent: list[int] = []
@@ -86,7 +89,9 @@ def test_messages_arrive_in_order_whatever_partitions_and_pauses_do(steps: list[
     }
     script: list[Any] = [lambda: numbers.append(town.machine("n1").connect("n2")), 50 * MS]
     for kind, amount in steps:
-        script.append(amount * MS if kind == "wait" else lambda kind=kind, amount=amount: actions[kind](amount))
+        script.append(
+            amount * MS if kind == "wait" else lambda kind=kind, amount=amount: actions[kind](amount)
+        )
     town.run(*script, lambda: town.world.cut({}), lambda: town.world.resume("n2"), SECOND)
     received = [message for _, _, message in town.kinds("n2", "message")]
     broken = ("close", 1) in town.kinds("n2")

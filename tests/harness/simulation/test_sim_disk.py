@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.harness.simulation.programs import MS, Town
 
 from foreshock.harness.randomness import RandomStream
 from foreshock.harness.simulation.disk import SimDisk
 from foreshock.harness.simulation.knobs import SimKnobs
 from foreshock.harness.simulation.scheduler import Scheduler
-from tests.harness.simulation.programs import MS, Town
 
 
 class Bench:
@@ -91,7 +91,9 @@ def test_a_crash_leaves_what_was_synced_and_at_most_a_torn_prefix_of_the_rest(
         assert left == possible[0]
     assert disk.used_bytes == len(left or b"")
     bench.settle()
-    assert (disk.read("log") if "log" in disk.names() else None) == left, "a sync from before the crash did something"
+    assert (disk.read("log") if "log" in disk.names() else None) == left, (
+        "a sync from before the crash did something"
+    )
 
 
 def test_syncs_complete_in_the_order_in_which_they_were_asked_for() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.harness.simulation.programs import MS, SECOND, Town
 
 from foreshock.harness.errors import HarnessError
 from foreshock.harness.simulation.machine import LOG_LINES_MAX
-from tests.harness.simulation.programs import MS, SECOND, Town
 
 
 def test_a_timer_fires_once_at_its_time() -> None:
@@ -21,7 +21,8 @@ def test_a_timer_fires_once_at_its_time() -> None:
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["set", "cancel", "wait"]), st.integers(0, 2), st.integers(0, 20)), max_size=40
+        st.tuples(st.sampled_from(["set", "cancel", "wait"]), st.integers(0, 2), st.integers(0, 20)),
+        max_size=40,
     )
 )
 @settings(max_examples=200, deadline=None)

@@ -48,27 +48,29 @@ class SimRuntime:
             self._scheduler, self.knobs, lambda name: self.random(f"simulation/{name}"), self.spawn
         )
         self._callbacks: list[Callable[[], None]] = []
+        self._handlers: dict[signal.Signals, Any] = {}
         self._signals_caught = 0
+        self._running = False
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end, then cancel all others; returns its result or raises its exception.
 
         Also raises the exception of a task that nobody waited for, and ``HarnessError`` on a deadlock.
         """
-        if not self._callbacks or threading.current_thread() is not threading.main_thread():
-            return self._scheduler.run(coroutine)
-        before = {number: signal.signal(number, self._caught) for number in SIGNALS}
-        self._scheduler.interrupted = self._interrupted
+        self._running = True
+        if self._callbacks:
+            self._catch_signals()
         try:
             return self._scheduler.run(coroutine)
         finally:
-            self._scheduler.interrupted = None
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            self._running = False
+            self._release_signals()
 
     def on_interrupt(self, callback: Callable[[], None]) -> None:
-        """Call back, between two events, for each SIGINT or SIGTERM; register before :meth:`run`."""
+        """Call back, between two events, for each SIGINT or SIGTERM that comes while :meth:`run` runs."""
         self._callbacks.append(callback)
+        if self._running:
+            self._catch_signals()
 
     def now(self) -> int:
         """Virtual nanoseconds since the start."""
@@ -139,6 +141,18 @@ class SimRuntime:
     async def call(self, function: Callable[[], T]) -> T:
         """Run a blocking function; here it takes no time at all."""
         return function()
+
+    def _catch_signals(self) -> None:
+        if self._handlers or threading.current_thread() is not threading.main_thread():
+            return
+        self._handlers = {number: signal.signal(number, self._caught) for number in SIGNALS}
+        self._scheduler.interrupted = self._interrupted
+
+    def _release_signals(self) -> None:
+        self._scheduler.interrupted = None
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
 
     def _caught(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature of a signal handler
         self._signals_caught += 1
