@@ -48,7 +48,7 @@ def build_machine(
         sessions_class = bug_class
     elif bug_class is not None:
         raft_class = bug_class
-    storage = Storage(files)
+    storage = Storage(files, cluster=configuration.cluster, node=configuration.name)
     try:
         records = storage.load()
     except CorruptStorage as problem:

@@ -112,7 +112,7 @@ def _value(body: Body, field: str, *, null: bool = False) -> Any:
     if value is None and not null:
         raise _bad(field, value, "any JSON value but null")
     level = [value] if isinstance(value, dict | list) else []
-    for _ in range(DEPTH_MAX):
+    for _ in range(DEPTH_MAX + 1):
         if not level:
             return value
         inner = (part for whole in level for part in (whole.values() if isinstance(whole, dict) else whole))
