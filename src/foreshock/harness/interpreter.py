@@ -206,7 +206,7 @@ class Interpreter:
                     self._direct(operation, time_ns)
                 ctx = self._ctx = ctx.busy(thread)
                 answer = None
-                rest = after.update(ctx, operation)
+                rest = after if after.deaf else after.update(ctx, operation)
         except Exception as error:  # noqa: BLE001 - raised again by run(), once what is in flight has ended
             self._fail(error)
             rest, answer = EXHAUSTED, None
@@ -309,7 +309,8 @@ class Interpreter:
         for thread, completion, crashed in events:
             ctx = ctx.freed(thread, now)
             try:
-                rest = rest.update(ctx, completion)
+                if not rest.deaf:
+                    rest = rest.update(ctx, completion)
             except Exception as error:  # noqa: BLE001 - raised again by run(), once what is in flight has ended
                 self._fail(error)
                 rest = EXHAUSTED

@@ -7,7 +7,7 @@ from typing import Any
 
 from foreshock.harness.errors import PlugInError
 from foreshock.harness.generator.base import PENDING, Context, Liftable
-from foreshock.harness.generator.native import EXHAUSTED, Answer, Native, lift
+from foreshock.harness.generator.native import EXHAUSTED, Answer, Native, Several, lift
 from foreshock.harness.operation import Operation
 from foreshock.harness.randomness import RandomStream
 
@@ -52,10 +52,10 @@ class Soonest:
         return PENDING if self._pending else None
 
 
-class AnyOf(Native):
+class AnyOf(Several):
     """Several generators at once; everybody hears of every event."""
 
-    __slots__ = ("generators",)
+    __slots__ = ()
 
     def __init__(self, generators: tuple[Native, ...]) -> None:
         self.generators = generators
@@ -67,11 +67,8 @@ class AnyOf(Native):
             soonest.offer(i, generator.op(ctx))
         return soonest.answer(self._with)
 
-    def update(self, ctx: Context, event: Operation) -> Native:
-        """Tells all of them."""
-        generators = tuple([generator.update(ctx, event) for generator in self.generators])
-        same = all(map(_is, generators, self.generators))
-        return self if same else AnyOf(generators)
+    def _over(self, generators: tuple[Native, ...]) -> Native:
+        return AnyOf(generators)
 
     def _with(self, i: int, generator: Native) -> Native:
         if generator is self.generators[i]:
@@ -87,10 +84,10 @@ def any_of(*generators: Liftable) -> Native:
     return AnyOf(lifted)
 
 
-class Mix(Native):
+class Mix(Several):
     """A random generator for each operation. ``turn`` is the one whose turn it is; ``None`` before the first."""
 
-    __slots__ = ("generators", "turn")
+    __slots__ = ("turn",)
 
     def __init__(self, generators: tuple[Native, ...], turn: int | None) -> None:
         self.generators = generators
@@ -121,11 +118,8 @@ class Mix(Native):
             turn = None
         return None
 
-    def update(self, ctx: Context, event: Operation) -> Native:
-        """Tells all of them."""
-        generators = tuple([generator.update(ctx, event) for generator in self.generators])
-        same = all(map(_is, generators, self.generators))
-        return self if same else Mix(generators, self.turn)
+    def _over(self, generators: tuple[Native, ...]) -> Native:
+        return Mix(generators, self.turn)
 
 
 def mix(*generators: Any) -> Native:
@@ -141,10 +135,10 @@ def mix(*generators: Any) -> Native:
     return Mix(lifted, None)
 
 
-class FlipFlop(Native):
+class FlipFlop(Several):
     """Generators in turn, until one is exhausted."""
 
-    __slots__ = ("generators", "turn")
+    __slots__ = ("turn",)
 
     def __init__(self, generators: tuple[Native, ...], turn: int) -> None:
         self.generators = generators
@@ -160,11 +154,8 @@ class FlipFlop(Native):
         generators = (*self.generators[:i], rest, *self.generators[i + 1 :])
         return operation, FlipFlop(generators, (i + 1) % len(generators))
 
-    def update(self, ctx: Context, event: Operation) -> Native:
-        """Tells all of them."""
-        generators = tuple([generator.update(ctx, event) for generator in self.generators])
-        same = all(map(_is, generators, self.generators))
-        return self if same else FlipFlop(generators, self.turn)
+    def _over(self, generators: tuple[Native, ...]) -> Native:
+        return FlipFlop(generators, self.turn)
 
 
 def flip_flop(*generators: Liftable) -> Native:
@@ -193,6 +184,11 @@ class EachThread(Native):
                 soonest.offer(thread, copy.op(ctx.restrict(frozenset((thread,)))))
         answer = soonest.answer(self._with)
         return PENDING if answer is None and len(free) < len(ctx.threads) else answer
+
+    @property
+    def deaf(self) -> bool:
+        """Deaf when every copy is."""
+        return self.fresh.deaf and all(copy.deaf for copy in self.copies.values())
 
     def update(self, ctx: Context, event: Operation) -> Native:
         """Tells the copy of the event's thread."""
@@ -235,6 +231,11 @@ class EachProcess(Native):
         answer = soonest.answer(become)
         return PENDING if answer is None and len(free) < len(ctx.threads) else answer
 
+    @property
+    def deaf(self) -> bool:
+        """Deaf when every copy is."""
+        return self.fresh.deaf and all(copy.deaf for _, copy in self.copies.values())
+
     def update(self, ctx: Context, event: Operation) -> Native:
         """Tells the copy of the event's process."""
         process = event.process
@@ -252,7 +253,3 @@ class EachProcess(Native):
 def each_process(generator: Liftable) -> Native:
     """A copy of the generator for each process; after a crash the thread's new process gets a fresh one."""
     return EachProcess(lift(generator), {})
-
-
-def _is(one: object, other: object) -> bool:
-    return one is other

@@ -8,14 +8,14 @@ from msgspec.structs import replace
 
 from foreshock.harness.errors import PlugInError
 from foreshock.harness.generator.base import Context, Liftable
-from foreshock.harness.generator.native import EXHAUSTED, Answer, Directive, Native, lift
-from foreshock.harness.operation import NEMESIS, Operation
+from foreshock.harness.generator.native import EXHAUSTED, Answer, Directive, Native, Wrapper, lift
+from foreshock.harness.operation import NEMESIS
 
 
-class Limit(Native):
+class Limit(Wrapper):
     """At most so many operations more."""
 
-    __slots__ = ("generator", "remaining")
+    __slots__ = ("remaining",)
 
     def __init__(self, remaining: int, generator: Native) -> None:
         self.remaining = remaining
@@ -31,10 +31,8 @@ class Limit(Native):
         operation, rest = answer
         return operation, Limit(self.remaining - 1, rest)
 
-    def update(self, ctx: Context, event: Operation) -> Native:
-        """Tells the generator."""
-        generator = self.generator.update(ctx, event)
-        return self if generator is self.generator else Limit(self.remaining, generator)
+    def _around(self, generator: Native) -> Native:
+        return Limit(self.remaining, generator)
 
 
 def limit(count: int, generator: Liftable) -> Native:
@@ -47,10 +45,10 @@ def once(generator: Liftable) -> Native:
     return Limit(1, lift(generator))
 
 
-class TimeLimit(Native):
+class TimeLimit(Wrapper):
     """Operations that start before ``cutoff_ns``, which counts from the first one; ``None`` before that."""
 
-    __slots__ = ("cutoff_ns", "generator", "limit_ns")
+    __slots__ = ("cutoff_ns", "limit_ns")
 
     def __init__(self, limit_ns: int, cutoff_ns: int | None, generator: Native) -> None:
         self.limit_ns = limit_ns
@@ -75,10 +73,8 @@ class TimeLimit(Native):
             operation = replace(operation, value=min(cast("int", operation.value), cutoff_ns - start_ns))
         return operation, TimeLimit(self.limit_ns, cutoff_ns, rest)
 
-    def update(self, ctx: Context, event: Operation) -> Native:
-        """Tells the generator."""
-        generator = self.generator.update(ctx, event)
-        return self if generator is self.generator else TimeLimit(self.limit_ns, self.cutoff_ns, generator)
+    def _around(self, generator: Native) -> Native:
+        return TimeLimit(self.limit_ns, self.cutoff_ns, generator)
 
 
 def time_limit(limit_ns: int, generator: Liftable) -> Native:
@@ -87,10 +83,10 @@ def time_limit(limit_ns: int, generator: Liftable) -> Native:
     return TimeLimit(limit_ns, None, lift(generator)) if limit_ns else EXHAUSTED
 
 
-class ProcessLimit(Native):
+class ProcessLimit(Wrapper):
     """Operations while no more than ``count`` processes have been there to perform them."""
 
-    __slots__ = ("count", "generator", "processes")
+    __slots__ = ("count", "processes")
 
     def __init__(self, count: int, processes: frozenset[int], generator: Native) -> None:
         self.count = count
@@ -109,10 +105,8 @@ class ProcessLimit(Native):
             return None
         return operation, ProcessLimit(self.count, processes, rest)
 
-    def update(self, ctx: Context, event: Operation) -> Native:
-        """Tells the generator."""
-        generator = self.generator.update(ctx, event)
-        return self if generator is self.generator else ProcessLimit(self.count, self.processes, generator)
+    def _around(self, generator: Native) -> Native:
+        return ProcessLimit(self.count, self.processes, generator)
 
 
 def process_limit(count: int, generator: Liftable) -> Native:

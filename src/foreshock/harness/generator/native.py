@@ -41,6 +41,11 @@ class Native(Generator):
         """What the generator becomes after an event."""
         return self
 
+    @property
+    def deaf(self) -> bool:
+        """Whether no event changes anything for now, so that nobody need tell it of any."""
+        return True
+
     def __repr__(self) -> str:
         names = [name for kind in type(self).__mro__ for name in getattr(kind, "__slots__", ())]
         shown = ", ".join(repr(getattr(self, name)) for name in names if not name.startswith("_"))
@@ -48,6 +53,55 @@ class Native(Generator):
 
 
 Answer = tuple[Operation, Native] | Pending | None
+
+
+class Wrapper(Native):
+    """Base of generators around one other, which hears of every event."""
+
+    __slots__ = ("generator",)
+
+    generator: Native
+
+    @property
+    def deaf(self) -> bool:
+        """As deaf as the one inside."""
+        return self.generator.deaf
+
+    def update(self, ctx: Context, event: Operation) -> Native:
+        """Tells the one inside."""
+        generator = self.generator.update(ctx, event)
+        return self if generator is self.generator else self._around(generator)
+
+    @abstractmethod
+    def _around(self, generator: Native) -> Native:
+        """The same around what the one inside has become."""
+
+
+class Several(Native):
+    """Base of generators over several others, which all hear of every event."""
+
+    __slots__ = ("generators",)
+
+    generators: tuple[Native, ...]
+
+    @property
+    def deaf(self) -> bool:
+        """Deaf when all of them are."""
+        for generator in self.generators:  # noqa: SIM110 - asked for each event, and twice as fast as all()
+            if not generator.deaf:
+                return False
+        return True
+
+    def update(self, ctx: Context, event: Operation) -> Native:
+        """Tells all of them."""
+        before = self.generators
+        after = tuple([generator.update(ctx, event) for generator in before])
+        same = all(one is other for one, other in zip(before, after, strict=True))
+        return self if same else self._over(after)
+
+    @abstractmethod
+    def _over(self, generators: tuple[Native, ...]) -> Native:
+        """The same over what the others have become."""
 
 
 class Exhausted(Native):
@@ -104,6 +158,11 @@ class Concatenation(Native):
             head = lift(items[position])
             position += 1
 
+    @property
+    def deaf(self) -> bool:
+        """As deaf as the head."""
+        return self.head.deaf
+
     def update(self, ctx: Context, event: Operation) -> Native:
         """Tells the head."""
         head = self.head.update(ctx, event)
@@ -158,6 +217,11 @@ class Guarded(Native):
         if problem:
             raise self._malformed(operation, problem)
         return operation, lift(rest)
+
+    @property
+    def deaf(self) -> bool:
+        """Deaf when its class does not say what events do."""
+        return type(self.generator).update is Generator.update
 
     def update(self, ctx: Context, event: Operation) -> Native:
         """What the generator becomes after an event."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 from foreshock.harness.errors import PlugInError
 from foreshock.harness.generator.base import Context, Liftable
 from foreshock.harness.generator.choosing import Soonest, any_of
-from foreshock.harness.generator.native import EXHAUSTED, Answer, Native, lift
+from foreshock.harness.generator.native import EXHAUSTED, Answer, Native, Several, Wrapper, lift
 from foreshock.harness.operation import NEMESIS, Operation
 
 _MEMO_MAX: Final = 64
@@ -17,21 +17,26 @@ _MEMO_MAX: Final = 64
 class Selection:
     """A choice of threads by a test of each; remembers what it chose, for a test's threads do not change."""
 
-    __slots__ = ("_memo", "chooses", "name")
+    __slots__ = ("_chosen", "_memo", "_threads", "chooses", "name")
 
     def __init__(self, chooses: Callable[[int], bool], name: str) -> None:
         self.chooses = chooses
         self.name = name
         self._memo: dict[tuple[int, ...], frozenset[int]] = {}
+        self._threads: object = None
+        self._chosen: frozenset[int] = frozenset()
 
     def of(self, ctx: Context) -> frozenset[int]:
         """The chosen ones of the context's threads."""
         threads = tuple(ctx.threads)
+        if threads is self._threads:
+            return self._chosen
         chosen = self._memo.get(threads)
         if chosen is None:
             if len(self._memo) >= _MEMO_MAX:
                 self._memo.clear()
             chosen = self._memo[threads] = frozenset(t for t in threads if self.chooses(t))
+        self._threads, self._chosen = threads, chosen
         return chosen
 
     def __repr__(self) -> str:
@@ -42,10 +47,10 @@ _CLIENTS: Final = Selection(lambda thread: thread != NEMESIS, "clients")
 _NEMESIS: Final = Selection(lambda thread: thread == NEMESIS, "nemesis")
 
 
-class OnThreads(Native):
+class OnThreads(Wrapper):
     """A generator that sees only some threads, and only their events."""
 
-    __slots__ = ("generator", "selection")
+    __slots__ = ("selection",)
 
     def __init__(self, selection: Selection, generator: Native) -> None:
         self.selection = selection
@@ -62,10 +67,13 @@ class OnThreads(Native):
     def update(self, ctx: Context, event: Operation) -> Native:
         """Tells the generator, if the event is of one of its threads."""
         assert event.process is not None
-        if not self.selection.chooses(ctx.thread(event.process)):
+        if self.generator.deaf or not self.selection.chooses(ctx.thread(event.process)):
             return self
         generator = self.generator.update(ctx.restrict(self.selection.of(ctx)), event)
-        return self if generator is self.generator else OnThreads(self.selection, generator)
+        return self if generator is self.generator else self._around(generator)
+
+    def _around(self, generator: Native) -> Native:
+        return OnThreads(self.selection, generator)
 
 
 def on_threads(threads: Collection[int] | Callable[[int], bool], generator: Liftable) -> Native:
@@ -88,13 +96,13 @@ def nemesis(generator: Liftable, client_generator: Liftable = None) -> Native:
     return restricted if client_generator is None else any_of(restricted, clients(client_generator))
 
 
-class Reserve(Native):
+class Reserve(Several):
     """Ranges of threads, each with a generator of its own; the last one has all the other threads.
 
     Ranges count the threads that the generator is given, so reserves can be nested.
     """
 
-    __slots__ = ("_memo", "counts", "generators")
+    __slots__ = ("_memo", "counts")
 
     def __init__(
         self,
@@ -124,7 +132,9 @@ class Reserve(Native):
         return self
 
     def _with(self, i: int, generator: Native) -> Reserve:
-        generators = (*self.generators[:i], generator, *self.generators[i + 1 :])
+        return self._over((*self.generators[:i], generator, *self.generators[i + 1 :]))
+
+    def _over(self, generators: tuple[Native, ...]) -> Reserve:
         return Reserve(self.counts, generators, self._memo)
 
     def _ranges(self, ctx: Context) -> tuple[frozenset[int], ...]:

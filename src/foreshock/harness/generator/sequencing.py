@@ -6,7 +6,7 @@ from typing import cast, overload
 
 from foreshock.harness.errors import PlugInError
 from foreshock.harness.generator.base import PENDING, Context, Liftable
-from foreshock.harness.generator.native import EXHAUSTED, Answer, Native, lift
+from foreshock.harness.generator.native import EXHAUSTED, Answer, Native, Wrapper, lift
 from foreshock.harness.operation import Operation
 
 
@@ -15,10 +15,10 @@ def concat(*generators: Liftable) -> Native:
     return lift([generator for generator in generators if generator is not None])
 
 
-class Synchronize(Native):
+class Synchronize(Wrapper):
     """Waits until all its threads are free, once, before it begins."""
 
-    __slots__ = ("generator",)
+    __slots__ = ()
 
     def __init__(self, generator: Native) -> None:
         self.generator = generator
@@ -27,10 +27,8 @@ class Synchronize(Native):
         """Pending while a thread is busy; then the generator itself takes over."""
         return self.generator.op(ctx) if len(ctx.free) == len(ctx.threads) else PENDING
 
-    def update(self, ctx: Context, event: Operation) -> Native:
-        """Tells the generator."""
-        generator = self.generator.update(ctx, event)
-        return self if generator is self.generator else Synchronize(generator)
+    def _around(self, generator: Native) -> Native:
+        return Synchronize(generator)
 
 
 def synchronize(generator: Liftable) -> Native:
@@ -48,10 +46,10 @@ def then(after: Liftable, before: Liftable) -> Native:
     return concat(before, synchronize(after))
 
 
-class Repeat(Native):
+class Repeat(Wrapper):
     """The first operation of a generator, again and again; ``remaining`` is ``None`` for ever."""
 
-    __slots__ = ("generator", "remaining")
+    __slots__ = ("remaining",)
 
     def __init__(self, remaining: int | None, generator: Native) -> None:
         self.remaining = remaining
@@ -68,10 +66,8 @@ class Repeat(Native):
         operation, _ = answer
         return operation, self if remaining is None else Repeat(remaining - 1, self.generator)
 
-    def update(self, ctx: Context, event: Operation) -> Native:
-        """Tells the generator."""
-        generator = self.generator.update(ctx, event)
-        return self if generator is self.generator else Repeat(self.remaining, generator)
+    def _around(self, generator: Native) -> Native:
+        return Repeat(self.remaining, generator)
 
 
 @overload
@@ -105,6 +101,11 @@ class Cycle(Native):
             return answer
         operation, rest = answer
         return operation, Cycle(remaining, self.original, rest)
+
+    @property
+    def deaf(self) -> bool:
+        """As deaf as the current round."""
+        return self.current.deaf
 
     def update(self, ctx: Context, event: Operation) -> Native:
         """Tells the current round."""
@@ -141,6 +142,11 @@ class UntilOk(Native):
         if operation.__class__ is not Operation or operation.process is None:
             return operation, UntilOk(rest, self.active)
         return operation, UntilOk(rest, self.active | {operation.process})
+
+    @property
+    def deaf(self) -> bool:
+        """Never: it waits for its operations to end."""
+        return False
 
     def update(self, ctx: Context, event: Operation) -> Native:
         """Ends when one of its own operations is ok; always tells the generator."""

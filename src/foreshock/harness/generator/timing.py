@@ -8,8 +8,7 @@ from msgspec.structs import replace
 
 from foreshock.harness.errors import PlugInError
 from foreshock.harness.generator.base import Context, Liftable
-from foreshock.harness.generator.native import Answer, Directive, Native, Single, lift
-from foreshock.harness.operation import Operation
+from foreshock.harness.generator.native import Answer, Directive, Native, Single, Wrapper, lift
 from foreshock.harness.randomness import RandomStream
 
 CATCH_UP_NS: Final = 50_000_000
@@ -17,13 +16,13 @@ CATCH_UP_NS: Final = 50_000_000
 the rate; one that is later (its threads were busy) starts anew, so that a stall is not followed by a flood."""
 
 
-class Paced(Native):
+class Paced(Wrapper):
     """Operations at intervals over all threads together. ``next_ns`` is when the next may start.
 
     ``spread`` says whether the intervals are random around ``interval_ns``, or exactly that.
     """
 
-    __slots__ = ("generator", "interval_ns", "next_ns", "spread")
+    __slots__ = ("interval_ns", "next_ns", "spread")
 
     def __init__(self, interval_ns: int, next_ns: int | None, generator: Native, *, spread: bool) -> None:
         self.interval_ns = interval_ns
@@ -46,11 +45,7 @@ class Paced(Native):
         gap_ns = _gap(ctx.rng, self.interval_ns) if self.spread else self.interval_ns
         return operation, Paced(self.interval_ns, planned_ns + gap_ns, rest, spread=self.spread)
 
-    def update(self, ctx: Context, event: Operation) -> Native:
-        """Tells the generator."""
-        generator = self.generator.update(ctx, event)
-        if generator is self.generator:
-            return self
+    def _around(self, generator: Native) -> Native:
         return Paced(self.interval_ns, self.next_ns, generator, spread=self.spread)
 
 

@@ -7,17 +7,17 @@ from typing import Any, Final
 
 from foreshock.harness.errors import PlugInError
 from foreshock.harness.generator.base import Context, Liftable
-from foreshock.harness.generator.native import Answer, Directive, FunctionGenerator, Native, lift
+from foreshock.harness.generator.native import Answer, Directive, FunctionGenerator, Native, Wrapper, lift
 from foreshock.harness.operation import Operation
 
 REJECTIONS_MAX: Final = 100_000
 """How many operations in a row a filter may turn down."""
 
 
-class MapOps(Native):
+class MapOps(Wrapper):
     """A generator with every operation passed through a function."""
 
-    __slots__ = ("function", "generator")
+    __slots__ = ("function",)
 
     def __init__(self, function: Callable[[Operation], Operation], generator: Native) -> None:
         self.function = function
@@ -38,10 +38,8 @@ class MapOps(Native):
                 )
         return operation, MapOps(self.function, rest)
 
-    def update(self, ctx: Context, event: Operation) -> Native:
-        """Tells the generator."""
-        generator = self.generator.update(ctx, event)
-        return self if generator is self.generator else MapOps(self.function, generator)
+    def _around(self, generator: Native) -> Native:
+        return MapOps(self.function, generator)
 
 
 def map_ops(function: Callable[[Operation], Operation], generator: Liftable) -> Native:
@@ -49,10 +47,10 @@ def map_ops(function: Callable[[Operation], Operation], generator: Liftable) -> 
     return MapOps(function, lift(generator))
 
 
-class FilterOps(Native):
+class FilterOps(Wrapper):
     """A generator without the operations that a function turns down."""
 
-    __slots__ = ("function", "generator")
+    __slots__ = ("function",)
 
     def __init__(self, function: Callable[[Operation], bool], generator: Native) -> None:
         self.function = function
@@ -72,10 +70,8 @@ class FilterOps(Native):
             f"the function {self.function!r} of filter_ops() turned down {REJECTIONS_MAX} operations in a row"
         )
 
-    def update(self, ctx: Context, event: Operation) -> Native:
-        """Tells the generator."""
-        generator = self.generator.update(ctx, event)
-        return self if generator is self.generator else FilterOps(self.function, generator)
+    def _around(self, generator: Native) -> Native:
+        return FilterOps(self.function, generator)
 
 
 def filter_ops(function: Callable[[Operation], bool], generator: Liftable) -> Native:
