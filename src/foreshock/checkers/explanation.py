@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
-
-import numpy as np
 
 from foreshock.checkers.core import CoreFinder, noticed
 from foreshock.checkers.entries import NEVER, Entry, crash
 from foreshock.checkers.models.base import ExplainsItself, WantsProcess
+from foreshock.checkers.rows import rows_of
 from foreshock.checkers.search import Deepest, Limits, Search
 from foreshock.harness.checker import Counterexample
-from foreshock.harness.history import History
+from foreshock.harness.history import History, Row
 from foreshock.harness.model import UNKNOWN, Model
+from foreshock.harness.operation import OperationType
 from foreshock.harness.verdict import Verdict
 
 PREFIX_MAX: Final = 24
@@ -106,7 +106,7 @@ class Explainer:
             states=states,
             needed=needed,
             prefix=tuple(entries[o].number for o in prefix),
-            operations=rows_of(self.history, sorted(numbers), self.model),
+            operations=rows_of(self.history, sorted(numbers), labels_of(self.model)),
         )
 
     def _reason(
@@ -150,18 +150,14 @@ def label_of(model: Model, f: str, value: Any, result: Any, process: int) -> str
     return model.describe(f, (process, value) if by_process else value, result)
 
 
-def rows_of(
-    history: History, numbers: Sequence[int], model: Model | None = None
-) -> tuple[dict[str, Any], ...]:
-    """The rows of operations (by the indexes of their invocations), with a label in the model's words."""
-    places = np.searchsorted(history.column("invoke_index"), numbers)
-    rows = []
-    for place in places.tolist():
-        row = history[place]
-        result = row.result if row.type == "ok" else UNKNOWN
-        label = row.f if model is None else label_of(model, row.f, row.value, result, row.process)
-        rows.append({**row._asdict(), "type": str(row.type), "label": label})
-    return tuple(rows)
+def labels_of(model: Model) -> Callable[[Row], str]:
+    """How the model words the rows of a history."""
+
+    def label(row: Row) -> str:
+        result = row.result if row.type is OperationType.OK else UNKNOWN
+        return label_of(model, row.f, row.value, result, row.process)
+
+    return label
 
 
 def _until(entries: Sequence[Entry], position: int) -> tuple[list[int], list[Entry]]:

@@ -16,8 +16,9 @@ from typing import Any, Final, cast
 from foreshock.checkers import clusters, zones
 from foreshock.checkers.columns import OperationColumns, columns_of
 from foreshock.checkers.decision import Decision
-from foreshock.checkers.explanation import Explainer, rows_of
+from foreshock.checkers.explanation import Explainer, labels_of
 from foreshock.checkers.models.register import CAS, CasRegister, Register
+from foreshock.checkers.rows import rows_of
 from foreshock.checkers.search import Limits, Search, SearchResult
 from foreshock.harness.checker import CheckContext, Checker, CheckResult, Counterexample
 from foreshock.harness.errors import UsageError
@@ -118,7 +119,7 @@ class LinearizableChecker(Checker):
             if share_ns <= 0 or limits.should_stop():
                 numbers = [entries[offset].number for offset in outcome.suspects]
                 reason = "it is illegal, but no time was left to explain it"
-                rows = rows_of(history, numbers, self.model)
+                rows = rows_of(history, numbers, labels_of(self.model))
                 counterexamples.append(
                     Counterexample(key=key, reason=reason, core=tuple(numbers), operations=rows)
                 )

@@ -1,0 +1,131 @@
+"""Liveness after healing: once all faults are gone, the system serves again.
+
+Linearizability and mutual exclusion are kept by a system that never answers, so this is judged too. The final phase
+is everything invoked after the last fault was healed (the whole test, when there was none). If operations were
+invoked in it and not one was ok, the system did not recover, and that is ``invalid``: the test gave it a healed
+cluster and all the time of the final phase. If nothing was invoked in it, or a fault was never healed, nothing is
+known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from foreshock.checkers.fault_times import Bools, FaultTime, Ints, fault_times, recovery_ns
+from foreshock.harness.checker import CheckContext, Checker, CheckResult, Counterexample
+from foreshock.harness.history import History
+from foreshock.harness.history_columns import OK_CODE
+from foreshock.harness.verdict import Verdict
+
+_SHOWN_MAX: Final = 5
+_METHOD: Final = "final phase"
+
+
+class LivenessChecker(Checker):
+    """Judges whether operations succeed after the last fault was healed.
+
+    ``operations`` limits it to operations of these names. With ``every_key``, each key that was asked for in the final
+    phase must have had a success in it, not just some key.
+    """
+
+    name = "liveness"
+
+    def __init__(self, *, operations: Collection[str] | None = None, every_key: bool = False) -> None:
+        self._operations = None if operations is None else frozenset(operations)
+        self._every_key = every_key
+
+    def check(self, history: History, context: CheckContext) -> CheckResult:
+        """Decide, and report how long the system took to recover from each fault."""
+        clients = history.clients()
+        if self._operations is not None:
+            clients = clients.where(f=self._operations)
+        faults = fault_times(context.faults)
+        recoveries = _recoveries(clients, faults)
+        unhealed = [fault for fault in faults if fault.healed_ns is None]
+        healed_ns = max((fault.healed_ns or 0 for fault in faults), default=0)
+        invoked_ns, is_ok = clients.column("invoke_ns"), clients.column("type") == OK_CODE
+        final = invoked_ns >= healed_ns
+        details: dict[str, Any] = {
+            "final_phase": {
+                "from_ns": healed_ns,
+                "operations": int(final.sum()),
+                "ok": int((final & is_ok).sum()),
+            },
+            "recovery": recoveries,
+        }
+        if unhealed:
+            reason = f"the fault {unhealed[0].kind!r} was never healed, so nothing is known of the time after"
+            return CheckResult(verdict=Verdict.UNKNOWN, reason=reason, method=_METHOD, details=details)
+        if not final.any():
+            reason = (
+                "no operation was invoked after the last fault was healed"
+                if faults
+                else "nothing was invoked"
+            )
+            return CheckResult(verdict=Verdict.UNKNOWN, reason=reason, method=_METHOD, details=details)
+        dead = _first_on_dead_keys(clients, final, is_ok) if self._every_key else []
+        if dead or not (final & is_ok).any():
+            return _did_not_recover(clients, np.flatnonzero(final), dead, healed_ns, details)
+        return CheckResult(
+            verdict=Verdict.VALID, reason=_recovered(faults, recoveries), method=_METHOD, details=details
+        )
+
+
+def _recoveries(clients: History, faults: Sequence[FaultTime]) -> list[dict[str, Any]]:
+    is_ok = clients.column("type") == OK_CODE
+    invoked_ns, completed_ns = clients.column("invoke_ns")[is_ok], clients.column("complete_ns")[is_ok]
+    recoveries = []
+    for fault in faults:
+        took = None if fault.healed_ns is None else recovery_ns(invoked_ns, completed_ns, fault.healed_ns)
+        recoveries.append(
+            {"fault": fault.id, "kind": fault.kind, "recovery_ms": None if took is None else took / 1e6}
+        )
+    return recoveries
+
+
+def _recovered(faults: Sequence[FaultTime], recoveries: Sequence[dict[str, Any]]) -> str:
+    if not faults:
+        return "operations succeed, and there was no fault to recover from"
+    took = [recovery["recovery_ms"] for recovery in recoveries if recovery["recovery_ms"] is not None]
+    return f"operations succeeded after every fault was healed, within {max(took, default=0.0) / 1000:.2f} s at most"
+
+
+def _first_on_dead_keys(clients: History, final: Bools, is_ok: Bools) -> list[int]:
+    """The first rows of the keys that were asked for in the final phase and had no success in it."""
+    keys = clients.payloads("key")
+    dead = np.setdiff1d(keys[final], keys[final & is_ok])
+    rows = np.flatnonzero(final)
+    found, first = np.unique(keys[rows], return_index=True)
+    return sorted(rows[first[np.isin(found, dead)]].tolist())
+
+
+def _did_not_recover(
+    clients: History, final: Ints, dead: list[int], healed_ns: int, details: dict[str, Any]
+) -> CheckResult:
+    """``final`` are the rows of the final phase; ``dead`` the first ones on keys without success, if that is asked."""
+    seen_ns = max(int(clients.column(name).max()) for name in ("invoke_ns", "complete_ns"))
+    found = [clients[row] for row in (dead or final.tolist())[:_SHOWN_MAX]]
+    what = f"none of {len(final)} operations"
+    if dead:
+        details["dead_keys"] = [row.key for row in found]
+        what = f"no operation on {len(dead)} of the keys ({', '.join(repr(row.key) for row in found)})"
+    reason = (
+        f"the system did not recover within {(seen_ns - healed_ns) / 1e9:.1f} s: {what} that was invoked after the "
+        "last healing succeeded"
+    )
+    counterexample = Counterexample(
+        key=found[0].key,
+        reason=reason,
+        core=tuple(row.invoke_index for row in found),
+        operations=tuple({**row._asdict(), "type": str(row.type), "label": row.f} for row in found),
+    )
+    return CheckResult(
+        verdict=Verdict.INVALID,
+        reason=reason,
+        method=_METHOD,
+        details=details,
+        counterexamples=(counterexample,),
+    )
