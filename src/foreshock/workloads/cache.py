@@ -89,7 +89,7 @@ class CacheWorkload(Workload[CacheOptions]):
         """Linearizability by key, liveness after healing, and figures."""
         return {
             "linearizable": LinearizableChecker("register"),
-            "liveness": LivenessChecker(),
+            "liveness": LivenessChecker(every_key=True),
             "statistics": StatisticsChecker(),
         }
 

@@ -132,7 +132,7 @@ class LockWorkload(Workload[LockOptions]):
             "mutex": MutexChecker(),
             "fencing": FencingChecker(),
             "guarded-resource": GuardedResourceChecker(),
-            "liveness": LivenessChecker(),
+            "liveness": LivenessChecker(operations=("acquire", "release"), every_key=True),
             "statistics": StatisticsChecker(),
         }
 

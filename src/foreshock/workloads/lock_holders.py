@@ -63,10 +63,9 @@ class LockHolders(Generator):
         process = ctx.process(thread)
         holding = self.holdings.get(process)
         if holding is None:
-            f, key, value = self._acquire(ctx.rng)
+            key, (f, value) = ctx.rng.below(self.plan.locks), ("acquire", self._wait_ms(ctx.rng))
         else:
-            f, value = self._step(holding, ctx.time_ns, ctx.rng)
-            key = holding.key
+            key, (f, value) = holding.key, self._step(holding, ctx.time_ns, ctx.rng)
         return Operation(f=f, key=key, value=value, process=process, time_ns=ctx.time_ns), self
 
     def update(self, ctx: Context, event: Operation) -> Generator:
@@ -87,15 +86,14 @@ class LockHolders(Generator):
                 after = None  # nobody goes on under this process number
         return self if after is holding else self._with(process, after)
 
-    def _acquire(self, rng: RandomStream) -> tuple[str, int, int]:
+    def _wait_ms(self, rng: RandomStream) -> object:
         plan = self.plan
-        key = rng.below(plan.locks)
         ticket = rng.below(plan.try_weight + plan.timed_weight + plan.blocking_weight)
         if ticket < plan.try_weight:
-            return "acquire", key, 0
+            return 0
         if ticket < plan.try_weight + plan.timed_weight:
-            return "acquire", key, rng.between(1, plan.timed_wait_ms_max)
-        return "acquire", key, plan.blocking_wait_ms
+            return rng.between(1, plan.timed_wait_ms_max)
+        return plan.blocking_wait_ms
 
     def _step(self, holding: Holding, now_ns: int, rng: RandomStream) -> tuple[str, object]:
         if holding.releases or not holding.uses_left:

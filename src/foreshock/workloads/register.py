@@ -92,7 +92,7 @@ class RegisterWorkload(Workload[RegisterOptions]):
         """Linearizability by key, liveness after healing, and figures."""
         return {
             "linearizable": LinearizableChecker("cas-register"),
-            "liveness": LivenessChecker(),
+            "liveness": LivenessChecker(every_key=True),
             "statistics": StatisticsChecker(),
         }
 
