@@ -1,9 +1,9 @@
 """A tiny deterministic world for Raft replicas: messages, disks, crashes, partitions, and the invariants.
 
 Nothing here is the project's simulator: it is less, and so it can be trusted more. A :class:`World` holds replicas
-under test; a test moves it by hand (``deliver``, ``sync``, ``pass_time``, ``crash``, ...), or lets a :class:`Chaos`
-move it at random from a seed. After every step of every replica the properties of figure 3 of the extended paper
-are checked, as far as that step can have broken them.
+under test; a test moves it by hand (``deliver``, ``sync``, ``pass_time``, ``crash``, ...), or lets a ``Chaos`` move
+it at random from a seed. After every step of every replica the properties of figure 3 of the extended paper are
+checked, as far as that step can have broken them.
 """
 
 from __future__ import annotations
@@ -110,6 +110,14 @@ class World:
         node.applied = node.digest = node.commit = 0
         self.step(name, Tick())
 
+    def give_log(self, name: str, terms: list[int], *, term: int) -> None:
+        """Start a node anew from a disk that holds entries of these terms, and its own term."""
+        entries = [Entry(i, entry, "command", i * 100 + entry) for i, entry in enumerate(terms, start=1)]
+        state = Record(1, "state", {"term": term, "vote": None})
+        self.nodes[name].disk = [state, Record(2, "entries", entries)] if entries else [state]
+        self.nodes[name].unsynced = []
+        self.start(name)
+
     def crash(self, name: str, keep: int = 0) -> None:
         """Stop a node at once; of what was not synced only the first ``keep`` records are on the disk."""
         node = self.nodes[name]
@@ -186,11 +194,30 @@ class World:
                 self.deliver_all()
 
     def elect(self, name: str) -> None:
-        """Have this node elected by whoever hears it; the leader's lease with the others runs out first."""
+        """Have this node elected by whoever hears it, once nobody hears a leader any more.
+
+        It may take two attempts: by the first a node may learn that its term is past.
+        """
+        for _ in range(2):
+            if not self.raft(name).leading:
+                self.now += self.knobs.election_timeout_max_ms * MS
+                self.tick(name)
+                self.deliver_all()
+        require(self.raft(name).leading, f"{name} was not elected")
+
+    def elect_only(self, name: str) -> None:
+        """Have this node elected, and lose all that it says as a leader."""
         self.now += self.knobs.election_timeout_max_ms * MS
         self.tick(name)
-        self.deliver_all()
-        require(self.raft(name).leading, f"{name} was not elected")
+        while not self.raft(name).leading:
+            require(bool(self.wire), f"{name} was not elected")
+            self.deliver()
+        self.wire.clear()
+
+    def pass_heartbeat(self, name: str) -> None:
+        """A leader's heartbeat is due; nobody else hears the time pass."""
+        self.now += self.knobs.heartbeat_ms * MS
+        self.step(name, Tick())
 
     def isolate(self, *names: str) -> None:
         """Cut these nodes (which still hear each other) off from the rest, both ways."""
@@ -352,137 +379,3 @@ def shown(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(shown(item) for item in value) + "]"
     return str(value)
-
-
-class Chaos:
-    """Moves a world at random: each step is one of what may happen to a distributed system."""
-
-    def __init__(self, world: World, seed: int, *, membership: bool = True, crashes: bool = True) -> None:
-        self.world = world
-        self.rng = RandomStream(seed, "chaos")
-        self.membership = membership
-        self.crashes = crashes
-        world.sync_at_once = False
-
-    def run(self, steps: int) -> None:
-        """So many random steps."""
-        for _ in range(steps):
-            self.move()
-
-    def move(self) -> None:
-        """One random step."""
-        world, rng = self.world, self.rng
-        draw = rng.below(1000)
-        if draw < 580 and world.wire:
-            self.deliver()
-        elif draw < 780:
-            self.sync()
-        elif draw < 850:
-            self.pass_time()
-        elif draw < 940:
-            self.ask(world.propose)
-        elif draw < 970:
-            self.ask(world.read)
-        elif draw < 980:
-            world.compact(self.some_running())
-        elif draw < 986 and self.crashes:
-            self.crash_or_start()
-        elif draw < 992:
-            self.cut_or_heal()
-        elif draw < 996 and self.membership:
-            self.change_members()
-        elif draw < 998 and self.membership:
-            self.ask(world.transfer)
-
-    def ask(self, request: Callable[[str], int]) -> None:
-        """A client's request at a node that believes that it leads."""
-        leader = self.some_leader()
-        if leader is not None:
-            request(leader)
-
-    def deliver(self) -> None:
-        """Mostly the oldest message; sometimes any, lost, or twice."""
-        world, rng = self.world, self.rng
-        at = 0 if rng.chance(3, 4) else rng.below(len(world.wire))
-        draw = rng.below(40)
-        if draw == 0 or len(world.wire) > 400:
-            world.wire.pop(at)
-        else:
-            world.deliver(at, again=draw == 1)
-
-    def sync(self) -> None:
-        """A node's disk finishes some of its writes."""
-        waiting = [node for node in self.world.nodes.values() if node.unsynced and node.raft is not None]
-        if waiting:
-            node = self.rng.choice(waiting)
-            part = self.rng.chance(1, 4)
-            self.world.sync(node.name, 1 + self.rng.below(len(node.unsynced)) if part else None)
-
-    def pass_time(self) -> None:
-        """Some milliseconds; whoever's deadline has come acts."""
-        world = self.world
-        world.now += self.rng.below(20 * MS) if self.rng.chance(19, 20) else self.rng.below(250 * MS)
-        for node in world.nodes.values():
-            if node.raft is not None:
-                world.step(node.name, Tick())
-
-    def some_running(self) -> str:
-        """A running node; at least one always runs."""
-        return self.rng.choice([n.name for n in self.world.nodes.values() if n.raft is not None])
-
-    def some_leader(self) -> str | None:
-        """A node that believes that it leads, if there is one."""
-        leaders = [n.name for n in self.world.nodes.values() if n.raft is not None and n.raft.leading]
-        return self.rng.choice(leaders) if leaders else None
-
-    def crash_or_start(self) -> None:
-        """A node crashes, with loss of some of what it had not synced, or comes back; sometimes all crash."""
-        world, rng = self.world, self.rng
-        down = [n.name for n in world.nodes.values() if n.raft is None]
-        if down and rng.chance(2, 3):
-            world.start(rng.choice(down))
-        elif rng.chance(1, 8):
-            for node in world.nodes.values():
-                if node.raft is not None:
-                    world.crash(node.name, rng.below(len(node.unsynced) + 1))
-            world.start(rng.choice(list(world.nodes)))
-        elif len(down) + 1 < len(world.nodes):
-            name = self.some_running()
-            world.crash(name, rng.below(len(world.nodes[name].unsynced) + 1))
-
-    def cut_or_heal(self) -> None:
-        """A partition of a random shape, one-way links among them, or the end of one."""
-        world, rng = self.world, self.rng
-        if world.cut and rng.chance(1, 2):
-            world.heal()
-        elif rng.chance(1, 3):
-            names = list(world.nodes)
-            world.cut.add((rng.choice(names), rng.choice(names)))
-        else:
-            names = list(world.nodes)
-            world.isolate(*rng.sample(names, 1 + rng.below(max(1, len(names) // 2))))
-
-    def change_members(self) -> None:
-        """Add a node that is none yet, or remove one."""
-        world, rng = self.world, self.rng
-        leader = self.some_leader()
-        if leader is None:
-            return
-        members = world.raft(leader).members
-        name = rng.choice(list(world.nodes))
-        if name not in members:
-            world.change(leader, add=name)
-        elif len(members) > 2:
-            world.change(leader, remove=name)
-
-    def calm(self, milliseconds: int = 1500) -> None:
-        """Heal everything, start everybody, and let the world go on undisturbed."""
-        world = self.world
-        world.heal()
-        world.sync_at_once = True
-        for node in world.nodes.values():
-            if node.raft is None:
-                world.start(node.name)
-            world.sync(node.name)
-        world.deliver_all()
-        world.pass_time(milliseconds)

@@ -1,0 +1,182 @@
+"""Random schedules over a :class:`World`: each step is one of what may happen to a distributed system."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.targets.reference.raft.harness import MS, World
+
+from foreshock.harness.randomness import RandomStream
+from foreshock.targets.reference.node.consensus import Tick
+from foreshock.targets.reference.node.raft import RaftKnobs
+
+WEIGHTS = (
+    (580, "deliver"),
+    (200, "sync"),
+    (70, "pass_time"),
+    (90, "propose"),
+    (30, "read"),
+    (10, "compact"),
+    (7, "crash_or_start"),
+    (7, "cut_or_heal"),
+    (4, "change_members"),
+    (2, "transfer"),
+)
+"""How likely each kind of step is."""
+
+WEIGHTS_TOTAL = sum(weight for weight, _ in WEIGHTS)
+
+
+def knobs_of(seed: int) -> RaftKnobs:
+    """Knobs drawn so that rare paths are walked often."""
+    rng = RandomStream(seed, "knobs")
+    return RaftKnobs(
+        election_timeout_min_ms=100,
+        election_timeout_max_ms=rng.choice([120, 200, 300]),
+        heartbeat_ms=rng.choice([10, 20, 50]),
+        prevote=rng.chance(4, 5),
+        batch_entries_max=rng.choice([1, 2, 64]),
+        batch_bytes_max=rng.choice([1, 100, 100_000]),
+        inflight_appends_max=rng.choice([1, 2, 8]),
+        snapshot_keep_entries=rng.choice([0, 1, 5]),
+        snapshot_chunk_bytes=rng.choice([7, 100_000]),
+    )
+
+
+class Chaos:
+    """Moves a world at random: each step is one of what may happen to a distributed system."""
+
+    def __init__(self, world: World, seed: int, *, membership: bool = True, crashes: bool = True) -> None:
+        self.world = world
+        self.rng = RandomStream(seed, "chaos")
+        self.membership = membership
+        self.crashes = crashes
+        world.sync_at_once = False
+
+    def run(self, steps: int) -> None:
+        """So many random steps."""
+        for _ in range(steps):
+            self.move()
+
+    def move(self) -> None:
+        """One random step."""
+        draw = self.rng.below(WEIGHTS_TOTAL)
+        for weight, name in WEIGHTS:
+            if draw < weight:
+                getattr(self, name)()
+                return
+            draw -= weight
+
+    def propose(self) -> None:
+        """A command at a leader."""
+        self.ask(self.world.propose)
+
+    def read(self) -> None:
+        """A read at a leader."""
+        self.ask(self.world.read)
+
+    def compact(self) -> None:
+        """A snapshot anywhere."""
+        self.world.compact(self.some_running())
+
+    def transfer(self) -> None:
+        """A leader hands over, to whomever."""
+        if self.membership:
+            self.ask(self.world.transfer)
+
+    def ask(self, request: Callable[[str], int]) -> None:
+        """A client's request at a node that believes that it leads."""
+        leader = self.some_leader()
+        if leader is not None:
+            request(leader)
+
+    def deliver(self) -> None:
+        """Mostly the oldest message; sometimes any, lost, or twice."""
+        world, rng = self.world, self.rng
+        if not world.wire:
+            return
+        at = 0 if rng.chance(3, 4) else rng.below(len(world.wire))
+        draw = rng.below(40)
+        if draw == 0 or len(world.wire) > 400:
+            world.wire.pop(at)
+        else:
+            world.deliver(at, again=draw == 1)
+
+    def sync(self) -> None:
+        """A node's disk finishes some of its writes."""
+        waiting = [node for node in self.world.nodes.values() if node.unsynced and node.raft is not None]
+        if waiting:
+            node = self.rng.choice(waiting)
+            part = self.rng.chance(1, 4)
+            self.world.sync(node.name, 1 + self.rng.below(len(node.unsynced)) if part else None)
+
+    def pass_time(self) -> None:
+        """Some milliseconds; whoever's deadline has come acts."""
+        world = self.world
+        world.now += self.rng.below(20 * MS) if self.rng.chance(19, 20) else self.rng.below(250 * MS)
+        for node in world.nodes.values():
+            if node.raft is not None:
+                world.step(node.name, Tick())
+
+    def some_running(self) -> str:
+        """A running node; at least one always runs."""
+        return self.rng.choice([n.name for n in self.world.nodes.values() if n.raft is not None])
+
+    def some_leader(self) -> str | None:
+        """A node that believes that it leads, if there is one."""
+        leaders = [n.name for n in self.world.nodes.values() if n.raft is not None and n.raft.leading]
+        return self.rng.choice(leaders) if leaders else None
+
+    def crash_or_start(self) -> None:
+        """A node crashes, with loss of some of what it had not synced, or comes back; sometimes all crash."""
+        world, rng = self.world, self.rng
+        if not self.crashes:
+            return
+        down = [n.name for n in world.nodes.values() if n.raft is None]
+        if down and rng.chance(2, 3):
+            world.start(rng.choice(down))
+        elif rng.chance(1, 3):
+            for node in world.nodes.values():
+                if node.raft is not None:
+                    world.crash(node.name, rng.below(len(node.unsynced) + 1))
+            world.start(rng.choice(list(world.nodes)))
+        elif len(down) + 1 < len(world.nodes):
+            name = self.some_running()
+            world.crash(name, rng.below(len(world.nodes[name].unsynced) + 1))
+
+    def cut_or_heal(self) -> None:
+        """A partition of a random shape, one-way links among them, or the end of one."""
+        world, rng = self.world, self.rng
+        if world.cut and rng.chance(1, 2):
+            world.heal()
+        elif rng.chance(1, 3):
+            names = list(world.nodes)
+            world.cut.add((rng.choice(names), rng.choice(names)))
+        else:
+            names = list(world.nodes)
+            world.isolate(*rng.sample(names, 1 + rng.below(max(1, len(names) // 2))))
+
+    def change_members(self) -> None:
+        """Add a node that is none yet, or remove one."""
+        world, rng = self.world, self.rng
+        leader = self.some_leader()
+        if leader is None or not self.membership:
+            return
+        members = world.raft(leader).members
+        name = rng.choice(list(world.nodes))
+        if name not in members:
+            world.change(leader, add=name)
+        elif len(members) > 2:
+            world.change(leader, remove=name)
+
+    def calm(self, milliseconds: int = 1500) -> None:
+        """Heal everything, start everybody, and let the world go on undisturbed."""
+        world = self.world
+        world.heal()
+        world.sync_at_once = True
+        for node in world.nodes.values():
+            if node.raft is None:
+                world.start(node.name)
+            world.sync(node.name)
+        world.deliver_all()
+        world.pass_time(milliseconds)
