@@ -14,7 +14,9 @@ from foreshock.harness.operation import OperationType
 NODES = ("n1", "n2", "n3", "n4", "n5")
 SECOND = 1_000_000_000
 MS = 1_000_000
-HOSTILE = "</script><script>document.body.dataset.owned='yes'</script><img src=x onerror=alert(1)>{{7*7}}\u2028'\"&"
+HOSTILE = (
+    "</script><script>document.body.dataset.owned='yes'</script><img src=x onerror=alert(1)>{{7*7}}\u2028'\"&"
+)
 SHADES = [
     {"name": "partition", "color": "#E9A0A0", "starts": ["start-partition"], "stops": ["stop-partition"]},
     {"name": "kill", "color": "#A0B1E9", "starts": ["kill"], "stops": ["restart"]},
@@ -140,7 +142,9 @@ def register_tape(count: int = 6000, seconds: float = 60.0, seed: int = 1) -> Ta
         thread = min(range(10), key=lambda thread: free[thread])
         start = max(int(number * seconds / count * SECOND), free[thread])
         key, node = number % 5, NODES[thread % 5]
-        bad = any(node in nodes and at * SECOND <= start <= (end or 99) * SECOND for _, nodes, at, end in PARTITIONS)
+        bad = any(
+            node in nodes and at * SECOND <= start <= (end or 99) * SECOND for _, nodes, at, end in PARTITIONS
+        )
         f = rng.choice(("read", "read", "write", "cas"))
         value = {"read": None, "write": number + 1, "cas": [last.get(key), number + 1]}[f]
         took = int(rng.lognormvariate(1.1, 0.5) * MS)
@@ -154,7 +158,18 @@ def register_tape(count: int = 6000, seconds: float = 60.0, seed: int = 1) -> Ta
         if f != "read" and kind is OK:
             last[key] = number + 1
         outcome = last.get(key) if f == "read" and kind is OK else None
-        tape.add(process[thread], f, start, start + took, kind, key=key, value=value, result=outcome, node=node, error=error)
+        tape.add(
+            process[thread],
+            f,
+            start,
+            start + took,
+            kind,
+            key=key,
+            value=value,
+            result=outcome,
+            node=node,
+            error=error,
+        )
         if kind is INFO:
             process[thread] += 10
         free[thread] = start + took + 1
@@ -200,15 +215,34 @@ def store(
 
 def statistics() -> dict[str, Any]:
     around = [
-        {"fault": 0, "kind": "partition", "nodes": ["n1", "n2"], "before": 1.0, "during": 0.91, "after": 0.998, "recovery_ms": 412.5},
-        {"fault": 1, "kind": "kill", "nodes": ["n3"], "before": 1.0, "during": 0.95, "after": 1.0, "recovery_ms": None},
+        {
+            "fault": 0,
+            "kind": "partition",
+            "nodes": ["n1", "n2"],
+            "before": 1.0,
+            "during": 0.91,
+            "after": 0.998,
+            "recovery_ms": 412.5,
+        },
+        {
+            "fault": 1,
+            "kind": "kill",
+            "nodes": ["n3"],
+            "before": 1.0,
+            "during": 0.95,
+            "after": 1.0,
+            "recovery_ms": None,
+        },
     ]
     return {
         "verdict": "valid",
         "reason": "6,000 operations: 5,301 ok, 420 fail, 279 info",
         "method": "counting",
         "seconds": 0.031,
-        "details": {"by_f": {"read": {"ok": 3000, "fail": 0, "info": 100}}, "availability": {"by_node": {"n1": 0.98}, "around_faults": around}},
+        "details": {
+            "by_f": {"read": {"ok": 3000, "fail": 0, "info": 100}},
+            "availability": {"by_node": {"n1": 0.98}, "around_faults": around},
+        },
     }
 
 
@@ -225,7 +259,9 @@ def valid_run(run: Path, *, count: int = 6000) -> Path:
     }
     logs_run = store(
         run,
-        result=results("valid", "all 5 keys are linearizable, and every checker accepted the history", checkers=checkers),
+        result=results(
+            "valid", "all 5 keys are linearizable, and every checker accepted the history", checkers=checkers
+        ),
         history=register_tape(count).history(),
         faults=faults_lines(PARTITIONS),
     )
@@ -248,7 +284,9 @@ def stale_read_tape(base: Tape, at: int, key: int = 9) -> None:
     base.add(104, "read", at + 32 * MS, at + 41 * MS, key=key, result=901, node="n1")
 
 
-def invalid_register_run(run: Path, *, with_rows: bool = True, count: int = 6000, parquet: bool = False) -> Path:
+def invalid_register_run(
+    run: Path, *, with_rows: bool = True, count: int = 6000, parquet: bool = False
+) -> Path:
     tape = register_tape(count)
     stale_read_tape(tape, 10 * SECOND)
     history = tape.history()
@@ -257,11 +295,11 @@ def invalid_register_run(run: Path, *, with_rows: bool = True, count: int = 6000
     example: dict[str, Any] = {
         "key": 9,
         "reason": "key 9: process 104 read 901 after process 102 had replaced it by 902",
-        "core": [first, second, late, stale],
+        "core": [first, second, stale],
         "impossible": stale,
         "states": ["902", "903"],
-        "needed": {str(stale): "needs 901; the register held 902 or 903", str(lost): "may take effect, but writes 903"},
-        "prefix": [first, early, second, late],
+        "needed": {str(stale): "the value to be 901"},
+        "prefix": [first, early, second, late, lost],
     }
     if with_rows:
         example["operations"] = [row_of(history, row.invoke_index) for row in mine]
@@ -300,8 +338,16 @@ def lock_tape(base: int) -> Tape:
         at = number * SECOND // 2
         tape.add(number % 3, "acquire", at, at + 4 * MS, key="jobs", result=number + 1, node="n1")
         tape.add(number % 3, "release", at + 200 * MS, at + 203 * MS, key="jobs", value=number + 1, node="n1")
-    tape.add(7, "acquire", base, base + 5 * MS, key="ledger", result=33, node="n2")
-    tape.add(8, "acquire", base + 40 * MS, base + 47 * MS, key="ledger", result=34, node="n4")
+    tape.add(7, "acquire", base, base + 5 * MS, key="ledger", result={"token": 33, "ttl_ms": 400}, node="n2")
+    tape.add(
+        8,
+        "acquire",
+        base + 40 * MS,
+        base + 47 * MS,
+        key="ledger",
+        result={"token": 34, "ttl_ms": 400},
+        node="n4",
+    )
     tape.add(7, "release", base + 90 * MS, base + 95 * MS, key="ledger", value=33, node="n2")
     tape.add(8, "release", base + 140 * MS, base + 143 * MS, key="ledger", value=34, node="n4")
     return tape
@@ -314,14 +360,18 @@ def invalid_lock_run(run: Path) -> Path:
     example = {
         "key": "ledger",
         "reason": "processes 7 and 8 both held the lock",
-        "core": [row.invoke_index for row in mine],
+        "core": [one, other],
         "impossible": other,
         "states": ["held by 7"],
-        "needed": {str(other): "needs the lock to be free"},
-        "prefix": [one],
+        "needed": {str(other): "the lock to be free"},
         "operations": [row_of(history, row.invoke_index) for row in mine],
     }
-    check = {"verdict": "invalid", "reason": "lock 'ledger' had two holders for 43 ms", "method": "hold cores", "seconds": 0.002}
+    check = {
+        "verdict": "invalid",
+        "reason": "lock 'ledger' had two holders for 43 ms",
+        "method": "hold cores",
+        "seconds": 0.002,
+    }
     store(
         run,
         test=test_json(plan=plan(workload="lock", nemeses=["pause"])),
@@ -342,7 +392,18 @@ def hostile_run(run: Path) -> Path:
     for number in range(40):
         at = number * 50 * MS
         kind = (OK, FAIL, INFO)[number % 3]
-        tape.add(number, HOSTILE, at, at + 9 * MS, kind, key=HOSTILE, value=HOSTILE, result=[HOSTILE], node=HOSTILE, error=HOSTILE)
+        tape.add(
+            number,
+            HOSTILE,
+            at,
+            at + 9 * MS,
+            kind,
+            key=HOSTILE,
+            value=HOSTILE,
+            result=[HOSTILE],
+            node=HOSTILE,
+            error=HOSTILE,
+        )
     history = tape.history()
     example = {
         "key": HOSTILE,
@@ -354,13 +415,30 @@ def hostile_run(run: Path) -> Path:
         "prefix": [],
         "operations": [row_of(history, 0) | {"label": HOSTILE}],
     }
-    check = {"verdict": "invalid", "reason": HOSTILE, "method": HOSTILE, "seconds": 1, "details": {HOSTILE: HOSTILE}}
+    check = {
+        "verdict": "invalid",
+        "reason": HOSTILE,
+        "method": HOSTILE,
+        "seconds": 1,
+        "details": {HOSTILE: HOSTILE},
+    }
     faults = faults_lines(((HOSTILE, (HOSTILE,), 0.1, 0.9),), value=HOSTILE)
     shade = {"name": HOSTILE, "color": "red;background:url(//x)", "starts": [], "stops": []}
     store(
         run,
-        test=test_json(plan=plan(target=HOSTILE, options={HOSTILE: {HOSTILE: HOSTILE}}), versions={HOSTILE: HOSTILE}, shades=[shade], replay=f"foreshock test {HOSTILE}"),
-        result=results("invalid", HOSTILE, checkers={HOSTILE: check | {"counterexamples": [example]}}, harness_errors=[HOSTILE], replay=HOSTILE),
+        test=test_json(
+            plan=plan(target=HOSTILE, options={HOSTILE: {HOSTILE: HOSTILE}}),
+            versions={HOSTILE: HOSTILE},
+            shades=[shade],
+            replay=f"foreshock test {HOSTILE}",
+        ),
+        result=results(
+            "invalid",
+            HOSTILE,
+            checkers={HOSTILE: check | {"counterexamples": [example]}},
+            harness_errors=[HOSTILE],
+            replay=HOSTILE,
+        ),
         history=history,
         faults=faults,
     )
@@ -374,8 +452,21 @@ def killed_run(run: Path) -> Path:
     """What ``kill -9`` of the harness leaves: no results, open faults, invocations without completions, torn lines."""
     tape = register_tape(2000, 20.0)
     for process in range(5):
-        tape.add(500 + process, "write", 20 * SECOND + process * MS, None, INFO, key=1, value=9000 + process, node="n1")
-    store(run, history=tape.history(), faults=faults_lines((("partition", ("n1",), 6.0, 14.0), ("kill", ("n2",), 17.0, None))))
+        tape.add(
+            500 + process,
+            "write",
+            20 * SECOND + process * MS,
+            None,
+            INFO,
+            key=1,
+            value=9000 + process,
+            node="n1",
+        )
+    store(
+        run,
+        history=tape.history(),
+        faults=faults_lines((("partition", ("n1",), 6.0, 14.0), ("kill", ("n2",), 17.0, None))),
+    )
     for name in ("history.jsonl", "faults.jsonl"):
         with (run / name).open("a") as file:
             file.write('{"index": 99999, "type": "inv')

@@ -13,6 +13,9 @@ OUTCOMES: Final = ("ok", "fail", "info")
 """The outcomes, by their code in :attr:`Columns.outcome` (the history's own codes)."""
 OK, FAIL, INFO = range(3)
 
+_END_NS_MIN: Final = 1_000_000
+"""A shorter run is drawn as if it had lasted this long, so that every plot has an axis."""
+
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -91,7 +94,7 @@ def columns_of(history: History, *, at_least_ns: int = 0) -> Columns:
         node=node,
         f_names=f_names,
         node_names=node_names,
-        end_ns=max(at_least_ns, *latest, 1),
+        end_ns=max(at_least_ns, *latest, _END_NS_MIN),
     )
 
 

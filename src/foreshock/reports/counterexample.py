@@ -17,9 +17,12 @@ LABEL_CHARACTERS_MAX = 34
 
 COLUMN_MIN = 44.0
 CHARACTER_WIDTH = 7.3
-LABEL_MARGIN = 40.0
+LABEL_MARGIN = 14.0
 LEFT = 118.0
 OPEN_END = 64.0
+FILLED_WIDTH = 1000.0
+"""A narrow drawing is stretched towards this width, at most ``STRETCH_MAX`` times."""
+STRETCH_MAX = 2.0
 
 
 class DrawnOperation(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,11 +72,8 @@ class Bar(NamedTuple):
     point: float | None
     """Where on the bar it takes effect in that order."""
     needed: str
-
-    @property
-    def impossible(self) -> bool:
-        """Whether it is in the core and no order has a place for it."""
-        return self.in_core and self.order is None
+    impossible: bool
+    """Whether it is the operation at whose return the last possible order dies."""
 
 
 class Layout(NamedTuple):
@@ -141,6 +141,7 @@ def lay_out(example: Counterexample, operations: Mapping[int, DrawnOperation]) -
             order=order.get(op.invoke_index),
             point=points.get(op.invoke_index),
             needed=needed.get(op.invoke_index, ""),
+            impossible=op is dying,
         )
         for op in chosen
     )
@@ -158,6 +159,8 @@ def _choose(
         *_indexes(example.needed),
         *reversed(example.prefix[-PREFIX_CONTEXT:]),
     ]
+    # What else came with the counterexample belongs to it too, such as the releases of two lock holders.
+    wished += [index for index in operations if index not in example.prefix]
     wanted = [index for index in dict.fromkeys(wished) if index in operations]
     named = {*wished, *example.prefix}
     chosen = sorted((operations[index] for index in wanted[:DRAWN_MAX]), key=lambda op: op.invoke_index)
@@ -188,6 +191,9 @@ def _columns(
         at += COLUMN_MIN
     open_rights = [places[op.invoke_index] + widths[op.invoke_index] + 20 for op in chosen if op.open]
     width = max([at - COLUMN_MIN + OPEN_END, *open_rights])
+    stretch = min(max(FILLED_WIDTH / width, 1.0), STRETCH_MAX)
+    places = {event: LEFT + (place - LEFT) * stretch for event, place in places.items()}
+    width = LEFT + (width - LEFT) * stretch
     return places, tuple((place, times[event]) for event, place in sorted(places.items())), width
 
 

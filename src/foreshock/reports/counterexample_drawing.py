@@ -2,164 +2,139 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import combinations
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
 from foreshock.reports import svg
 from foreshock.reports.counterexample import LEFT, Bar, Layout
+from foreshock.reports.lock_holds import Hold, holds_of, overlaps_of
 from foreshock.reports.operation_text import clip
 from foreshock.reports.scales import duration
 
-LANE = 68.0
-TOP = 40.0
-BAR = 30.0
+TOP = 54.0
+LANE = 78.0
+LABEL = 14.0
+"""The height of an operation's words above its bar."""
+BAR = 22.0
 NOTE_CHARACTERS_MAX = 60
-_ACQUIRES = ("acquire", "try_acquire", "timed_acquire", "lock", "try_lock")
-_RELEASES = ("release", "unlock")
-
-
-class Hold(NamedTuple):
-    """A stretch in which one process believed that it held the lock."""
-
-    bar: Bar
-    left: float
-    right: float
-    start_ns: int
-    end_ns: int | None
+_TIME_LABELS_APART = 70.0
 
 
 def draw(layout: Layout, name: str, title: str) -> Markup:
     """The drawing of a laid out counterexample; ``name`` must be unique in the page."""
-    holds = _holds(layout)
+    holds = holds_of(layout)
     bottom = TOP + len(layout.lanes) * LANE
     body = [
         *_grid(layout, bottom),
         *_overlaps(holds),
-        *(part for bar in layout.bars for part in _bar(bar, layout.width)),
-        *(part for hold in holds for part in _hold(hold)),
-        *_thread(layout),
         *(() if holds else _death(layout, bottom)),
+        *(_bar(bar, layout.width) for bar in layout.bars),
+        *_thread(layout),
+        *(words for bar in layout.bars for words in _words(bar, layout.width)),
+        *(part for hold in holds for part in _hold(hold)),
+        *_order(layout),
+        *(() if holds else _cross(layout)),
     ]
     words = "; ".join(f"process {bar.operation.process}: {bar.operation.text}" for bar in layout.bars)
     width = max(layout.width + 24, 560)
     return svg.figure(name, width, bottom + 34, title=title, description=words, body=body)
 
 
+def _bar_top(lane: int) -> float:
+    return TOP + lane * LANE + LABEL
+
+
 def _grid(layout: Layout, bottom: float) -> Iterator[Markup]:
     for lane, process in enumerate(layout.lanes):
-        y = TOP + lane * LANE
-        yield svg.line(LEFT - 12, y + BAR / 2, layout.width, y + BAR / 2, "lane-line")
-        yield svg.text(f"process {process}", 0, y + 13, "lane-label")
-        yield svg.text(clip(layout.lane_nodes[lane], 16), 0, y + 29, "tick")
-    last = -1e9
+        middle = _bar_top(lane) + BAR / 2
+        yield svg.line(LEFT - 12, middle, layout.width, middle, "lane-line")
+        yield svg.text(f"process {process}", 0, middle, "lane-label")
+        yield svg.text(clip(layout.lane_nodes[lane], 16), 0, middle + 15, "tick")
+    last = -_TIME_LABELS_APART
     for place, at_ns in layout.columns:
-        yield svg.line(place, TOP - 6, place, bottom - 14, "column")
-        if place - last >= 66 and layout.columns:
+        yield svg.line(place, TOP - 10, place, bottom - 8, "column")
+        if place - last >= _TIME_LABELS_APART:
+            since = max(at_ns - layout.columns[0][1], 0)
             yield svg.text(
-                f"+{duration(max(at_ns - layout.columns[0][1], 0))}",
-                place,
-                bottom + 6,
-                "tick",
-                anchor="middle",
+                f"+{duration(since)}" if since else "0", place, bottom + 8, "tick", anchor="middle"
             )
             last = place
-    yield svg.text("order of events, with the time since the first", LEFT, bottom + 26, "tick")
+    yield svg.text("events in their order, with the time since the first", LEFT, bottom + 28, "tick")
 
 
-def _bar(bar: Bar, edge: float) -> Iterator[Markup]:
-    y = TOP + bar.lane * LANE
-    operation = bar.operation
-    kinds = ["op", operation.outcome]
-    kinds += ["core"] if bar.in_core else ["context"]
+def _bar(bar: Bar, edge: float) -> Markup:
+    y, operation = _bar_top(bar.lane), bar.operation
+    kinds = ["op", operation.outcome, "core" if bar.in_core else "context"]
     kinds += ["impossible"] if bar.impossible else []
     if operation.open:
         # An open right side: it may take effect at any later time.
         outline = f"M{edge:.1f} {y:.1f}H{bar.left + 5:.1f}q-5 0 -5 5v{BAR - 10:.0f}q0 5 5 5H{edge:.1f}"
-        shape = svg.element("path", d=outline, class_=" ".join([*kinds, "open"]))
-    else:
-        width = bar.right - bar.left
-        shape = svg.element("rect", x=bar.left, y=y, width=width, height=BAR, rx=5, class_=" ".join(kinds))
-    yield shape
-    yield svg.text(operation.text, bar.left + 26, y + 19.5, "op-label")
+        return svg.element("path", d=outline, class_=" ".join([*kinds, "open"]))
+    size = {"x": bar.left, "y": y, "width": bar.right - bar.left, "height": BAR}
+    return svg.element("rect", class_=" ".join(kinds), rx=5, **size)
+
+
+def _words(bar: Bar, edge: float) -> Iterator[Markup]:
+    y, operation = _bar_top(bar.lane), bar.operation
+    yield svg.text(operation.text, bar.left + 1, y - 6, "op-label" if bar.in_core else "op-label context")
     if bar.needed:
-        yield svg.text(clip(bar.needed, NOTE_CHARACTERS_MAX), bar.left + 4, y + BAR + 15, "needed")
+        note = "needed" if bar.impossible else "needed pending"
+        anchor, x = ("end", bar.right - 10) if bar.right > edge * 0.7 else ("start", bar.left + 1)
+        content = clip(f"needed {bar.needed}", NOTE_CHARACTERS_MAX)
+        yield svg.text(content, x, y + BAR + 15, note, anchor=anchor)
+
+
+def _ordered(layout: Layout) -> list[tuple[Bar, float, float]]:
+    """The bars of the legal order, with the place on each at which it takes effect."""
+    ordered = sorted((bar for bar in layout.bars if bar.point is not None), key=lambda bar: bar.order or 0)
+    return [(bar, bar.point or 0.0, _bar_top(bar.lane) + BAR / 2) for bar in ordered]
 
 
 def _thread(layout: Layout) -> Iterator[Markup]:
-    """The legal order as a thread through the operations, up to the point where it breaks."""
-    ordered = sorted((bar for bar in layout.bars if bar.point is not None), key=lambda bar: bar.order or 0)
-    points = [(bar.point or 0.0, TOP + bar.lane * LANE + BAR / 2) for bar in ordered]
+    """The legal order as a thread through the operations."""
+    points = [(x, y) for _, x, y in _ordered(layout)]
     if len(points) > 1:
         yield svg.element("path", d=svg.path(points), class_="thread")
-    for bar, (x, y) in zip(ordered, points, strict=True):
+
+
+def _order(layout: Layout) -> Iterator[Markup]:
+    for bar, x, y in _ordered(layout):
         yield svg.element("circle", cx=x, cy=y, r=8.5, class_="order")
         yield svg.text(str(bar.order), x, y + 3.8, "order-number", anchor="middle")
 
 
 def _death(layout: Layout, bottom: float) -> Iterator[Markup]:
-    """The return at which the last possible order dies: a line and a cross, with words."""
+    """The return at which the last possible order dies, as a line with words."""
     if layout.dies_at is None:
         return
     x = layout.dies_at
-    yield svg.line(x, TOP - 10, x, bottom - 8, "death")
-    anchor = "end" if x > layout.width / 2 else "start"
-    yield svg.text(
-        "here no order is left", x + (8 if anchor == "start" else -8), TOP - 18, "death-label", anchor=anchor
-    )
+    yield svg.line(x, 22, x, bottom - 8, "death")
+    anchor, side = ("end", -8) if x > layout.width / 2 else ("start", 8)
+    yield svg.text("at this return no order is left", x + side, 26, "death-label", anchor=anchor)
+
+
+def _cross(layout: Layout) -> Iterator[Markup]:
     for bar in layout.bars:
-        if bar.operation is layout.impossible:
-            y = TOP + bar.lane * LANE + BAR / 2
+        if bar.impossible and layout.dies_at is not None:
+            x, y = layout.dies_at, _bar_top(bar.lane) + BAR / 2
             yield svg.element("path", d=f"M{x - 6:.1f} {y - 6:.1f}l12 12m0 -12l-12 12", class_="cross")
 
 
-def _holds(layout: Layout) -> list[Hold]:
-    """Who believed to hold the lock from when to when, where these are operations of a lock."""
-    holds = []
-    for bar in layout.bars:
-        operation = bar.operation
-        if operation.f not in _ACQUIRES or operation.open or operation.outcome != "ok":
-            continue
-        release = next((later for later in layout.bars if _releases(later, bar)), None)
-        holds.append(
-            Hold(
-                bar=bar,
-                left=bar.right,
-                right=layout.width if release is None else release.left,
-                start_ns=operation.complete_ns,
-                end_ns=None if release is None else release.operation.invoke_ns,
-            )
-        )
-    return holds
-
-
-def _releases(later: Bar, bar: Bar) -> bool:
-    return (
-        later.operation.f in _RELEASES
-        and later.operation.process == bar.operation.process
-        and later.operation.invoke_index > bar.operation.invoke_index
-    )
-
-
 def _hold(hold: Hold) -> Iterator[Markup]:
-    y = TOP + hold.bar.lane * LANE + BAR + 6
+    """A belief as a dark bar under the operations that began and ended it."""
+    y = _bar_top(hold.lane) + BAR + 7
     width = max(hold.right - hold.left, 4.0)
-    yield svg.element("rect", x=hold.left, y=y, width=width, height=16, rx=3, class_="hold")
-    if width > 90:
-        yield svg.text("holds the lock", hold.left + 8, y + 12, "hold-label")
+    yield svg.element("rect", x=hold.left, y=y, width=width, height=18, rx=3, class_="hold")
+    label = f"holds the lock, token {hold.token}" if hold.token else "holds the lock"
+    if width > len(label) * 6.4 + 16:
+        yield svg.text(label, hold.left + 8, y + 13, "hold-label")
 
 
-def _overlaps(holds: list[Hold]) -> Iterator[Markup]:
-    for one, other in combinations(holds, 2):
-        left, right = max(one.left, other.left), min(one.right, other.right)
-        if left >= right or one.bar.lane == other.bar.lane:
-            continue
-        top = TOP + min(one.bar.lane, other.bar.lane) * LANE - 8
-        bottom = TOP + max(one.bar.lane, other.bar.lane) * LANE + BAR + 28
-        yield svg.element("rect", x=left, y=top, width=right - left, height=bottom - top, class_="overlap")
-        ends = [end for end in (one.end_ns, other.end_ns) if end is not None]
-        since = max(one.start_ns, other.start_ns)
-        lasting = f" for {duration(min(ends) - since)}" if ends else ""
-        yield svg.text(f"two holders at once{lasting}", left + 4, top - 8, "death-label")
+def _overlaps(holds: Sequence[Hold]) -> Iterator[Markup]:
+    for overlap in overlaps_of(holds):
+        top, bottom = TOP + overlap.top_lane * LANE - 10, _bar_top(overlap.bottom_lane) + BAR + 32
+        size = {"x": overlap.left, "y": top, "width": overlap.right - overlap.left, "height": bottom - top}
+        yield svg.element("rect", class_="overlap", **size)
+        lasting = "" if overlap.lasting_ns is None else f" for {duration(overlap.lasting_ns)}"
+        yield svg.text(f"two holders at once{lasting}", overlap.left, top - 10, "death-label")

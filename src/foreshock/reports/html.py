@@ -15,7 +15,7 @@ from markupsafe import Markup
 from foreshock.harness.errors import HarnessError
 from foreshock.harness.reporter import Reporter
 from foreshock.reports.page import Page, page_of
-from foreshock.reports.scales import bytes_text, duration, moment, number
+from foreshock.reports.scales import bytes_text, counted, duration, moment, number
 from foreshock.reports.stored_run import read_run
 
 REPORT = "report.html"
@@ -93,6 +93,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "bytes": bytes_text,
+        "counted": counted,
         "duration": duration,
         "embed": embed_json,
         "moment": moment,

@@ -142,17 +142,17 @@ def _bisect(file: BinaryIO, size: int, at_ns: int, clock: Clock) -> int | None:
 def _around(file: BinaryIO, offset: int, at_ns: int, clock: Clock) -> tuple[ExcerptLine, ...]:
     start = max(offset - _WINDOW_BYTES, 0)
     file.seek(start)
-    before = file.read(offset - start).decode("utf-8", "replace").splitlines()
+    before = file.read(offset - start).decode("utf-8", "replace").rstrip("\n").split("\n")
     if start and before:
         del before[0]
-    after = file.read(_WINDOW_BYTES).decode("utf-8", "replace").splitlines()
+    after = file.read(_WINDOW_BYTES).decode("utf-8", "replace").rstrip("\n").split("\n")
     lines = [*before[-LINES_BEFORE:], *after[:LINES_AFTER]]
     return _lines(lines, at_ns, clock)
 
 
 def _tail(file: BinaryIO, size: int) -> tuple[ExcerptLine, ...]:
     file.seek(max(size - _WINDOW_BYTES, 0))
-    lines = file.read(_WINDOW_BYTES).decode("utf-8", "replace").splitlines()
+    lines = file.read(_WINDOW_BYTES).decode("utf-8", "replace").rstrip("\n").split("\n")
     return _lines(lines[-LINES_BEFORE - LINES_AFTER :], None, lambda _: None)
 
 

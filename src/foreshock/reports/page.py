@@ -14,7 +14,7 @@ from foreshock.reports.explorer_data import ExplorerData, explorer_data
 from foreshock.reports.fault_windows import FaultWindow, fault_windows
 from foreshock.reports.operation_text import value_text
 from foreshock.reports.plots import Plot, axis_of, plots_of
-from foreshock.reports.scales import duration, number
+from foreshock.reports.scales import counted, duration, number
 from foreshock.reports.seismogram import seismogram
 from foreshock.reports.stored_run import LogFile, StoredRun
 from foreshock.reports.tables import (
@@ -176,12 +176,10 @@ def _notes(run: StoredRun, columns: Columns) -> list[str]:
     if not columns.total:
         notes.append("The history is empty: no client operation was recorded.")
     if lost := never_completed(columns):
-        notes.append(
-            f"{number(lost)} operations have no completion in the history and count as unknown (info)."
-        )
-    open_faults = [fault for fault in run.faults if fault.healed_ns is None and fault.verified_ns is not None]
-    if open_faults:
-        notes.append(f"{number(len(open_faults))} faults were never healed: foreshock heal undoes them.")
+        notes.append(f"{counted(lost, 'operation')} never completed; what became of them is unknown (info).")
+    left = sum(fault.healed_ns is None and fault.verified_ns is not None for fault in run.faults)
+    if left:
+        notes.append(f"{counted(left, 'fault')} not known to be healed: foreshock heal undoes what is left.")
     return notes
 
 

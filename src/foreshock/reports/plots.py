@@ -21,9 +21,11 @@ from foreshock.reports.aggregates import (
 )
 from foreshock.reports.columns import FAIL, INFO, OK, OUTCOMES, Columns, Floats
 from foreshock.reports.fault_windows import FaultWindow
+from foreshock.reports.operation_text import clip
 from foreshock.reports.scales import (
     NS_PER_MS,
     NS_PER_S,
+    NS_PER_US,
     Linear,
     Logarithmic,
     decade_ticks,
@@ -40,6 +42,8 @@ BANDS_MAX = 300
 ROWS_MAX = 8
 NODES_MAX = 16
 LANES_MAX = 12
+LABEL_CHARACTERS_MAX = 12
+_UNITS = (("s", NS_PER_S), ("ms", NS_PER_MS), ("µs", NS_PER_US))
 
 
 class Axis(NamedTuple):
@@ -69,12 +73,21 @@ class Axis(NamedTuple):
 
     def ticks(self, top: float, bottom: float) -> Iterator[Markup]:
         """Grid lines and the times under them."""
-        step = nice_step(self.end_ns / NS_PER_S, 10)
-        for index in range(int(self.end_ns / NS_PER_S / step + 1e-9) + 1):
-            at = self.x(index * step * NS_PER_S)
+        step_ns = nice_step(self.end_ns, 10)
+        for index in range(int(self.end_ns / step_ns + 1e-9) + 1):
+            at = self.x(index * step_ns)
             yield svg.line(at, top, at, bottom, "grid")
-            label = "0" if index == 0 else f"{number(float(f'{index * step:.6g}'))} s"
+            label = _tick(index * step_ns, step_ns)
             yield svg.text(label, at, bottom + 17, "tick", anchor="middle")
+
+
+def _tick(at_ns: float, step_ns: float) -> str:
+    """A time under an axis, in the unit of the steps, so that 20.5 s does not become 20500 ms."""
+    unit, size = next(
+        ((name, size) for name, size in _UNITS if step_ns >= size or (name == "s" and at_ns >= 10 * size)),
+        _UNITS[-1],
+    )
+    return "0" if at_ns == 0 else f"{number(float(f'{at_ns / size:.6g}'))} {unit}"
 
 
 class Plot(NamedTuple):
@@ -113,7 +126,7 @@ def _faults_plot(axis: Axis) -> Plot:
     height, body = 24.0, []
     for lane, kind in enumerate(kinds):
         y = 4 + lane * height
-        body.append(svg.text(kind, LEFT - 12, y + 16, "lane-label", anchor="end"))
+        body.append(svg.text(clip(kind, LABEL_CHARACTERS_MAX), LEFT - 12, y + 16, "lane-label", anchor="end"))
         for window in [window for window in axis.windows if window.kind == kind][:BANDS_MAX]:
             left, right = axis.x(window.start_ns), axis.x(window.end_ns)
             body.append(
@@ -176,7 +189,9 @@ def _rate_plot(columns: Columns, buckets: Buckets, axis: Axis) -> Plot:
 def _rate_row(name: str, series: Floats, edges: list[float], top: float, height: float) -> Iterator[Markup]:
     peak = float(series.sum(axis=0).max()) or 1.0
     y = Linear(0, peak, top + height, top)
-    yield svg.text(name, LEFT - 12, top + height / 2 + 4, "lane-label", anchor="end")
+    yield svg.text(
+        clip(name, LABEL_CHARACTERS_MAX), LEFT - 12, top + height / 2 + 4, "lane-label", anchor="end"
+    )
     low = np.zeros(series.shape[1])
     for outcome in (OK, INFO, FAIL):
         high = low + series[outcome]
@@ -254,7 +269,15 @@ def _availability_plot(nodes: list[NodeAvailability], buckets: Buckets, axis: Ax
     for row, node in enumerate(shown):
         top = 8 + row * (row_height + gap)
         bottom = top + row_height
-        body.append(svg.text(node.node, LEFT - 12, top + row_height / 2 + 4, "lane-label", anchor="end"))
+        body.append(
+            svg.text(
+                clip(node.node, LABEL_CHARACTERS_MAX),
+                LEFT - 12,
+                top + row_height / 2 + 4,
+                "lane-label",
+                anchor="end",
+            )
+        )
         heights = [bottom - (value * row_height if np.isfinite(value) else 0.0) for value in node.series]
         area = svg.step_area(edges, [bottom] * len(heights), heights)
         body.append(svg.element("path", d=area, class_="area ok"))

@@ -75,6 +75,11 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
+def counted(count: int, noun: str) -> str:
+    """A count with its noun, which takes an s unless there is one."""
+    return f"{number(count)} {noun}{'' if count == 1 else 's'}"
+
+
 def duration(ns: float) -> str:
     """A length of time in the unit that suits it."""
     if ns < 0:

@@ -36,6 +36,7 @@ def seismogram(columns: Columns, windows: Sequence[FaultWindow], violations_ns: 
         title="The run at a glance",
         description=f"{described}. The trace swings with the slowest operation and with what failed.",
         body=[*_bands(windows, x), *_trace(columns, x), *_needles(violations_ns, x)],
+        stretches=True,
     )
 
 

@@ -43,15 +43,26 @@ def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
 
 
 def figure(
-    name: str, width: float, height: float, *, title: str, description: str, body: Iterable[Markup]
+    name: str,
+    width: float,
+    height: float,
+    *,
+    title: str,
+    description: str,
+    body: Iterable[Markup],
+    stretches: bool = False,
 ) -> Markup:
-    """A whole drawing, named and described for people who do not see it; ``name`` must be unique in the page."""
+    """A whole drawing, named and described for people who do not see it; ``name`` must be unique in the page.
+
+    One that stretches has no text and fills whatever place it is given.
+    """
     return element(
         "svg",
         element("title", title, id=f"{name}-title"),
         element("desc", description, id=f"{name}-desc"),
         join(body),
         view_box=f"0 0 {_attribute(float(width))} {_attribute(float(height))}",
+        preserveAspectRatio="none" if stretches else None,
         role="img",
         aria_labelledby=f"{name}-title {name}-desc",
         class_=f"figure {name}",

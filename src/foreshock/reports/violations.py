@@ -18,6 +18,7 @@ from foreshock.reports.counterexample import Bar, DrawnOperation, Layout, lay_ou
 from foreshock.reports.counterexample_drawing import draw
 from foreshock.reports.explorer_data import Violation
 from foreshock.reports.fault_windows import FaultWindow
+from foreshock.reports.lock_holds import holds_of
 from foreshock.reports.log_excerpts import Excerpt, clock_of, excerpt
 from foreshock.reports.operation_text import value_text
 from foreshock.reports.scales import NS_PER_US, Linear, duration, moment
@@ -48,6 +49,8 @@ class ViolationPath(NamedTuple):
     reason: str
     drawing: Markup
     layout: Layout
+    holds: bool
+    """Whether the drawing shows who held a lock."""
     states: tuple[str, ...]
     earlier: int
     at: str
@@ -140,6 +143,7 @@ def _path(
         reason=example.reason,
         drawing=draw(layout, f"counterexample-{number}", f"Counterexample: {example.reason}"),
         layout=layout,
+        holds=bool(holds_of(layout)),
         states=example.states[:20],
         earlier=sum(index not in shown for index in example.prefix),
         at=moment(ended),
@@ -167,7 +171,7 @@ def _in_force(windows: Sequence[FaultWindow], began: int, ended: int) -> Iterato
     overlapping = [window for window in windows if window.start_ns <= ended and window.end_ns >= began]
     for window in overlapping[-FAULTS_IN_FORCE_MAX:]:
         if window.holds(ended):
-            relation = f"in force for {duration(ended - window.start_ns)} when no order was left"
+            relation = f"in force for {duration(ended - window.start_ns)} at that moment"
         elif window.end_ns < ended:
             relation = f"ended {duration(ended - window.end_ns)} before, while the core was under way"
         else:

@@ -104,7 +104,7 @@ class Explorer {
     const first = this.after(this.from - this.longest), last = this.after(this.to);
     this.paintGrid(context, color("ok-ink"));
     this.paintOk(context, first, last, color("ok-ink"));
-    for (const outcome of [1, 2]) this.paintRare(context, first, last, outcome, color(`${Explorer.WORDS[outcome]}-ink`));
+    for (const outcome of [1, 2]) this.paintRare(context, first, last, outcome, color);
     this.paintMarks(context, color);
     context.restore();
     canvas.dataset.painted = String(last - first);
@@ -207,13 +207,14 @@ class Explorer {
   /**
    * Fail as crosses, info as triangles, one a few pixels at most; bars as they are.
    * @param {CanvasRenderingContext2D} context @param {number} first @param {number} last @param {number} kind
-   * @param {string} fill
+   * @param {(name: string) => string} color
    */
-  paintRare(context, first, last, kind, fill) {
+  paintRare(context, first, last, kind, color) {
     const { start, latency, outcome } = this.operations, columns = Math.ceil(this.width / 2) + 1;
     const seen = new Uint8Array(columns * 200), reached = new Float64Array(this.source.lanes).fill(-1);
-    context.fillStyle = context.strokeStyle = fill;
-    context.lineWidth = 1.6;
+    context.strokeStyle = color(`${Explorer.WORDS[kind]}-ink`);
+    context.fillStyle = kind === 1 ? context.strokeStyle : color("info");
+    context.lineWidth = kind === 1 ? 1.6 : 1;
     for (let i = first; i < last; i += 1) {
       if (outcome[i] !== kind) continue;
       const x = this.x(start[i]), y = this.y(latency[i]), right = Math.max(this.x(this.endOf(i)), x + 1.5);
@@ -223,6 +224,7 @@ class Explorer {
         // What never completed is a thin line: its thread went on as another process.
         const height = latency[i] < 0 ? 2 : this.lane - 2;
         context.fillRect(x, this.laneY(i) + 1, right - x, height);
+        if (kind === 2 && right - x > 4) context.strokeRect(x + 0.5, this.laneY(i) + 1.5, right - x - 1, height - 1);
       }
       const spot = Math.floor(y / 2) * columns + Math.floor(x / 2);
       if (x < 0 || seen[spot]) continue;
@@ -233,7 +235,9 @@ class Explorer {
         context.stroke();
       } else {
         context.moveTo(x, y - 4); context.lineTo(x + 4, y + 3); context.lineTo(x - 4, y + 3);
+        context.closePath();
         context.fill();
+        context.stroke();
       }
     }
   }
@@ -263,7 +267,7 @@ class Explorer {
   /** Say in words what is shown. @param {string} [what] */
   say(what) {
     const shown = Math.max(0, this.after(this.to) - this.after(this.from));
-    const range = `${at(this.from, 1)} to ${at(this.to, 1)}, ${shown.toLocaleString("en")} operations`;
+    const range = `${at(this.from, 1)} to ${at(this.to, 1)}, ${shown.toLocaleString("en")} operation${shown === 1 ? "" : "s"}`;
     this.status.textContent = what ? `${what}. ${range}` : range;
   }
 
