@@ -1,9 +1,9 @@
 """What the guarded resource felt: no update of it was lost.
 
 The resource is a counter a key that starts at 0. An ok ``use`` saw ``seen`` and wrote ``wrote = seen + 1`` (or
-``before`` and ``after``, which mean the same). If users exclude each other, the uses of a key form one chain: no two saw the same count,
-none saw less than what another had written when it was called, and every count that was seen was written by some
-use. A use that crashed may have written or not, so it may fill one gap in the chain.
+``before`` and ``after``, which mean the same). If users exclude each other, the uses of a key form one chain: no two
+saw the same count, none saw less than what another had written when it was called, and every count that was seen
+was written by some use. A use that crashed may have written or not, so it may fill one gap in the chain.
 """
 
 from __future__ import annotations

@@ -65,16 +65,18 @@ class Problem:
             self.classes.append(number)
 
     def _place(self, horizons: list[int]) -> None:
-        """Work out when each operation enters and leaves the window, and which bit of the mask it owns meanwhile."""
+        """Work out when each operation enters and leaves the window, and which bit of its mask it owns meanwhile.
+
+        Completed operations and crashed ones have a mask each.
+        """
         operations, levels = self.operations, self.levels
         calls = sorted(range(len(operations)), key=lambda o: operations[o].call)
         expiries = sorted((horizon, levels + c) for c, horizon in enumerate(horizons))
         self.bits = [0] * len(operations)
         self.enters: list[list[int]] = []
         self.expires: list[list[int]] = []
-        self.clears: list[int] = []
-        free: list[int] = []
-        slots = 0
+        self.expired_bits: list[int] = []
+        completed_slots, crashed_slots = _Slots(), _Slots()
         called = expired = 0
         for level in range(levels):
             position = operations[level].ret
@@ -89,25 +91,38 @@ class Problem:
             # One that entered and expired between two returns was never in any window.
             new = sorted(set(new) - set(gone)) if gone else sorted(new)
             gone = [o for o in gone if self.bits[o]]
-            leaving = gone if level == 0 else [level - 1, *gone]
-            clear = 0
-            for o in leaving:
-                clear |= self.bits[o]
-                heapq.heappush(free, self.bits[o].bit_length() - 1)
+            if level:
+                completed_slots.free(self.bits[level - 1])
+            for o in gone:
+                crashed_slots.free(self.bits[o])
             for o in new:
-                if not free:
-                    heapq.heappush(free, slots)
-                    slots += 1
-                self.bits[o] = 1 << heapq.heappop(free)
+                self.bits[o] = (completed_slots if o < levels else crashed_slots).take()
             self.enters.append(new)
             self.expires.append(gone)
-            self.clears.append(clear)
-        self.slots = slots
+            self.expired_bits.append(sum(self.bits[o] for o in gone))
+        self.slots = completed_slots.count + crashed_slots.count
 
     @property
     def concurrency(self) -> int:
-        """The greatest number of operations in one window: the width of the mask, in bits."""
+        """The greatest number of operations in one window: the width of both masks, in bits."""
         return self.slots
+
+
+class _Slots:
+    """Bits of a mask that are handed out, the lowest free one first, and come back."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._free: list[int] = []
+
+    def take(self) -> int:
+        if not self._free:
+            self.count += 1
+            return 1 << (self.count - 1)
+        return 1 << heapq.heappop(self._free)
+
+    def free(self, bit: int) -> None:
+        heapq.heappush(self._free, bit.bit_length() - 1)
 
 
 class Windows:

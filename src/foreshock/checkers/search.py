@@ -4,7 +4,8 @@ It walks the events and keeps only the pending window (after Wing & Gong 1993 an
 all operations). A configuration is (the return to come next, which operations of its window are already
 linearized, the state). Between returns nothing needs deciding; at the return of an operation that is not yet
 linearized, the search linearizes it, or first some other pending operation. Depth first, and no configuration is
-entered twice: the memo compares whole keys, since a collision would be a false conviction.
+entered twice: the memo compares whole keys, since a collision would be a false conviction. Nor is one entered that
+differs from an earlier one only in that more crashed operations are used up: fewer are left to it.
 
 What keeps it small, each sound by itself:
 
@@ -91,23 +92,23 @@ class Search:
         self._steps = Steps(problem)
         self._entering_reads = [[o for o in new if problem.is_read[o]] for new in problem.enters]
         self._level_bits = max(problem.levels, 1).bit_length()
-        self._memo: set[int] = set()
-        self._stack: list[tuple[int, int, int, Trail]] = []
+        self._memo: dict[int, list[int]] = {}
+        self._stack: list[tuple[int, int, int, int, Trail]] = []
         self._deepest_level = -1
         self._deepest_states: dict[int, None] = {}
-        self._deepest: tuple[int, Trail] = (0, None)
+        self._deepest: tuple[int, int, Trail] = (0, 0, None)
         self._solution: tuple[Trail] | None = None
         self.configurations = 0
         if problem.levels == 0:
             self._solution = (None,)
         else:
-            self._enter(0, 0, self._steps.initial, None)
+            self._enter(0, 0, 0, self._steps.initial, None)
 
     @property
     def bytes_used(self) -> int:
         """An estimate of the memory that the search holds by now (upper, within a factor of two)."""
         mask_bytes = self._problem.concurrency // 4
-        return len(self._memo) * (_CONFIGURATION_BYTES + mask_bytes)
+        return self.configurations * (_CONFIGURATION_BYTES + mask_bytes)
 
     @property
     def progress(self) -> str:
@@ -134,11 +135,11 @@ class Search:
                 return self._unknown("its memory limit was reached")
         return self._valid(self._solution[0]) if self._solution is not None else self._invalid()
 
-    def _branch(self, level: int, mask: int, state: int, trail: Trail) -> None:
+    def _branch(self, level: int, mask: int, used: int, state: int, trail: Trail) -> None:
         """Try every pending operation as the next one; the one that returns first is looked into first."""
         problem, after = self._problem, self._steps.after
         bits, classes, is_read, levels = problem.bits, problem.classes, problem.is_read, problem.levels
-        open_operations = [o for o in self._windows.at(level) if not mask & bits[o]]
+        open_operations = [o for o in self._windows.at(level) if not (mask if o < levels else used) & bits[o]]
         tried = set()
         followers = []
         for operation in open_operations:
@@ -154,7 +155,11 @@ class Search:
                 continue
             followers.append((operation, next_state))
         for operation, next_state in reversed(followers):
-            self._enter(level, mask | bits[operation], next_state, (operation, trail))
+            bit = bits[operation]
+            if operation < levels:
+                self._enter(level, mask | bit, used, next_state, (operation, trail))
+            else:
+                self._enter(level, mask, used | bit, next_state, (operation, trail))
 
     def _is_noticed(self, state: int, next_state: int, crashed: int, open_operations: list[int]) -> bool:
         """Whether some pending operation is legal after a crashed one and would end otherwise without it."""
@@ -167,7 +172,7 @@ class Search:
                 return True
         return False
 
-    def _enter(self, level: int, mask: int, state: int, trail: Trail) -> None:
+    def _enter(self, level: int, mask: int, used: int, state: int, trail: Trail) -> None:
         """Go on as far as nothing needs deciding; remember the configuration if it is new."""
         problem, after = self._problem, self._steps.after
         bits, classes, is_read = problem.bits, problem.classes, problem.is_read
@@ -180,29 +185,39 @@ class Search:
                 mask |= bits[operation]
                 trail = (operation, trail)
         while mask & bits[level]:
+            mask ^= bits[level]
             level += 1
             if level == problem.levels:
                 self._solution = (trail,)
                 return
-            mask &= ~problem.clears[level]
+            used &= ~problem.expired_bits[level]
             for operation in self._entering_reads[level]:
                 if after(state, classes[operation]) == state:
                     mask |= bits[operation]
                     trail = (operation, trail)
-        key = ((mask << 32 | state) << self._level_bits) | level
-        if key in self._memo:
-            return
-        self._memo.add(key)
-        self.configurations += 1
-        self._stack.append((level, mask, state, trail))
-        if level >= self._deepest_level:
-            self._remember_deepest(level, mask, state, trail)
+        if self._is_new(((mask << 32 | state) << self._level_bits) | level, used):
+            self.configurations += 1
+            self._stack.append((level, mask, used, state, trail))
+            if level >= self._deepest_level:
+                self._remember_deepest(level, mask, used, state, trail)
 
-    def _remember_deepest(self, level: int, mask: int, state: int, trail: Trail) -> None:
+    def _is_new(self, key: int, used: int) -> bool:
+        """Whether no configuration was entered yet that is the same with as many crashed operations left, or more."""
+        entered = self._memo.get(key)
+        if entered is None:
+            self._memo[key] = [used]
+            return True
+        for other in entered:
+            if other & used == other:
+                return False
+        entered.append(used)
+        return True
+
+    def _remember_deepest(self, level: int, mask: int, used: int, state: int, trail: Trail) -> None:
         if level > self._deepest_level:
             self._deepest_level = level
             self._deepest_states = {}
-            self._deepest = (mask, trail)
+            self._deepest = (mask, used, trail)
         if len(self._deepest_states) < _STATES_MAX:
             self._deepest_states[state] = None
 
@@ -222,13 +237,15 @@ class Search:
 
     def _invalid(self) -> SearchResult:
         problem, level = self._problem, self._deepest_level
-        mask, trail = self._deepest
+        mask, used, trail = self._deepest
         window = self._windows.at(level)
         deepest = Deepest(
             impossible=problem.offsets[level],
             states=tuple(self._steps.states[state] for state in self._deepest_states),
             pending=tuple(problem.offsets[o] for o in window),
-            linearized=frozenset(problem.offsets[o] for o in window if mask & problem.bits[o]),
+            linearized=frozenset(
+                problem.offsets[o] for o in window if (mask if o < problem.levels else used) & problem.bits[o]
+            ),
             prefix=self._offsets(trail),
         )
         return SearchResult(Verdict.INVALID, problem.levels, level, self.configurations, deepest=deepest)
