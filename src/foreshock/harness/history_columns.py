@@ -46,22 +46,22 @@ COLUMN_NAMES: Final[tuple[str, ...]] = tuple(_ROW.names or ())
 PROCESS_MAX: Final = (1 << 31) - 1
 
 
-class NameTable:
-    """Names that come again and again (operations, nodes, errors), by number; ``None`` is -1."""
+class NameTable(dict[str | None, int]):
+    """Names that come again and again (operations, nodes, errors), by number: ``table[name]``; ``None`` is -1.
 
-    __slots__ = ("_codes", "names")
+    A name that is not there yet gets the next number.
+    """
+
+    __slots__ = ("names",)
 
     def __init__(self) -> None:
+        super().__init__({None: -1})
         self.names: list[str] = []
-        self._codes: dict[str | None, int] = {None: -1}
 
-    def code(self, name: str | None) -> int:
-        """The number of a name, a new one if need be."""
-        code = self._codes.get(name)
-        if code is None:
-            assert name is not None
-            code = self._codes[name] = len(self.names)
-            self.names.append(name)
+    def __missing__(self, name: str | None) -> int:
+        assert name is not None
+        code = self[name] = len(self.names)
+        self.names.append(name)
         return code
 
 
@@ -99,8 +99,8 @@ class ColumnBuilder:
         self, index: int, time_ns: int, key: int, value: int, process: int, f: str, node: str | None
     ) -> int:
         """Add an operation that has been invoked; ``key`` and ``value`` are payloads. Returns its row."""
-        code = self.names.code
-        self._rows += _INVOKED.pack(index, time_ns, key, value, process, code(f), code(node)) + _UNFINISHED
+        names = self.names
+        self._rows += _INVOKED.pack(index, time_ns, key, value, process, names[f], names[node]) + _UNFINISHED
         row = self.count
         self.count = row + 1
         return row
@@ -110,7 +110,7 @@ class ColumnBuilder:
     ) -> None:
         """Say how the operation of a row ended; ``result`` is a payload."""
         offset = row * _ROW_BYTES + _INVOKED.size
-        _COMPLETED.pack_into(self._rows, offset, index, time_ns, result, self.names.code(error), type_code)
+        _COMPLETED.pack_into(self._rows, offset, index, time_ns, result, self.names[error], type_code)
 
     def columns(self) -> Columns:
         """The operations so far, in the order in which they were opened, as columns of their own."""

@@ -197,8 +197,8 @@ class Interpreter:
                     raise self._malformed(rest, operation)
                 if time_ns > now:
                     break
-                thread = ctx.thread(process)
-                if not ctx.is_free(thread) or ctx.process(thread) != process:
+                thread = ctx.thread_of_free(process)
+                if thread is None:
                     raise self._malformed(rest, operation)
                 if operation.__class__ is Operation:
                     operation = self._stage(operation, thread, process, now, started)
@@ -274,6 +274,7 @@ class Interpreter:
             node = self._nodes[process % len(self._nodes)]
             worker = ClientWorker(
                 self._runtime,
+                thread,
                 process,
                 self._report,
                 node=node,
@@ -342,7 +343,7 @@ class Interpreter:
             completion = self._recorder.stage_completion(operation, _INFO, None, sentence)
         self._in_flight -= 1
         crashed = completion.type is _INFO and worker.process != NEMESIS
-        self._events.append((self._ctx.thread(worker.process), completion, crashed))
+        self._events.append((worker.thread, completion, crashed))
         if not self._woken:
             self._wake_up()
 

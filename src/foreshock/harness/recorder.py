@@ -50,10 +50,11 @@ class HistoryRecorder:
         self._now = now
         self._builder = ColumnBuilder()
         self._next_index = 0
-        self._under_way: dict[int, int] = {}
-        self._pending = bytearray()
+        self._under_way: dict[int | None, int] = {}
+        self._lines: list[InvokeLine | OkLine | EndLine] = []
+        self._unwritten = bytearray()
         self._latencies: deque[int] = deque(maxlen=LATENCIES_REMEMBERED)
-        self._encode = msgspec.json.Encoder().encode
+        self._encode_lines = msgspec.json.Encoder().encode_lines
         self._failure: HarnessError | None = None
         self._closed = False
         self._fd = -1
@@ -105,12 +106,11 @@ class HistoryRecorder:
         self._next_index = index + 1
         self._under_way[index] = row
         if self._fd >= 0:
-            key_json = json_of_payload(values, key_payload)
-            value_json = json_of_payload(values, value_payload)
-            self._pending += self._encode(
-                InvokeLine(index, "invoke", process, f, key_json, value_json, time_ns, node)
+            key_json = key_payload if key_payload > NONE_PAYLOAD else json_of_payload(values, key_payload)
+            value_json = (
+                value_payload if value_payload > NONE_PAYLOAD else json_of_payload(values, value_payload)
             )
-            self._pending += b"\n"
+            self._lines.append(InvokeLine(index, "invoke", process, f, key_json, value_json, time_ns, node))
         return Operation(f, key, value, _INVOKE, process, time_ns, index, None, None, node)
 
     def stage_completion(
@@ -125,9 +125,6 @@ class HistoryRecorder:
         Raises :class:`PlugInError` when JSON cannot hold the result (the operation is then still under way), and
         :class:`UsageError` when the invocation is not under way.
         """
-        invoked = invocation.index
-        if invoked not in self._under_way:
-            raise UsageError(f"the operation {invocation} is not under way, so it cannot complete")
         builder = self._builder
         payload = (
             result
@@ -136,14 +133,23 @@ class HistoryRecorder:
         )
         if error is not None:
             error = error[:ERROR_CHARACTERS_MAX].encode("utf-8", "backslashreplace").decode()
+        row = self._under_way.pop(invocation.index, None)
+        if row is None:
+            raise UsageError(f"the operation {invocation} is not under way, so it cannot complete")
         index, time_ns = self._next_index, self._now()
-        builder.close(self._under_way.pop(invoked), index, time_ns, payload, error, TYPE_CODES[type])
+        builder.close(row, index, time_ns, payload, error, TYPE_CODES[type])
         self._next_index = index + 1
         process, f = invocation.process, invocation.f
         if self._fd >= 0:
             self._stage_end(index, invocation, type, payload, time_ns, error)
         if process is not None and process >= 0:
-            self._count(type, time_ns - (invocation.time_ns or 0))
+            if type is _OK:
+                self.ok += 1
+            elif type is OperationType.FAIL:
+                self.fail += 1
+            else:
+                self.info += 1
+            self._latencies.append(time_ns - (invocation.time_ns or 0))
         return Operation(
             f, invocation.key, invocation.value, type, process, time_ns, index, result, error, invocation.node
         )
@@ -166,22 +172,19 @@ class HistoryRecorder:
             line = OkLine(index, invoked, "ok", process, f, result, time_ns, error)
         else:
             line = EndLine(index, invoked, type.value, process, f, time_ns, result, error)
-        self._pending += self._encode(line)
-        self._pending += b"\n"
+        self._lines.append(line)
 
     def flush(self) -> None:
         """Hand all that is staged to write(2). Raises :class:`HarnessError` when that fails."""
         if self._failure is not None:
             raise self._failure
-        pending = self._pending
-        if not pending:
+        if not self._lines:
             return
         try:
-            self._write(pending)
+            self._write()
         except OSError as error:
             self._failure = self._cannot_write(error)
             raise self._failure from error
-        pending.clear()
 
     def history(self) -> History:
         """The history so far; what is under way is info."""
@@ -208,36 +211,29 @@ class HistoryRecorder:
             else:
                 # The failure has been raised already; perhaps there is room again for the completions since.
                 with contextlib.suppress(OSError):
-                    self._write(self._pending)
+                    self._write()
         finally:
             os.close(self._fd)
             self._fd = -1
 
-    def _write(self, data: bytearray) -> None:
-        """Write all, or nothing but what was there before: a part of an event must not stay in the file."""
+    def _write(self) -> None:
+        """Write all that is staged. When that fails, no part of an event stays in the file."""
+        data = self._unwritten
+        data += self._encode_lines(self._lines)
+        self._lines.clear()
         written = 0
         try:
             while written < len(data):
-                written += os.write(self._fd, memoryview(data)[written:] if written else data)
+                written += os.write(self._fd, memoryview(data)[written:])
         except OSError:
-            if written:
-                whole = data.rfind(b"\n", 0, written) + 1
-                with contextlib.suppress(
-                    OSError
-                ):  # a file that cannot be cut has a torn last line, which is read
+            whole = data.rfind(b"\n", 0, written) + 1
+            if written > whole:
+                # A file that cannot be cut has a torn last line, which readers leave out.
+                with contextlib.suppress(OSError):
                     os.ftruncate(self._fd, os.lseek(self._fd, 0, os.SEEK_END) - (written - whole))
-                    written = whole
-                del data[:written]
+            del data[:whole]
             raise
-
-    def _count(self, type: OperationType, latency_ns: int) -> None:  # noqa: A002
-        if type is _OK:
-            self.ok += 1
-        elif type is OperationType.FAIL:
-            self.fail += 1
-        else:
-            self.info += 1
-        self._latencies.append(latency_ns)
+        data.clear()
 
     def _cannot_write(self, error: OSError) -> HarnessError:
         return HarnessError(

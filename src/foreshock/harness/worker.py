@@ -47,10 +47,12 @@ class Worker:
         "process",
         "runtime",
         "task",
+        "thread",
     )
 
-    def __init__(self, runtime: Runtime, process: int, report: Report) -> None:
+    def __init__(self, runtime: Runtime, thread: int, process: int, report: Report) -> None:
         self.runtime = runtime
+        self.thread = thread
         self.process = process
         self.inbox: Channel[Operation | None] = runtime.channel(2)
         self.operation: Operation | None = None
@@ -100,6 +102,7 @@ class ClientWorker(Worker):
     def __init__(
         self,
         runtime: Runtime,
+        thread: int,
         process: int,
         report: Report,
         *,
@@ -107,7 +110,7 @@ class ClientWorker(Worker):
         open_client: OpenClient,
         invoke: Invoke,
     ) -> None:
-        super().__init__(runtime, process, report)
+        super().__init__(runtime, thread, process, report)
         self._node = node
         self._open = open_client
         self._invoke = invoke
@@ -171,7 +174,7 @@ class NemesisWorker(Worker):
         nemesis: Callable[[Operation], Awaitable[Any]],
         failed: Callable[[Operation, str], None],
     ) -> None:
-        super().__init__(runtime, NEMESIS, report)
+        super().__init__(runtime, NEMESIS, NEMESIS, report)
         self._nemesis = nemesis
         self._failed = failed
 

@@ -103,9 +103,13 @@ class GeneratorContext:
         """The thread that carries, or carried, the process."""
         return process % self._layout.concurrency if process >= 0 else NEMESIS
 
-    def is_free(self, thread: int) -> bool:
-        """Whether the thread is one of :attr:`free`."""
-        return bool(self._layout.bit(thread) & self._free)
+    def thread_of_free(self, process: int) -> int | None:
+        """The thread that carries the process now, if that thread is free."""
+        concurrency = self._layout.concurrency
+        if process < 0:
+            return NEMESIS if self._free >> concurrency & 1 and process == NEMESIS else None
+        thread = process % concurrency
+        return thread if self._free >> thread & 1 and self._processes[thread] == process else None
 
     def some_free(self) -> int | None:
         """A free thread, each as likely; ``None`` when all are busy."""
@@ -128,12 +132,12 @@ class GeneratorContext:
 
     def busy(self, thread: int) -> GeneratorContext:
         """The context after an operation has started on a thread."""
-        free = self._free & ~self._layout.bit(thread)
+        free = self._free & ~(1 << (thread if thread >= 0 else self._layout.concurrency))
         return GeneratorContext(self.time_ns, self.rng, self._layout, self._threads, free, self._processes)
 
     def freed(self, thread: int, time_ns: int) -> GeneratorContext:
         """The context after the operation on a thread has ended."""
-        free = self._free | self._layout.bit(thread)
+        free = self._free | 1 << (thread if thread >= 0 else self._layout.concurrency)
         return GeneratorContext(time_ns, self.rng, self._layout, self._threads, free, self._processes)
 
     def crashed(self, thread: int) -> GeneratorContext:
