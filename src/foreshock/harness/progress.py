@@ -10,9 +10,12 @@ import sys
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -130,7 +133,7 @@ def one_line(snapshot: Snapshot) -> str:
     )
 
 
-def _panel(snapshot: Snapshot) -> object:
+def _panel(snapshot: Snapshot) -> RenderableType:
     from rich.console import Group
     from rich.panel import Panel
     from rich.progress_bar import ProgressBar

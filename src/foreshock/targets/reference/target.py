@@ -37,6 +37,7 @@ class Raft(Target[RaftOptions]):
 
     Options = RaftOptions
     default_nodes: ClassVar[int] = 5
+    has_bugs: ClassVar[bool] = True
     services: ClassVar[Mapping[str, type[Any]]] = {
         "register": ReferenceRegisterClient,
         "lock": ReferenceLockClient,
