@@ -141,6 +141,25 @@ def test_a_task_that_fails_while_nobody_waits_ends_the_run(runtime: AnyRuntime) 
     assert cleaned == [True]
 
 
+def test_a_failure_is_not_lost_when_its_waiter_is_cancelled_at_the_same_moment(runtime: AnyRuntime) -> None:
+    async def main() -> None:
+        gate = runtime.channel(1)
+
+        async def fails() -> None:
+            await gate.get()
+            raise ValueError("nearly unseen")
+
+        failing = runtime.spawn(fails(), name="failing")
+        waiter = runtime.spawn(failing.wait(), name="waiter")
+        await runtime.sleep(MS)
+        gate.put(None)
+        waiter.cancel()
+        await forever(runtime)
+
+    with pytest.raises(ValueError, match="nearly unseen"):
+        runtime.run(main())
+
+
 def test_cancel_stops_a_task_at_its_await_and_is_idempotent(runtime: AnyRuntime) -> None:
     async def main() -> list[str]:
         seen: list[str] = []

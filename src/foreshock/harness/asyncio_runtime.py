@@ -63,8 +63,12 @@ class AsyncioTask(Generic[T]):
             self._waiters += 1
             try:
                 await asyncio.wait((self._task,))
-            finally:
+            except BaseException:
                 self._waiters -= 1
+                if self._task.done():
+                    self._ended(self._task)  # it counted on being waited for
+                raise
+            self._waiters -= 1
         return self._task.result()
 
     def _ended(self, task: asyncio.Task[T]) -> None:

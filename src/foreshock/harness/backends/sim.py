@@ -99,7 +99,11 @@ class SimCluster:
             await self._wait_until_ready(node, deadline_ns)
 
     async def fetch_logs(self, directory: Path) -> None:
-        """Write each node's log to ``directory/<node>/node.log``."""
+        """Write each node's log to ``directory/<node>/node.log``.
+
+        Raises ``HarnessError`` when a log cannot be written, and when a node's program has raised: a bug of the node
+        that looks like a kill from outside, and must not pass for one.
+        """
         for name in self.world.states():
             path = directory / name / "node.log"
             try:
@@ -109,6 +113,14 @@ class SimCluster:
                 raise HarnessError(
                     f"the log of {name} cannot be written to {path}: {error.strerror}"
                 ) from error
+
+        errors = self.world.program_errors
+        if errors:
+            first = errors[0]
+            raise HarnessError(
+                f"a node's program raised {len(errors)} times, and each time its node crashed; first {first.node} "
+                f"after {first.time_ns // MILLISECOND} ms: {first.error} (the traceback is in {first.node}/node.log)"
+            )
 
     async def teardown(self) -> None:
         """Kill every node and forget it."""

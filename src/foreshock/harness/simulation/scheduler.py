@@ -181,7 +181,8 @@ class SimTask(Generic[T]):
             scheduler.ready.append((task.resume, ticket, None))
         if scheduler.main is self:
             raise RunEnds
-        if error is not None and not self._waiters and not isinstance(error, Cancelled):
+        awaited = any(task.ticket == ticket for task, ticket in self._waiters)
+        if error is not None and not awaited and not isinstance(error, Cancelled):
             error.add_note(f"raised in the task {self.name!r}, for which nobody waited")
             scheduler.failures.append(error)
             raise RunEnds

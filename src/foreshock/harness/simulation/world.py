@@ -136,8 +136,8 @@ class SimWorld:
 
         Datagrams that arrive over a cut link are lost, those in flight included; connections stay half-open.
         """
-        for name in sorted(grudge):
-            self.machine(name)
+        for name in sorted({*grudge, *(sender for senders in grudge.values() for sender in senders)}):
+            self.machine(name)  # a name that is nobody's is a mistake, and would cut nothing
         for name, machine in self._machines.items():
             machine.hear(frozenset(grudge.get(name, frozenset())))
 

@@ -1,0 +1,213 @@
+"""How fast the simulator is: events and coroutine resumes a second, beside asyncio's, and one whole Raft test."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from foreshock.harness.cluster import Endpoint
+from foreshock.harness.conductor import Conductor
+from foreshock.harness.plan import Request, resolve
+from foreshock.harness.progress import SilentProgress
+from foreshock.harness.simulation.knobs import SimKnobs
+from foreshock.harness.simulation.machine import SimMachine
+from foreshock.harness.simulation.runtime import SimRuntime
+
+RESUMES = 200_000
+MS = 1_000_000
+RAFT_WALL_SECONDS_MAX = 3.0
+NAMES = ("n1", "n2", "n3", "n4", "n5")
+
+
+class Chatter:
+    """Sends a datagram to every other node at each tick, syncs a line, and answers clients."""
+
+    def __init__(self, machine: SimMachine) -> None:
+        self.machine = machine
+        self.peers = [name for name in NAMES if name != machine.name]
+
+    def on_start(self) -> None:
+        self.machine.set_timer(MS, "tick")
+
+    def on_datagram(self, source: str, message: Any) -> None:
+        pass
+
+    def on_timer(self, token: Any) -> None:
+        machine = self.machine
+        machine.set_timer(MS, token)
+        for peer in self.peers:
+            machine.send(peer, ("tick", 1))
+        machine.disk.append("log", b"tick\n")
+        machine.disk.sync("log", 1)
+
+    def on_open(self, connection: int, source: str, *, accepted: bool) -> None:
+        pass
+
+    def on_message(self, connection: int, message: Any) -> None:
+        self.machine.write(connection, message)
+
+    def on_close(self, connection: int) -> None:
+        pass
+
+    def on_synced(self, token: object) -> None:
+        pass
+
+
+class FakeClockLoop(asyncio.SelectorEventLoop):
+    """asyncio with a clock that jumps to the next timer: what one would use for lack of a simulator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fake_s = 0.0
+
+    def time(self) -> float:
+        return self.fake_s
+
+    def _run_once(self) -> None:
+        if not self._ready and self._scheduled:
+            self.fake_s = max(self.fake_s, self._scheduled[0].when())
+        super()._run_once()
+
+
+def timed(run: Callable[[], Any]) -> float:
+    before = time.perf_counter()
+    run()
+    return time.perf_counter() - before
+
+
+def row(what: str, count: int, seconds: float, peer: float | None = None) -> None:
+    beside = (
+        ""
+        if peer is None
+        else f"   asyncio with a fake clock: {count / peer:>10,.0f}/s   x{peer / seconds:.1f}"
+    )
+    print(f"{what:<34}{count / seconds:>12,.0f}/s{seconds / count * 1e6:>8.2f} us{beside}")
+
+
+def in_simulator(main: Callable[[SimRuntime], Coroutine[Any, Any, None]]) -> tuple[float, int]:
+    runtime = SimRuntime(1, SimKnobs())
+    seconds = timed(lambda: runtime.run(main(runtime)))
+    return seconds, runtime.world.events
+
+
+def in_asyncio(main: Callable[[], Coroutine[Any, Any, None]]) -> float:
+    with asyncio.Runner(loop_factory=FakeClockLoop) as runner:
+        return timed(lambda: runner.run(main()))
+
+
+async def yields(runtime: SimRuntime) -> None:
+    for _ in range(RESUMES):
+        await runtime.sleep(0)
+
+
+async def yields_in_asyncio() -> None:
+    for _ in range(RESUMES):
+        await asyncio.sleep(0)
+
+
+async def sleeps(runtime: SimRuntime) -> None:
+    async def sleeper() -> None:
+        for _ in range(RESUMES // 100):
+            await runtime.sleep(MS)
+
+    for task in [runtime.spawn(sleeper(), name="sleeper") for _ in range(100)]:
+        await task.wait()
+
+
+async def sleeps_in_asyncio() -> None:
+    async def sleeper() -> None:
+        for _ in range(RESUMES // 100):
+            await asyncio.sleep(0.001)
+
+    await asyncio.gather(*(sleeper() for _ in range(100)))
+
+
+async def round_trips(runtime: SimRuntime) -> None:
+    there, back = runtime.channel(1), runtime.channel(1)
+
+    async def server() -> None:
+        while True:
+            back.put(await there.get())
+
+    runtime.spawn(server(), name="server")
+    for number in range(RESUMES):
+        there.put(number)
+        await runtime.timeout(back.get(), 1_000 * MS)
+
+
+async def round_trips_in_asyncio() -> None:
+    there: asyncio.Queue[int] = asyncio.Queue(1)
+    back: asyncio.Queue[int] = asyncio.Queue(1)
+
+    async def server() -> None:
+        while True:
+            back.put_nowait(await there.get())
+
+    task = asyncio.create_task(server())
+    for number in range(RESUMES):
+        there.put_nowait(number)
+        async with asyncio.timeout(1):
+            await back.get()
+    task.cancel()
+
+
+async def chatting_nodes(runtime: SimRuntime) -> None:
+    for name in NAMES:
+        runtime.world.add(name, Chatter)
+    await runtime.sleep(10_000 * MS)
+
+
+async def client_round_trips(runtime: SimRuntime) -> None:
+    runtime.world.add("n1", Chatter)
+    connection = await runtime.connect(Endpoint("n1", 1))
+    for number in range(RESUMES // 4):
+        await connection.send({"n": number})
+        await connection.receive()
+
+
+def table() -> None:
+    row("resumes (sleep of zero)", RESUMES, in_simulator(yields)[0], in_asyncio(yields_in_asyncio))
+    row("resumes (100 coroutines sleeping)", RESUMES, in_simulator(sleeps)[0], in_asyncio(sleeps_in_asyncio))
+    there_and_back = in_asyncio(round_trips_in_asyncio)
+    row("channel round trips, with time-out", RESUMES, in_simulator(round_trips)[0], there_and_back)
+    seconds, events = in_simulator(chatting_nodes)
+    row("events (datagrams, timers, syncs)", events, seconds)
+    row("client round trips", RESUMES // 4, in_simulator(client_round_trips)[0])
+
+
+def raft(nemesis: str) -> float:
+    with tempfile.TemporaryDirectory() as directory:
+        resolved = resolve(
+            Request(target="raft", nemesis=nemesis, backend="sim", time_limit=60, rate=100, seed=1)
+        )
+        runtime = SimRuntime(1)
+        conductor = Conductor(resolved, Path(directory), runtime, SilentProgress())
+        before_s = time.process_time()
+        seconds = timed(lambda: runtime.run(conductor.conduct()))
+        processor_s = time.process_time() - before_s
+        if conductor.harness_errors:
+            sys.exit(f"the Raft test failed: {conductor.harness_errors}")
+    operations = len(conductor.recorder.history())
+    print(
+        f"five-node Raft, 60 s at 100 operations/s, nemesis {nemesis}: {seconds:.2f} s of wall clock "
+        f"({processor_s:.2f} s of processor), "
+        f"{operations} operations, {runtime.world.events:,} events ({runtime.world.events / seconds:,.0f}/s)"
+    )
+    return seconds
+
+
+def main() -> int:
+    """Print the table; exit code 1 when the Raft test takes longer than it may."""
+    table()
+    slowest = max(raft("none"), raft("partition,kill,pause"))
+    print(f"the Raft test may take {RAFT_WALL_SECONDS_MAX} s")
+    return int(slowest > RAFT_WALL_SECONDS_MAX)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
