@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from foreshock.harness.errors import PlugInError
 from foreshock.harness.history_values import NONE_PAYLOAD, ValueTable
 from foreshock.harness.operation import OperationType
 
@@ -60,6 +61,12 @@ class NameTable(dict[str | None, int]):
 
     def __missing__(self, name: str | None) -> int:
         assert name is not None
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise PlugInError(
+                f"the name {name!r:.200} is not valid Unicode, so the history cannot hold it"
+            ) from None
         code = self[name] = len(self.names)
         self.names.append(name)
         return code

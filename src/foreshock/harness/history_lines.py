@@ -82,7 +82,7 @@ class _Event(msgspec.Struct, gc=False):
     type: Literal["invoke", "ok", "fail", "info"]
     process: Annotated[int, msgspec.Meta(ge=-1, le=PROCESS_MAX)]
     f: str
-    time_ns: _Int64
+    time_ns: _Int64 = -1
     key: int | str | None = None
     value: msgspec.Raw = _NULL
     result: msgspec.Raw = _NULL

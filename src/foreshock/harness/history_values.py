@@ -125,7 +125,8 @@ def _plain(value: Any, depth: int) -> Any:
 def _plain_key(key: object, owner: object) -> str:
     if type(key) is not str:
         raise PlugInError(
-            f"the object {owner!r:.200} has the key {key!r}, which is no string, so JSON would change it"
+            f"the object {owner!r:.200} has the key {key!r}, which is no string, "
+            "so the history, which is JSON, cannot hold it"
         )
     return key
 

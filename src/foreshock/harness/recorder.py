@@ -52,7 +52,7 @@ class HistoryRecorder:
         self._next_index = 0
         self._under_way: dict[int | None, int] = {}
         self._lines: list[InvokeLine | OkLine | EndLine] = []
-        self._unwritten = bytearray()
+        self._unwritten = b""
         self._latencies: deque[int] = deque(maxlen=LATENCIES_REMEMBERED)
         self._encode_lines = msgspec.json.Encoder().encode_lines
         self._failure: HarnessError | None = None
@@ -218,22 +218,27 @@ class HistoryRecorder:
 
     def _write(self) -> None:
         """Write all that is staged. When that fails, no part of an event stays in the file."""
-        data = self._unwritten
-        data += self._encode_lines(self._lines)
+        data = self._unwritten + self._encode_lines(self._lines)
         self._lines.clear()
         written = 0
         try:
             while written < len(data):
-                written += os.write(self._fd, memoryview(data)[written:])
+                written += os.write(self._fd, memoryview(data)[written:] if written else data)
         except OSError:
-            whole = data.rfind(b"\n", 0, written) + 1
-            if written > whole:
-                # A file that cannot be cut has a torn last line, which readers leave out.
-                with contextlib.suppress(OSError):
-                    os.ftruncate(self._fd, os.lseek(self._fd, 0, os.SEEK_END) - (written - whole))
-            del data[:whole]
+            self._unwritten = data[self._cut_to_whole_lines(data, written) :]
             raise
-        data.clear()
+        self._unwritten = b""
+
+    def _cut_to_whole_lines(self, data: bytes, written: int) -> int:
+        """Take the part of a line that was written last out of the file; returns how much of ``data`` is in it."""
+        whole = data.rfind(b"\n", 0, written) + 1
+        try:
+            if written > whole:
+                os.ftruncate(self._fd, os.lseek(self._fd, 0, os.SEEK_END) - (written - whole))
+        except OSError:
+            # No regular file: its last line stays torn, which readers leave out, and goes on from there.
+            return written
+        return whole
 
     def _cannot_write(self, error: OSError) -> HarnessError:
         return HarnessError(
