@@ -1,0 +1,87 @@
+"""The node's directory of files."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from foreshock.targets.reference.node.disk import DirectoryFiles, sync_files
+from foreshock.targets.reference.node.effects import NodeFailure
+from foreshock.targets.reference.node.server import disk_sentence
+
+
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_what_is_appended_truncated_and_replaced_is_read_back(tmp_path: Path) -> None:
+    files = DirectoryFiles(tmp_path / "deep" / "data")
+    files.append("log", b"hello ")
+    files.append("log", b"world")
+    assert files.read("log") == b"hello world"
+    files.truncate("log", 5)
+    files.append("log", b"!")
+    assert files.read("log") == b"hello!"
+    files.replace("log", b"new")
+    files.append("log", b"er")
+    assert files.read("log") == b"newer"
+    files.remove("log")
+    files.remove("log")
+    assert files.names() == []
+    with pytest.raises(FileNotFoundError):
+        files.read("log")
+    files.close()
+
+
+def test_a_sync_covers_what_was_touched_since_the_last_and_closes_what_it_opened(tmp_path: Path) -> None:
+    files = DirectoryFiles(tmp_path)
+    files.append("one", b"1")
+    files.append("two", b"2")
+    before = open_descriptors()
+    descriptors = files.begin_sync()
+    assert len(descriptors) == 3  # both files, and the directory that they are new in
+    sync_files(descriptors)
+    assert open_descriptors() == before
+    files.append("one", b"1")
+    descriptors = files.begin_sync()
+    assert len(descriptors) == 1
+    sync_files(descriptors)
+    assert files.begin_sync() == []
+    files.close()
+
+
+def test_a_sync_under_way_is_not_disturbed_by_a_replacement(tmp_path: Path) -> None:
+    files = DirectoryFiles(tmp_path)
+    files.append("log", b"1")
+    descriptors = files.begin_sync()
+    files.replace("log", b"2")
+    sync_files(descriptors)
+    assert files.read("log") == b"2"
+    files.close()
+
+
+def test_a_replacement_that_was_never_finished_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"old")
+    (tmp_path / "log.new").write_bytes(b"ha")
+    files = DirectoryFiles(tmp_path)
+    assert files.names() == ["log"]
+    assert files.read("log") == b"old"
+    files.close()
+
+
+def test_two_nodes_cannot_share_a_directory(tmp_path: Path) -> None:
+    first = DirectoryFiles(tmp_path)
+    with pytest.raises(NodeFailure, match="in use by another node"):
+        DirectoryFiles(tmp_path)
+    first.close()
+    DirectoryFiles(tmp_path).close()
+
+
+def test_what_the_disk_refuses_is_said_with_the_mend() -> None:
+    assert "free some space" in disk_sentence(OSError(errno.ENOSPC, "No space left on device"))
+    assert "not writable (/data/log)" in disk_sentence(
+        OSError(errno.EACCES, "Permission denied", "/data/log")
+    )
+    assert "Input/output error" in disk_sentence(OSError(errno.EIO, "Input/output error"))
