@@ -19,6 +19,7 @@ What keeps it small, each sound by itself:
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -93,7 +94,7 @@ class Search:
         self._entering_reads = [[o for o in new if problem.is_read[o]] for new in problem.enters]
         self._level_bits = max(problem.levels, 1).bit_length()
         self._memo: dict[int, list[int]] = {}
-        self._stack: list[tuple[int, int, int, int, Trail]] = []
+        self._stack: list[tuple[int, int, int, int, Trail, bool]] = []
         self._deepest_level = -1
         self._deepest_states: dict[int, None] = {}
         self._deepest: tuple[int, int, Trail] = (0, 0, None)
@@ -135,31 +136,42 @@ class Search:
                 return self._unknown("its memory limit was reached")
         return self._valid(self._solution[0]) if self._solution is not None else self._invalid()
 
-    def _branch(self, level: int, mask: int, used: int, state: int, trail: Trail) -> None:
-        """Try every pending operation as the next one; the one that returns first is looked into first."""
+    def _branch(self, level: int, mask: int, used: int, state: int, trail: Trail, crashed: bool) -> None:
+        """Try every pending operation as the next one; of those that returned, the one that returns first is first.
+
+        Those that crashed come last, in a turn of their own (``crashed``) that legal histories seldom get to.
+        """
+        levels, bits = self._problem.levels, self._problem.bits
+        window = self._windows.at(level)
+        first_crashed = bisect_left(window, levels)
+        completed = [o for o in window[:first_crashed] if not mask & bits[o]]
+        if not crashed:
+            if first_crashed < len(window):
+                self._stack.append((level, mask, used, state, trail, True))
+            for operation, next_state in reversed(self._followers(completed, state)):
+                self._enter(level, mask | bits[operation], used, next_state, (operation, trail))
+            return
+        unused = [o for o in window[first_crashed:] if not used & bits[o]]
+        for operation, next_state in reversed(self._followers(unused, state)):
+            if self._is_noticed(state, next_state, operation, completed + unused):
+                self._enter(level, mask, used | bits[operation], next_state, (operation, trail))
+
+    def _followers(self, operations: list[int], state: int) -> list[tuple[int, int]]:
+        """The updates among these operations that are legal, each with the state after it; one of each class."""
         problem, after = self._problem, self._steps.after
-        bits, classes, is_read, levels = problem.bits, problem.classes, problem.is_read, problem.levels
-        open_operations = [o for o in self._windows.at(level) if not (mask if o < levels else used) & bits[o]]
+        classes, is_read = problem.classes, problem.is_read
         tried = set()
         followers = []
-        for operation in open_operations:
+        for operation in operations:
             operation_class = classes[operation]
             # A read that is still unlinearized here disagrees with the state: it was tried on arrival.
             if is_read[operation] or operation_class in tried:
                 continue
             tried.add(operation_class)
             next_state = after(state, operation_class)
-            if next_state == ILLEGAL_STATE:
-                continue
-            if operation >= levels and not self._is_noticed(state, next_state, operation, open_operations):
-                continue
-            followers.append((operation, next_state))
-        for operation, next_state in reversed(followers):
-            bit = bits[operation]
-            if operation < levels:
-                self._enter(level, mask | bit, used, next_state, (operation, trail))
-            else:
-                self._enter(level, mask, used | bit, next_state, (operation, trail))
+            if next_state != ILLEGAL_STATE:
+                followers.append((operation, next_state))
+        return followers
 
     def _is_noticed(self, state: int, next_state: int, crashed: int, open_operations: list[int]) -> bool:
         """Whether some pending operation is legal after a crashed one and would end otherwise without it."""
@@ -197,7 +209,7 @@ class Search:
                     trail = (operation, trail)
         if self._is_new(((mask << 32 | state) << self._level_bits) | level, used):
             self.configurations += 1
-            self._stack.append((level, mask, used, state, trail))
+            self._stack.append((level, mask, used, state, trail, False))
             if level >= self._deepest_level:
                 self._remember_deepest(level, mask, used, state, trail)
 

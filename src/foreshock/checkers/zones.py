@@ -8,8 +8,8 @@ exactly when every value read was written, no read returns before its write is c
 overlap, and no backward zone lies inside a forward one. Zones conflict only by strict inequality: those that merely
 touch can be laid side by side.
 
-The initial value counts as written before everything. A crashed write that was never read is left out, one that
-was read returns never.
+The initial value counts as written before everything. A crashed write returns never, so that it conflicts with
+nothing if it was not read.
 """
 
 from __future__ import annotations
@@ -45,7 +45,6 @@ class _Groups:
     key: Ints
     initial: Bools
     writes: Ints
-    reads: Ints
     write_call: Ints
     read_ret_min: Ints
     ret_min: Ints
@@ -87,7 +86,7 @@ def _group(columns: OperationColumns, used: Ints, is_write: Bools) -> _Groups:
     key, call, ret = columns.key[rows], columns.call[rows], columns.ret[rows]
     if not len(rows):
         none = np.zeros(0, dtype=np.int64)
-        return _Groups(none, none, none, none.astype(np.bool_), none, none, none, none, none, none)
+        return _Groups(none, none, none, none.astype(np.bool_), none, none, none, none, none)
     first = np.concatenate(([True], (key[1:] != key[:-1]) | (token[1:] != token[:-1])))
     starts = np.flatnonzero(first)
     initial = token[starts] == ABSENT
@@ -98,7 +97,6 @@ def _group(columns: OperationColumns, used: Ints, is_write: Bools) -> _Groups:
         key=key[starts],
         initial=initial,
         writes=np.add.reduceat(writes.astype(np.int64), starts),
-        reads=np.add.reduceat((~writes).astype(np.int64), starts),
         write_call=np.maximum.reduceat(np.where(writes, call, _BEFORE_ALL), starts),
         read_ret_min=np.minimum.reduceat(np.where(writes, NEVER, ret), starts),
         ret_min=np.where(initial, _BEFORE_ALL, ret_min),
@@ -111,18 +109,17 @@ def _conflicts(groups: _Groups, applicable: Bools, end: int) -> list[tuple[int, 
     from_nowhere = applicable & ~groups.initial & (groups.writes == 0)
     too_early = applicable & (groups.read_ret_min < groups.write_call)
     alone = [(g, g) for g in np.flatnonzero(from_nowhere | too_early).tolist()]
-    noticed = applicable & ((groups.reads > 0) | (groups.ret_min != NEVER))
     # One number line for all keys: each key has its own stretch, so no zone reaches into another key's.
     base = groups.key * (end + 2) + 1
     low = base + np.minimum(np.minimum(groups.ret_min, groups.call_max), end)
     high = base + np.minimum(np.maximum(groups.ret_min, groups.call_max), end)
     is_forward = groups.ret_min < groups.call_max
-    forward = np.flatnonzero(noticed & is_forward)
+    forward = np.flatnonzero(applicable & is_forward)
     forward = forward[np.argsort(low[forward], kind="stable")]
     # Sorted by their lower ends, some two overlap only if two neighbours do.
     overlapping = np.flatnonzero(low[forward[1:]] < high[forward[:-1]])
     pairs = [(int(forward[i]), int(forward[i + 1])) for i in overlapping]
-    backward = np.flatnonzero(noticed & ~is_forward)
+    backward = np.flatnonzero(applicable & ~is_forward)
     around = np.searchsorted(low[forward], low[backward], side="left") - 1
     possible = around >= 0
     inside = np.zeros(len(backward), dtype=np.bool_)
