@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -105,11 +106,10 @@ def specification(
     target: type[Target[Any]] = RelayTarget,
     *,
     nodes: int = 3,
-    run: str = "run",
     ready_ms: int = 20_000,
 ) -> ClusterSpecification:
     return ClusterSpecification(
-        run=run,
+        run=f"test-{secrets.token_hex(4)}",  # its own, also beside other tests on this machine
         target=target(target.Options(), seed=1),
         node_names=tuple(f"n{i}" for i in range(1, nodes + 1)),
         directory=directory,

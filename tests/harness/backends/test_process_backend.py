@@ -58,12 +58,12 @@ def test_nodes_reach_each_other_over_links_and_teardown_leaves_only_logs(run: Ru
         n1, n2, _ = cluster.nodes
         assert await ask(n1, do="pass", to="n2", text="hi", timeout=5) == "noted"
         assert await ask(n2, do="received") == ["hi"]
-        assert processes_of_run("run") != []
+        assert processes_of_run(cluster.specification.run) != []
         await cluster.fetch_logs(tmp_path / "nodes")
         await cluster.fetch_logs(tmp_path / "elsewhere")
         await cluster.teardown()
         await cluster.teardown()
-        assert processes_of_run("run") == []
+        assert processes_of_run(cluster.specification.run) == []
         assert live_runs.registered_runs() == []
 
     run(main)
@@ -188,7 +188,7 @@ def test_a_node_that_does_not_get_healthy_is_one_sentence_with_its_last_words(
         with pytest.raises(DeployError, match=sentence):
             await cluster.deploy()
         await cluster.teardown()
-        assert processes_of_run("run") == []
+        assert processes_of_run(cluster.specification.run) == []
 
     run(main)
 
@@ -303,7 +303,6 @@ def test_after_kill_9_of_the_harness_the_pause_is_healed_and_clean_ends_what_is_
     )
     assert done.returncode == -signal.SIGKILL
     [dead] = live_runs.dead_runs()
-    assert dead.run == "run"
     proxy = dead.processes["link-proxy"]
     for _ in range(500):
         if not alive(proxy):
@@ -315,8 +314,8 @@ def test_after_kill_9_of_the_harness_the_pause_is_healed_and_clean_ends_what_is_
     assert ProcessBackend().heal(inverse) == "resumed n1"
     assert ProcessBackend().heal(inverse) == "nothing to do: no node is stopped"
     removed = ProcessBackend().clean(None)
-    assert [line.split(" (")[0] for line in removed] == [f"run run: ended n{i}" for i in (1, 2, 3)]
-    assert processes_of_run("run") == []
+    assert [line.split(" (")[0] for line in removed] == [f"run {dead.run}: ended n{i}" for i in (1, 2, 3)]
+    assert processes_of_run(dead.run) == []
     assert ProcessBackend().clean(None) == []
     assert live_runs.registered_runs() == []
 
@@ -329,7 +328,7 @@ def test_a_run_that_lives_is_cleaned_only_by_its_name(run: Run, tmp_path: Path) 
             assert ProcessBackend().clean(None) == []
             assert ProcessBackend().clean("another") == []
             assert await cluster.running(frozenset({"n1"})) == {"n1": True}
-            assert len(ProcessBackend().clean("run")) >= 3
+            assert len(ProcessBackend().clean(cluster.specification.run)) >= 3
             assert await cluster.running(frozenset({"n1"})) == {"n1": False}
         finally:
             await cluster.teardown()
@@ -349,9 +348,9 @@ def test_teardown_also_ends_what_a_node_put_into_another_session(run: Run, tmp_p
     async def main(runtime: Runtime) -> None:
         cluster = make(specification(tmp_path, ForkingTarget), runtime)
         await cluster.deploy()
-        assert len(processes_of_run("run")) >= 6
+        assert len(processes_of_run(cluster.specification.run)) >= 6
         await cluster.teardown()
-        assert processes_of_run("run") == []
+        assert processes_of_run(cluster.specification.run) == []
 
     run(main)
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
+from foreshock.harness.backends.together import run_all
 from foreshock.harness.cluster import Node
 from foreshock.harness.errors import DeployError
 from foreshock.harness.runtime import Runtime, TimeoutExpired
@@ -80,14 +81,3 @@ async def _ask(target: Target[Any], node: Node, runtime: Runtime) -> tuple[bool,
     except Exception as error:  # noqa: BLE001 - a target's check may raise whatever its client library does
         _log.debug("the check of node %s raised %r", node.name, error)
         return False, f" ({type(error).__name__}: {error})"
-
-
-async def run_all(steps: Sequence[Awaitable[None]]) -> None:
-    """Await all steps at once; the first error ends the others and is raised by itself."""
-    tasks = [asyncio.ensure_future(step) for step in steps]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

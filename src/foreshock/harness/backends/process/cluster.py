@@ -16,7 +16,8 @@ from foreshock.harness.backends.process.host import LocalHost, copy_tail
 from foreshock.harness.backends.process.links import LinkProxy
 from foreshock.harness.backends.process.ports import LOOPBACK, PortReservations, port_is_free
 from foreshock.harness.backends.process_identity import NODE_VARIABLE, end_processes_of_run
-from foreshock.harness.backends.readiness import NodeExited, run_all, wait_until_ready
+from foreshock.harness.backends.readiness import NodeExited, wait_until_ready
+from foreshock.harness.backends.together import try_all
 from foreshock.harness.cluster import ClusterSpecification, Endpoint, Grudge, Node
 from foreshock.harness.errors import DeployError, FaultError, HarnessError, UsageError
 from foreshock.harness.live_runs import LiveRunEntry
@@ -125,7 +126,7 @@ class ProcessCluster:
 
     async def kill(self, nodes: frozenset[str]) -> None:
         """Kill the nodes' process groups and wait until they are gone."""
-        await run_all([self._child(name).kill() for name in sorted(nodes)])
+        await try_all([self._child(name).kill() for name in sorted(nodes)])
 
     async def start(self, nodes: frozenset[str]) -> None:
         """Start the nodes again on the same data and ports; one that runs is left alone."""
@@ -142,11 +143,11 @@ class ProcessCluster:
 
     async def pause(self, nodes: frozenset[str]) -> None:
         """Stop the nodes' process groups (SIGSTOP)."""
-        await run_all([self._child(name).pause() for name in sorted(nodes)])
+        await try_all([self._child(name).pause() for name in sorted(nodes)])
 
     async def resume(self, nodes: frozenset[str]) -> None:
         """Let the nodes' process groups go on (SIGCONT)."""
-        await run_all([self._child(name).resume() for name in sorted(nodes)])
+        await try_all([self._child(name).resume() for name in sorted(nodes)])
 
     async def paused(self, nodes: frozenset[str]) -> Mapping[str, bool]:
         """Whether the system sees each node's process stopped."""

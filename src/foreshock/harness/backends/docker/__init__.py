@@ -1,0 +1,62 @@
+"""The ``docker`` backend: a node is a pod that owns the network namespace, and a container that joins it.
+
+The node can so be killed and started again while its address, and the rules of a partition, stay. The engine's client
+library is imported when it is first needed, not before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+from foreshock.harness.cluster import Cluster, ClusterSpecification, Kill, Partition, Pause
+from foreshock.harness.errors import HarnessError
+from foreshock.harness.runtime import Runtime
+
+
+class DockerBackend:
+    """Nodes in containers of a Docker engine."""
+
+    name = "docker"
+    simulated = False
+
+    def available(self) -> str | None:
+        """``None`` when an engine answers and images can be had, else one sentence with the mend."""
+        from foreshock.harness.backends.docker.engine import connect, reason_not_available
+        from foreshock.harness.backends.docker.images import reason_no_image
+
+        reason = reason_not_available()
+        if reason is not None:
+            return reason
+        try:
+            with contextlib.closing(connect()) as client:
+                return reason_no_image(client)
+        except HarnessError as error:
+            return str(error)
+
+    def offers(self) -> frozenset[type[Any]]:
+        """Kill, Pause and Partition."""
+        return frozenset((Kill, Pause, Partition))
+
+    def cluster(self, specification: ClusterSpecification, runtime: Runtime) -> Cluster:
+        """Prepare a cluster; nothing is asked of the engine yet."""
+        from foreshock.harness.backends.docker.cluster import DockerCluster
+
+        return DockerCluster(specification, runtime)
+
+    def heal(self, fault: Mapping[str, Any]) -> str:
+        """Undo a fault by its inverse, from any process that reaches the engine; raises ``HarnessError``."""
+        from foreshock.harness.backends.docker.engine import connect
+        from foreshock.harness.backends.docker.healing import heal
+
+        with contextlib.closing(connect()) as client:
+            return heal(client, fault)
+
+    def clean(self, run: str | None) -> list[str]:
+        """Remove containers, volumes and networks of dead runs, or of the run named, alive or dead."""
+        from foreshock.harness.backends.docker.engine import connect
+        from foreshock.harness.backends.docker.leftovers import clean
+
+        with contextlib.closing(connect()) as client:
+            return clean(client, run)

@@ -1,0 +1,265 @@
+"""A cluster whose nodes live in containers of a Docker engine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import docker
+
+from foreshock.harness import live_runs
+from foreshock.harness.backends import grudge_rules, link_probes
+from foreshock.harness.backends.docker.containers import DATA, NodeContainers, endpoint_of, make_network
+from foreshock.harness.backends.docker.engine import EngineCalls, connect, explained, reaches_containers
+from foreshock.harness.backends.docker.host import PodHost, tar_of
+from foreshock.harness.backends.docker.images import ImageBuilder
+from foreshock.harness.backends.docker.leftovers import (
+    NODE,
+    ROLE,
+    containers_of_run,
+    labels_of_run,
+    remove_run,
+)
+from foreshock.harness.backends.process_identity import NODE_VARIABLE, identify
+from foreshock.harness.backends.readiness import wait_until_ready
+from foreshock.harness.backends.together import run_all, try_all
+from foreshock.harness.cluster import ClusterSpecification, Endpoint, Grudge, Node
+from foreshock.harness.errors import DeployError, FaultError, HarnessError
+from foreshock.harness.live_runs import LiveRunEntry
+from foreshock.harness.runtime import Runtime
+from foreshock.harness.target import Target
+
+_LISTEN_ANYWHERE: Final = "0.0.0.0"
+_GIVEN_UP_TIMEOUT_S: Final = 90.0
+_RULES_TIMEOUT_MS: Final = 10_000
+_STATES: Final = {"running": "running", "paused": "paused", "restarting": "running", "created": "killed"}
+
+
+class DockerCluster:
+    """The nodes of one test, each a pod and a container that joins it. Offers Kill, Pause and Partition."""
+
+    def __init__(self, specification: ClusterSpecification, runtime: Runtime) -> None:
+        self.specification = specification
+        self.target: Target[Any] = specification.target
+        self._runtime = runtime
+        self._directory = specification.directory.resolve()
+        self._network = f"foreshock-{specification.run}"
+        self._calls = EngineCalls()
+        self._given_up = threading.Event()
+        self._client: docker.APIClient | None = None
+        self._containers: dict[str, NodeContainers] = {}
+        self._hosts: dict[str, PodHost] = {}
+        self._addresses: dict[str, str] = {}
+        self._nodes: tuple[Node, ...] = ()
+        self._entry: LiveRunEntry | None = None
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes in order of index; known once the cluster is deployed."""
+        if not self._nodes:
+            raise HarnessError("the nodes are not known before the cluster is deployed")
+        return self._nodes
+
+    def host(self, name: str) -> PodHost:
+        """The pod of the node; raises ``FaultError`` for a name that is none."""
+        self._node(name)
+        return self._hosts[name]
+
+    async def deploy(self) -> None:
+        """Build the image if need be, start all pods and nodes at once, and wait until each node is ready.
+
+        Raises ``DeployError`` with one sentence.
+        """
+        self._entry = live_runs.register(self.specification.run, backend="docker", directory=self._directory)
+        try:
+            self._client = client = await self._calls.call(connect)
+            image = await self._calls.call(
+                lambda: ImageBuilder(client, self._given_up).ensure(self.target.packages)
+            )
+            await self._start_pods(client, image)
+            files = {f"files/{name}": data for name, data in self.target.files().items()}
+            archive = tar_of(files, 0o755) if files else None
+            await run_all([self._start_node(node, image, archive) for node in self._nodes])
+            await self._wait_until_ready()
+        except asyncio.CancelledError:
+            self._given_up.set()
+            raise
+        except DeployError:
+            raise
+        except HarnessError as error:
+            raise DeployError(str(error)) from error
+
+    async def fetch_logs(self, directory: Path) -> None:
+        """Write each node's log to ``directory/<node>/node.log``; raises ``HarnessError``."""
+        await self._each(self._containers, lambda containers: containers.fetch_log(directory))
+
+    async def teardown(self) -> None:
+        """Remove the run's containers, volumes and network, also those still being made. Idempotent."""
+        self._given_up.set()
+        ended = await self._calls.all_ended(_GIVEN_UP_TIMEOUT_S)
+        for host in self._hosts.values():
+            host.close()
+        if self._client is not None:
+            client, run = self._client, self.specification.run
+            await self._calls.call(lambda: remove_run(client, run))
+        self._calls.close()
+        if not ended:
+            raise HarnessError("a call to the engine has not ended: run foreshock clean later, to be sure")
+        if self._entry is not None:
+            self._entry.close()
+
+    async def states(self) -> Mapping[str, str]:
+        """The state of each node, for the live view."""
+        client, run = self._client, self.specification.run
+        if client is None:
+            return {}
+        with explained("the states of the nodes cannot be had"):
+            found = await self._calls.call(lambda: containers_of_run(client, run))
+        states = {}
+        for container in found:
+            labels = container["Labels"]
+            if labels.get(ROLE) == "node":
+                name = labels[NODE]
+                ended = "killed" if self._containers[name].killed else "lost"
+                states[name] = _STATES.get(container["State"], ended)
+        return dict(sorted(states.items()))
+
+    def inverse(self, fault: str, nodes: frozenset[str]) -> Mapping[str, Any]:
+        """What ``DockerBackend.heal`` needs to undo the fault: the names of containers, from which it finds all."""
+        return {
+            "backend": "docker",
+            "fault": fault,
+            "run": self.specification.run,
+            "containers": {name: self._node(name).container for name in sorted(nodes)},
+            "pods": {name: containers.pod for name, containers in self._containers.items()},
+        }
+
+    # --- Kill ---------------------------------------------------------------------------------------------
+
+    async def kill(self, nodes: frozenset[str]) -> None:
+        """Kill the nodes' processes through the engine and wait until they are gone."""
+        await self._each(nodes, NodeContainers.kill)
+
+    async def start(self, nodes: frozenset[str]) -> None:
+        """Start the nodes again on the same data and addresses; the rules in their pods are still in force."""
+        await self._each(nodes, NodeContainers.start)
+
+    async def running(self, nodes: frozenset[str]) -> Mapping[str, bool]:
+        """Whether the engine sees each node's process."""
+        return await self._each(nodes, NodeContainers.running)
+
+    # --- Pause --------------------------------------------------------------------------------------------
+
+    async def pause(self, nodes: frozenset[str]) -> None:
+        """Freeze the nodes' processes through the engine."""
+        await self._each(nodes, NodeContainers.pause)
+
+    async def resume(self, nodes: frozenset[str]) -> None:
+        """Thaw the nodes' processes."""
+        await self._each(nodes, NodeContainers.resume)
+
+    async def paused(self, nodes: frozenset[str]) -> Mapping[str, bool]:
+        """Whether the engine sees each node's process frozen."""
+        return await self._each(nodes, NodeContainers.paused)
+
+    # --- Partition ----------------------------------------------------------------------------------------
+
+    async def cut(self, grudge: Grudge) -> None:
+        """Put the grudge's rules into every pod at once, in place of those in force; raises ``FaultError``."""
+        for receiver, senders in grudge.items():
+            for name in (receiver, *sorted(senders)):
+                self._node(name)
+        await try_all([self._refuse(name, grudge.get(name, frozenset())) for name in self._hosts])
+
+    async def heard(self, pairs: frozenset[tuple[str, str]]) -> Mapping[tuple[str, str], bool]:
+        """Which of the (sender, receiver) pairs of pods pass one-way datagrams now."""
+        return await link_probes.heard(self._hosts, self._addresses, pairs)
+
+    # --- within ---------------------------------------------------------------------------------------------
+
+    def _node(self, name: str) -> NodeContainers:
+        try:
+            return self._containers[name]
+        except KeyError:
+            raise FaultError(f"there is no node {name!r} (known: {', '.join(self._containers)})") from None
+
+    async def _each(self, names: Iterable[str], action: Callable[[NodeContainers], Any]) -> dict[str, Any]:
+        """Do something to each of the nodes, all at once; every one is tried before the first error is raised."""
+        ordered = sorted(names)
+        chosen = [self._node(name) for name in ordered]
+        results = await try_all([self._calls.call(partial(action, each)) for each in chosen])
+        return dict(zip(ordered, results, strict=True))
+
+    async def _start_pods(self, client: docker.APIClient, image: str) -> None:
+        harness = identify(os.getpid())
+        if harness is None:
+            raise DeployError("the harness cannot find its own process: is /proc hidden?")
+        run, port = self.specification.run, self.target.port
+        labels = labels_of_run(run, self._directory, harness)
+        await self._calls.call(lambda: make_network(client, self._network, labels))
+        published = None if await self._calls.call(lambda: reaches_containers(client)) else port
+        self._containers = {
+            name: NodeContainers(client, run, name, labels) for name in self.specification.node_names
+        }
+        endpoints: dict[str, Endpoint] = {}
+
+        async def start(name: str) -> None:
+            containers = self._containers[name]
+            address, loopback_port = await self._calls.call(
+                lambda: containers.start_pod(image, self._network, published)
+            )
+            self._addresses[name] = address
+            self._hosts[name] = PodHost(name, containers.pod, client, self._calls)
+            endpoints[name] = endpoint_of(address, port, loopback_port)
+            await self._refuse(name, frozenset())  # opens the shell, and says now if the pod has no iptables
+
+        await run_all([start(name) for name in self._containers])
+        names = self.specification.node_names
+        self._hosts = {name: self._hosts[name] for name in names}
+        self._nodes = tuple(
+            Node(
+                name=name,
+                index=index,
+                endpoint=endpoints[name],
+                listen=Endpoint(host=_LISTEN_ANYWHERE, port=port),
+                peers={
+                    peer: Endpoint(host=self._addresses[peer], port=port) for peer in names if peer != name
+                },
+                data_directory=DATA,
+                cluster=run,
+            )
+            for index, name in enumerate(names)
+        )
+
+    async def _start_node(self, node: Node, image: str, files: bytes | None) -> None:
+        environment = {**self.target.environment(node), NODE_VARIABLE: node.cluster}
+        command = list(self.target.command(node))
+        containers = self._containers[node.name]
+        await self._calls.call(lambda: containers.start_node(image, command, environment, files))
+
+    async def _wait_until_ready(self) -> None:
+        async def exited(name: str) -> str | None:
+            return await self._calls.call(self._node(name).exit_status)
+
+        async def read_log(name: str) -> str:
+            return await self._calls.call(self._node(name).last_log)
+
+        await wait_until_ready(
+            self._nodes,
+            self.target,
+            self._runtime,
+            timeout_ms=self.specification.ready_timeout_ms,
+            exited=exited,
+            read_log=read_log,
+        )
+
+    async def _refuse(self, name: str, senders: frozenset[str]) -> None:
+        script = grudge_rules.refuse(self._addresses[sender] for sender in senders)
+        result = await self._hosts[name].run(script, timeout_ms=_RULES_TIMEOUT_MS)
+        if result.exit_code:
+            raise FaultError(f"iptables in the pod of node {name} failed: {result.stderr.strip()}")

@@ -1,0 +1,194 @@
+"""The two containers of a node, and the run's network: blocking calls to the engine, one node at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import docker
+from docker.errors import APIError, NotFound
+from docker.types import LogConfig
+
+from foreshock.harness.backends.docker.engine import explained
+from foreshock.harness.backends.docker.host import put
+from foreshock.harness.backends.docker.leftovers import NODE, ROLE
+from foreshock.harness.cluster import Endpoint
+from foreshock.harness.errors import DeployError, FaultError, HarnessError
+
+DATA: Final = "/data"
+"""The node's data directory, on a volume of its own."""
+
+LOG_NAME: Final = "node.log"
+_LOOPBACK: Final = "127.0.0.1"
+_LOGGING: Final = LogConfig(type=LogConfig.types.JSON, config={"max-size": "32m", "max-file": "2"})
+_LOG_BYTES_MAX: Final = 64 << 20
+_SETTLE_S: Final = 10.0
+_POLL_S: Final = 0.01
+
+
+class NodeContainers:
+    """The pod and the container of one node. The pod owns the address; the node's container joins it."""
+
+    def __init__(self, client: docker.APIClient, run: str, name: str, labels: Mapping[str, str]) -> None:
+        self.name = name
+        self.pod = f"foreshock-{run}-{name}-pod"
+        self.container = f"foreshock-{run}-{name}"
+        self.volume = f"foreshock-{run}-{name}-data"
+        self.killed = False
+        self._client = client
+        self._labels = {**labels, NODE: name}
+
+    def start_pod(self, image: str, network: str, published_port: int | None) -> tuple[str, int | None]:
+        """Start the pod; returns its address, and the loopback port at which ``published_port`` is published."""
+        ports: dict[int | str, Any] = {} if published_port is None else {published_port: (_LOOPBACK, None)}
+        with explained(f"the pod of node {self.name} cannot be started", DeployError):
+            self._client.create_volume(self.volume, labels=self._labels)
+            self._client.create_container(
+                image,
+                command=["python3", "/foreshock/pod_init.py"],
+                name=self.pod,
+                hostname=self.name,
+                labels={**self._labels, ROLE: "pod"},
+                ports=list(ports),
+                host_config=self._client.create_host_config(
+                    network_mode=network,
+                    cap_add=["NET_ADMIN"],
+                    port_bindings=ports,
+                    sysctls={"net.ipv6.conf.all.disable_ipv6": "1"},
+                    log_config=_LOGGING,
+                ),
+            )
+            self._client.start(self.pod)
+            settings = self._client.inspect_container(self.pod)["NetworkSettings"]
+        address: str = settings["Networks"][network]["IPAddress"]
+        if not address:
+            raise DeployError(f"the pod of node {self.name} ended at its start: {self.last_log(self.pod)}")
+        if published_port is None:
+            return address, None
+        return address, int(settings["Ports"][f"{published_port}/tcp"][0]["HostPort"])
+
+    def start_node(
+        self, image: str, command: Sequence[str], environment: Mapping[str, str], files: bytes | None
+    ) -> None:
+        """Make the node's own container, put its files there, and start it."""
+        with explained(f"node {self.name} cannot be started by {list(command)!r}", DeployError):
+            self._client.create_container(
+                image,
+                command=list(command),
+                entrypoint=[],
+                name=self.container,
+                environment=dict(environment),
+                working_dir=DATA,
+                labels={**self._labels, ROLE: "node"},
+                host_config=self._client.create_host_config(
+                    network_mode=f"container:{self.pod}",
+                    binds={self.volume: {"bind": DATA, "mode": "rw"}},
+                    log_config=_LOGGING,
+                ),
+            )
+            if files is not None:
+                put(self._client, self.container, "/", files, self.name)
+            self._client.start(self.container)
+
+    def state(self) -> dict[str, Any]:
+        """The state of the node's container as the engine sees it; raises ``HarnessError``."""
+        with explained(f"the state of node {self.name} cannot be had"):
+            state: dict[str, Any] = self._client.inspect_container(self.container)["State"]
+        return state
+
+    def running(self) -> bool:
+        """Whether the node's process exists, frozen or not."""
+        return bool(self.state()["Running"])
+
+    def paused(self) -> bool:
+        """Whether the node's process exists and is frozen."""
+        return bool(self.state()["Paused"])
+
+    def exit_status(self) -> str | None:
+        """How the node's process ended, in words; ``None`` while it runs."""
+        state = self.state()
+        if state["Running"]:
+            return None
+        why = f" ({state['Error']})" if state.get("Error") else ""
+        return f"exit status {state['ExitCode']}{why}"
+
+    def kill(self) -> None:
+        """Kill the node's process (SIGKILL, through the engine) and wait until it is gone."""
+        with explained(f"node {self.name} cannot be killed", FaultError):
+            if self.paused():
+                self._unless_conflict(lambda: self._client.unpause(self.container))
+            self.killed = True
+            self._unless_conflict(lambda: self._client.kill(self.container, "SIGKILL"))
+        self._until(lambda: not self.running(), "die of SIGKILL")
+
+    def start(self) -> None:
+        """Start the node's process again on the same data, in the same pod; nothing when it runs."""
+        with explained(f"node {self.name} cannot be started again", FaultError):
+            self._client.start(self.container)
+        self.killed = False
+
+    def pause(self) -> None:
+        """Freeze the node's process; nothing when it is frozen or does not run."""
+        with explained(f"node {self.name} cannot be paused", FaultError):
+            self._unless_conflict(lambda: self._client.pause(self.container))
+
+    def resume(self) -> None:
+        """Thaw the node's process; nothing when it is not frozen."""
+        with explained(f"node {self.name} cannot be resumed", FaultError):
+            self._unless_conflict(lambda: self._client.unpause(self.container))
+
+    def last_log(self, container: str | None = None) -> str:
+        """The last lines of the node's log."""
+        with explained(f"the log of node {self.name} cannot be read"):
+            return bytes(self._client.logs(container or self.container, tail=10)).decode(errors="replace")
+
+    def fetch_log(self, directory: Path) -> None:
+        """Write the node's log, with the engine's time stamps, to ``directory/<node>/``; raises ``HarnessError``."""
+        path = directory / self.name / LOG_NAME
+        with explained(f"the log of node {self.name} cannot be fetched"):
+            try:
+                chunks = self._client.logs(self.container, timestamps=True, stream=True, follow=False)
+            except NotFound:
+                return  # it was never made: there is nothing to fetch
+            path.parent.mkdir(parents=True, exist_ok=True)
+            written = 0
+            with path.open("wb") as log:
+                for chunk in chunks:
+                    log.write(chunk)
+                    written += len(chunk)
+                    if written > _LOG_BYTES_MAX:
+                        break
+
+    @staticmethod
+    def _unless_conflict(action: Any) -> None:
+        """A conflict says that it is so already (not running, already paused, not paused)."""
+        try:
+            action()
+        except APIError as error:
+            said = str(error.explanation)
+            if not (error.status_code in (409, 500) and ("is not" in said or "already paused" in said)):
+                raise
+
+    def _until(self, done: Any, what: str) -> None:
+        deadline = time.monotonic() + _SETTLE_S
+        while not done():
+            if time.monotonic() > deadline:
+                raise HarnessError(f"node {self.name} did not {what} within {_SETTLE_S:g} s")
+            time.sleep(_POLL_S)
+
+
+def make_network(client: docker.APIClient, name: str, labels: Mapping[str, str]) -> None:
+    """Make the run's own bridge network; raises ``DeployError``."""
+    with explained(
+        "the run's network cannot be made (foreshock clean removes those of dead runs)", DeployError
+    ):
+        client.create_network(name, driver="bridge", labels=dict(labels), check_duplicate=True)
+
+
+def endpoint_of(address: str, port: int, published: int | None) -> Endpoint:
+    """Where the harness reaches a node: its own address, or the loopback port at which it is published."""
+    return (
+        Endpoint(host=address, port=port) if published is None else Endpoint(host=_LOOPBACK, port=published)
+    )

@@ -1,0 +1,255 @@
+"""The image of pods and nodes: built from our Dockerfile on a base, and found again by what went into it.
+
+The base is a registry's Python image where a registry answers, else one that ``mmdebstrap`` makes here. The image's
+tag is a hash of the base's name, the Dockerfile, the pod's program and the packages: the same ingredients are never
+built twice, and a changed one is never missed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+import docker
+import requests
+from docker.errors import DockerException, ImageNotFound
+
+from foreshock.harness.backends.docker.engine import connect, explained
+from foreshock.harness.errors import DeployError
+from foreshock.harness.live_runs import ensure_directory, state_directory
+
+_log = logging.getLogger("foreshock.docker")
+
+REGISTRY_BASE: Final = "python:3.11-slim-bookworm"
+BASE_VARIABLE: Final = "FORESHOCK_BASE_IMAGE"
+"""Environment variable that names another base: any Debian-like image with python3."""
+
+REPOSITORY: Final = "foreshock-node"
+BASE_REPOSITORY: Final = "foreshock-base"
+_SUITE: Final = "bookworm"
+_BASE_PACKAGES: Final = ("python3", "iptables", "iproute2", "procps")
+_LEFT_OUT: Final = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*")
+_REGISTRY_TIMEOUT_S: Final = 5
+_BUILD_TIMEOUT_S: Final = 900
+_LAST_LINES: Final = 12
+_FILES: Final = ("Dockerfile", "pod_init.py")
+
+
+class ImageBuilder:
+    """Finds or builds images; blocking, so call it in a thread. ``cancelled`` ends whatever it does."""
+
+    def __init__(self, client: docker.APIClient, cancelled: threading.Event) -> None:
+        self._client = client
+        self._cancelled = cancelled
+
+    def ensure(self, packages: Sequence[str]) -> str:
+        """The tag of an image that has the packages; raises ``DeployError`` with one sentence."""
+        found = self._find(packages)
+        if found is not None:
+            return found
+        with _one_builder():
+            found = self._find(packages)
+            return found if found is not None else self._build(self._base(), packages)
+
+    def _find(self, packages: Sequence[str]) -> str | None:
+        for base in _bases():
+            tag = image_tag(base, packages)
+            if self._exists(tag):
+                return tag
+        return None
+
+    def _exists(self, image: str) -> bool:
+        with explained(f"the image {image} cannot be looked up", DeployError):
+            try:
+                untyped: Any = self._client
+                untyped.inspect_image(image)
+            except ImageNotFound:
+                return False
+        return True
+
+    def _base(self) -> str:
+        """A base that is here, can be pulled, or can be made."""
+        named = os.environ.get(BASE_VARIABLE)
+        registry = named or REGISTRY_BASE
+        if self._exists(registry):
+            return registry
+        if registry_answers(registry):
+            _log.info("pulling the base image %s", registry)
+            with explained(f"the base image {registry} cannot be pulled", DeployError):
+                repository, _, tag = registry.rpartition(":")
+                self._client.pull(repository or registry, tag=tag if repository else "latest")
+            return registry
+        if named:
+            raise DeployError(
+                f"the base image {named!r} of {BASE_VARIABLE} is neither here nor in a registry"
+            )
+        made = made_base()
+        if not self._exists(made):
+            self._make_base(made)
+        return made
+
+    def _make_base(self, tag: str) -> None:
+        if shutil.which("mmdebstrap") is None:
+            raise DeployError(_NO_BASE)
+        _log.info("making the base image %s with mmdebstrap (once; it takes a minute)", tag)
+        with tempfile.TemporaryDirectory(prefix="foreshock-") as folder:
+            archive = Path(folder) / "base.tar"
+            self._run_mmdebstrap(archive, Path(folder) / "mmdebstrap.log")
+            repository, _, version = tag.partition(":")
+            with explained("the base image cannot be imported", DeployError):
+                self._client.import_image(
+                    src=str(archive), repository=repository, tag=version, changes=['CMD ["python3"]']
+                )
+
+    def _run_mmdebstrap(self, archive: Path, output: Path) -> None:
+        options = [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
+        include = f"--include={','.join(_BASE_PACKAGES)}"
+        command = ["mmdebstrap", "--variant=minbase", include, *options, _SUITE, str(archive)]
+        with output.open("wb") as log:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        waited_s = 0.0
+        while process.poll() is None:
+            if self._cancelled.wait(0.1) or waited_s > _BUILD_TIMEOUT_S:
+                os.killpg(process.pid, signal.SIGTERM)  # it unmounts and removes its own scratch
+                process.wait()
+                raise DeployError("making the base image was given up")
+            waited_s += 0.1
+        if process.returncode:
+            raise _failure(
+                "the base image could not be made by mmdebstrap", output.read_text(errors="replace")
+            )
+
+    def _build(self, base: str, packages: Sequence[str]) -> str:
+        tag = image_tag(base, packages)
+        _log.info(
+            "building the image %s on %s%s", tag, base, f" with {' '.join(packages)}" if packages else ""
+        )
+        what = "the image" + (f" with {', '.join(packages)}" if packages else "")
+        output: list[str] = []
+        with explained(f"{what} could not be built", DeployError):
+            answer = self._client.build(
+                fileobj=_context(),
+                custom_context=True,
+                tag=tag,
+                buildargs={"BASE": base, "PACKAGES": " ".join(packages)},
+                labels={"foreshock": "1"},
+                rm=True,
+                forcerm=True,
+                decode=True,
+                timeout=_BUILD_TIMEOUT_S,
+            )
+            for event in answer:
+                if self._cancelled.is_set():
+                    raise DeployError(f"building {what} was given up")
+                self._note(event, output)
+                if "error" in event:
+                    raise _failure(f"{what} could not be built", "\n".join([*output, str(event["error"])]))
+        return tag
+
+    @staticmethod
+    def _note(event: dict[str, Any], output: list[str]) -> None:
+        for line in str(event.get("stream", "")).splitlines():
+            if line.strip():
+                output.append(line.rstrip())
+                _log.debug("build: %s", line.rstrip())
+
+
+_NO_BASE: Final = (
+    "there is no base image: no registry answers and mmdebstrap is not installed: install it "
+    f"(sudo apt install mmdebstrap), or name an image that has python3 in {BASE_VARIABLE}."
+)
+
+
+def reason_no_image(client: docker.APIClient) -> str | None:
+    """``None`` when images can be had here (they are built, or can be), else one sentence."""
+    with explained("the engine's images cannot be listed"):
+        if client.images(filters={"reference": f"{REPOSITORY}:*"}) or client.images(name=REGISTRY_BASE):
+            return None
+    if os.environ.get(BASE_VARIABLE) or shutil.which("mmdebstrap") or registry_answers(REGISTRY_BASE):
+        return None
+    return _NO_BASE
+
+
+def registry_answers(image: str) -> bool:
+    """Whether the engine finds the image in its registry within a few seconds."""
+    with closing(connect(_REGISTRY_TIMEOUT_S)) as client:
+        untyped: Any = client
+        try:
+            untyped.inspect_distribution(image)
+        except (DockerException, requests.RequestException) as error:
+            _log.debug("no registry answers for %s: %s", image, error)
+            return False
+    return True
+
+
+def made_base() -> str:
+    """The tag of the base that mmdebstrap makes, by its recipe."""
+    recipe = "\n".join([_SUITE, *_BASE_PACKAGES, *_LEFT_OUT])
+    return f"{BASE_REPOSITORY}:{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
+
+
+def image_tag(base: str, packages: Sequence[str]) -> str:
+    """The tag of the image with the packages on a base, by content."""
+    digest = hashlib.sha256()
+    for part in (base, " ".join(sorted(set(packages))), *(_file(name).decode() for name in _FILES)):
+        digest.update(part.encode() + b"\0")
+    return f"{REPOSITORY}:{digest.hexdigest()[:16]}"
+
+
+def _bases() -> tuple[str, ...]:
+    named = os.environ.get(BASE_VARIABLE)
+    return (named,) if named else (REGISTRY_BASE, made_base())
+
+
+def _file(name: str) -> bytes:
+    return (resources.files("foreshock.harness.backends.docker") / name).read_bytes()
+
+
+def _context() -> io.BytesIO:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name in _FILES:
+            data = _file(name)
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    buffer.seek(0)
+    return buffer
+
+
+def _failure(what: str, output: str) -> DeployError:
+    """The error in one sentence, with its reason; the end of the output goes to the log."""
+    lines = [line for line in output.splitlines() if line.strip()]
+    _log.error("%s; its output ends:\n%s", what, "\n".join(lines[-_LAST_LINES:]))
+    telling = [line for line in lines if line.startswith(("E:", "error:", "Error"))]
+    reason = (telling or lines or ["it said nothing"])[-1].strip()
+    return DeployError(f"{what}: {reason} (the last lines of the output are in harness.log)")
+
+
+@contextmanager
+def _one_builder() -> Iterator[None]:
+    """Two harnesses that need the same image build it once: the second waits for the first."""
+    path = ensure_directory(state_directory()) / "images.lock"
+    with path.open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
