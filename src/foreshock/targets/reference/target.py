@@ -160,16 +160,8 @@ class Raft(Target[RaftOptions]):
 
 
 def _with_chosen(drawn: RaftKnobs, chosen: dict[str, Any]) -> RaftKnobs:
-    """The drawn knobs with the user's in place; drawn ones give way where they would not fit the user's."""
-    knobs = drawn._replace(**chosen)
-    if (
-        "election_timeout_max_ms" not in chosen
-        and knobs.election_timeout_max_ms <= knobs.election_timeout_min_ms
-    ):
-        knobs = knobs._replace(election_timeout_max_ms=2 * knobs.election_timeout_min_ms)
-    if "election_timeout_min_ms" not in chosen:
-        least = min(knobs.election_timeout_min_ms, knobs.election_timeout_max_ms // 2)
-        knobs = knobs._replace(election_timeout_min_ms=max(least, 2 * knobs.heartbeat_ms))
-    if "heartbeat_ms" not in chosen:
-        knobs = knobs._replace(heartbeat_ms=min(knobs.heartbeat_ms, knobs.election_timeout_min_ms // 2))
-    return knobs
+    """The drawn knobs with the user's in place. The three times are drawn together or, if one is chosen, not at all."""
+    times = ("election_timeout_min_ms", "election_timeout_max_ms", "heartbeat_ms")
+    if any(name in chosen for name in times):
+        drawn = drawn._replace(**{name: RaftKnobs._field_defaults[name] for name in times})
+    return drawn._replace(**chosen)
