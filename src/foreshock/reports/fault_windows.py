@@ -82,16 +82,33 @@ def _effect(value: Any) -> str:
     """What the fault did, in one short line: a grudge as who does not hear whom."""
     if value is None:
         return ""
-    if (
-        isinstance(value, Mapping)
-        and value
-        and all(isinstance(deaf, list | tuple) for deaf in value.values())
-    ):
-        return "; ".join(
-            f"{node} does not hear {', '.join(map(str, unheard))}"
-            for node, unheard in value.items()
-            if unheard
-        )
     if isinstance(value, str):
         return value
+    if isinstance(value, Mapping):
+        if isinstance(value.get("grudge"), Mapping):
+            return ": ".join(part for part in (str(value.get("kind", "")), _grudge(value["grudge"])) if part)
+        if value and all(isinstance(unheard, list | tuple) for unheard in value.values()):
+            return _grudge(value)
     return msgspec.json.encode(value, enc_hook=str).decode()
+
+
+def _grudge(grudge: Mapping[str, Any]) -> str:
+    """Who does not hear whom; where that splits the nodes into groups, the groups."""
+    deaf = {
+        node: frozenset(map(str, unheard))
+        for node, unheard in grudge.items()
+        if isinstance(unheard, list | tuple) and unheard
+    }
+    groups = _groups(deaf)
+    if groups:
+        return " | ".join(", ".join(group) for group in groups)
+    return "; ".join(f"{node} does not hear {', '.join(sorted(unheard))}" for node, unheard in deaf.items())
+
+
+def _groups(deaf: Mapping[str, frozenset[str]]) -> list[tuple[str, ...]]:
+    """The groups of a grudge within which all hear each other and nobody else; empty where it has none."""
+    nodes = frozenset(deaf).union(*deaf.values()) if deaf else frozenset()
+    hears = {node: nodes - deaf.get(node, frozenset()) for node in nodes}
+    if all(hears[other] == heard for heard in hears.values() for other in heard):
+        return sorted({tuple(sorted(heard)) for heard in hears.values()})
+    return []

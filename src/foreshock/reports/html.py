@@ -19,7 +19,7 @@ from foreshock.reports.scales import bytes_text, counted, duration, moment, numb
 from foreshock.reports.stored_run import read_run
 
 REPORT = "report.html"
-_SCRIPTS = ("unpack.js", "explorer.js", "page.js")
+_SCRIPTS = ("unpack.js", "painter.js", "explorer.js", "page.js")
 
 
 class HtmlReporter(Reporter):

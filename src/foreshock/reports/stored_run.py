@@ -146,8 +146,8 @@ def _check_verdicts(path: Path, results: StoredResults) -> None:
 
 
 def _history(path: Path) -> History:
-    # Parquet holds the same rows and reads several times faster; a killed harness left only the lines.
-    for name in (HISTORY_PARQUET, HISTORY):
+    # The lines are there from the first operation on; a copied run may hold only the smaller file.
+    for name in (HISTORY, HISTORY_PARQUET):
         if (path / name).is_file():
             try:
                 return History.read(path / name)

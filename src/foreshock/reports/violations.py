@@ -20,7 +20,7 @@ from foreshock.reports.explorer_data import Violation
 from foreshock.reports.fault_windows import FaultWindow
 from foreshock.reports.lock_holds import holds_of
 from foreshock.reports.log_excerpts import Excerpt, clock_of, excerpt
-from foreshock.reports.operation_text import value_text
+from foreshock.reports.operation_text import clip, value_text
 from foreshock.reports.scales import NS_PER_US, Linear, duration, moment
 from foreshock.reports.stored_run import StoredRun
 
@@ -30,7 +30,7 @@ LISTED_MAX = 100
 EXCERPTS_MAX = 9
 FAULTS_IN_FORCE_MAX = 8
 STRIP_WIDTH = 1080.0
-STRIP_ROW = 26.0
+STRIP_ROW = 32.0
 
 
 class FaultInForce(NamedTuple):
@@ -196,14 +196,13 @@ def _strip(number: int, faults: Sequence[FaultInForce], layout: Layout, began: i
     high = max([fault.window.end_ns for fault in faults] + [ended])
     margin = max((high - low) // 20, 1)
     x = Linear(max(low - margin, 0), high + margin, 0, STRIP_WIDTH)
-    body, y = [], 26.0
+    body, y = [], 34.0
     for fault in faults:
         left, right = x(fault.window.start_ns), x(fault.window.end_ns)
-        size = {"x": left, "y": y, "width": max(right - left, 2.0), "height": STRIP_ROW - 6, "rx": 3}
+        size = {"x": left, "y": y + 6, "width": max(right - left, 2.0), "height": 10, "rx": 3}
         body.append(svg.element("rect", class_="fault-bar", fill=fault.window.color, **size))
-        nodes = ", ".join(fault.window.nodes)
-        inside = min(STRIP_WIDTH * 0.7, left)
-        body.append(svg.text(f"{fault.window.kind} {nodes}", inside + 8, y + 14.5, "fault-label"))
+        name = clip(f"{fault.window.kind} {', '.join(fault.window.nodes)}", 60)
+        body.append(svg.text(name, min(left, STRIP_WIDTH * 0.7), y, "fault-label"))
         y += STRIP_ROW
     for bar in layout.bars:
         if bar.in_core:

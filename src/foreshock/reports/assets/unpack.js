@@ -65,13 +65,20 @@ async function unpack(source) {
   return {
     start: runningSum(found.start),
     index: runningSum(found.index),
-    latency: Float64Array.from(found.latency, (us) => (us === NEVER ? -1 : us)),
+    latency: withNever(found.latency),
     process: /** @type {Uint32Array} */ (found.process),
     outcome: /** @type {Uint8Array} */ (found.outcome),
     f: /** @type {Uint8Array} */ (found.f),
     node: /** @type {Uint8Array} */ (found.node),
     grid: source.grid ? new Uint16Array(await inflate(source.grid.counts)) : null,
   };
+}
+
+/** @param {ArrayLike<number>} stored @returns {Float64Array} */
+function withNever(stored) {
+  const latency = new Float64Array(stored.length);
+  for (let i = 0; i < stored.length; i += 1) latency[i] = stored[i] === NEVER ? -1 : stored[i];
+  return latency;
 }
 
 /** @param {ArrayLike<number>} differences @returns {Float64Array} */
