@@ -1,0 +1,176 @@
+"""The kernel: the vocabulary of a chaos test, and what runs one.
+
+This is what a plug-in imports: ``from foreshock.harness import Target, Definite``. The names come from the modules
+beside this one, and are loaded when they are first used, so that importing the kernel costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from foreshock.harness.checker import CheckContext, Checker, CheckResult, Counterexample
+    from foreshock.harness.cluster import (
+        Backend,
+        Cluster,
+        ClusterSpecification,
+        Endpoint,
+        Grudge,
+        Kill,
+        Node,
+        Partition,
+        Pause,
+        Primary,
+    )
+    from foreshock.harness.errors import (
+        Definite,
+        DeployError,
+        FaultError,
+        ForeshockError,
+        HarnessError,
+        Indefinite,
+        PlugInError,
+        UsageError,
+    )
+    from foreshock.harness.generator.base import PENDING, Generator
+    from foreshock.harness.history import History
+    from foreshock.harness.ledger import Fault, FaultLedger
+    from foreshock.harness.model import ILLEGAL, UNKNOWN, Model
+    from foreshock.harness.nemesis import Nemesis, NemesisContext, Shade
+    from foreshock.harness.operation import NEMESIS, Operation, OperationType
+    from foreshock.harness.options import Options
+    from foreshock.harness.randomness import RandomStream
+    from foreshock.harness.reporter import Reporter
+    from foreshock.harness.runtime import ConnectionClosed, ConnectionRefused, Runtime, TimeoutExpired
+    from foreshock.harness.services import CacheClient, Client, Grant, LockClient, RegisterClient
+    from foreshock.harness.target import ClientContext, Target
+    from foreshock.harness.verdict import ExitCode, Verdict
+    from foreshock.harness.workload import Workload, WorkloadContext
+
+_MODULE_OF = {
+    "CheckContext": "checker",
+    "Checker": "checker",
+    "CheckResult": "checker",
+    "Counterexample": "checker",
+    "Backend": "cluster",
+    "Cluster": "cluster",
+    "ClusterSpecification": "cluster",
+    "Endpoint": "cluster",
+    "Grudge": "cluster",
+    "Kill": "cluster",
+    "Node": "cluster",
+    "Partition": "cluster",
+    "Pause": "cluster",
+    "Primary": "cluster",
+    "Definite": "errors",
+    "DeployError": "errors",
+    "FaultError": "errors",
+    "ForeshockError": "errors",
+    "HarnessError": "errors",
+    "Indefinite": "errors",
+    "PlugInError": "errors",
+    "UsageError": "errors",
+    "PENDING": "generator.base",
+    "Generator": "generator.base",
+    "History": "history",
+    "Fault": "ledger",
+    "FaultLedger": "ledger",
+    "ILLEGAL": "model",
+    "UNKNOWN": "model",
+    "Model": "model",
+    "Nemesis": "nemesis",
+    "NemesisContext": "nemesis",
+    "Shade": "nemesis",
+    "NEMESIS": "operation",
+    "Operation": "operation",
+    "OperationType": "operation",
+    "Options": "options",
+    "RandomStream": "randomness",
+    "Reporter": "reporter",
+    "ConnectionClosed": "runtime",
+    "ConnectionRefused": "runtime",
+    "Runtime": "runtime",
+    "TimeoutExpired": "runtime",
+    "CacheClient": "services",
+    "Client": "services",
+    "Grant": "services",
+    "LockClient": "services",
+    "RegisterClient": "services",
+    "ClientContext": "target",
+    "Target": "target",
+    "ExitCode": "verdict",
+    "Verdict": "verdict",
+    "Workload": "workload",
+    "WorkloadContext": "workload",
+}
+
+__all__ = [
+    "ILLEGAL",
+    "NEMESIS",
+    "PENDING",
+    "UNKNOWN",
+    "Backend",
+    "CacheClient",
+    "CheckContext",
+    "CheckResult",
+    "Checker",
+    "Client",
+    "ClientContext",
+    "Cluster",
+    "ClusterSpecification",
+    "ConnectionClosed",
+    "ConnectionRefused",
+    "Counterexample",
+    "Definite",
+    "DeployError",
+    "Endpoint",
+    "ExitCode",
+    "Fault",
+    "FaultError",
+    "FaultLedger",
+    "ForeshockError",
+    "Generator",
+    "Grant",
+    "Grudge",
+    "HarnessError",
+    "History",
+    "Indefinite",
+    "Kill",
+    "LockClient",
+    "Model",
+    "Nemesis",
+    "NemesisContext",
+    "Node",
+    "Operation",
+    "OperationType",
+    "Options",
+    "Partition",
+    "Pause",
+    "PlugInError",
+    "Primary",
+    "RandomStream",
+    "RegisterClient",
+    "Reporter",
+    "Runtime",
+    "Shade",
+    "Target",
+    "TimeoutExpired",
+    "UsageError",
+    "Verdict",
+    "Workload",
+    "WorkloadContext",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on its first use."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULE_OF})
