@@ -74,6 +74,7 @@ class Conductor:
         self._interpreter: Interpreter | None = None
         self._step: Task[Any] | None = None
         self._phase = "deploy"
+        self._phase_began_ns = 0
         self._deployed = False
 
     @property
@@ -206,7 +207,7 @@ class Conductor:
         self.harness_errors.append(sentence)
 
     def _enter(self, phase: str, text: str) -> None:
-        self._phase = phase
+        self._phase, self._phase_began_ns = phase, self.runtime.now()
         logger.info("%s", text)
         self.progress.phase(text)
 
@@ -287,8 +288,8 @@ class Conductor:
             self.progress.show(
                 Snapshot(
                     phase=self._phase,
-                    elapsed_s=now / SECOND_NS,
-                    time_limit_s=self.plan.time_limit_s,
+                    elapsed_s=(now - self._phase_began_ns) / SECOND_NS,
+                    time_limit_s=self.plan.time_limit_s if self._phase == "main" else None,
                     ok=recorder.ok,
                     fail=recorder.fail,
                     info=recorder.info,

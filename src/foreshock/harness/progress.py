@@ -23,7 +23,9 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     phase: str
     elapsed_s: float
-    time_limit_s: float
+    """Seconds since the phase began."""
+    time_limit_s: float | None
+    """How long the phase lasts, where that is known."""
     ok: int
     fail: int
     info: int
@@ -127,7 +129,7 @@ def one_line(snapshot: Snapshot) -> str:
     """The snapshot as one line of text."""
     faults = ", ".join(snapshot.faults) or "none"
     return (
-        f"{snapshot.phase} {snapshot.elapsed_s:.0f}/{snapshot.time_limit_s:.0f} s  "
+        f"{snapshot.phase} {_elapsed(snapshot)}  "
         f"ok {snapshot.ok} fail {snapshot.fail} info {snapshot.info}  {snapshot.rate:.0f}/s  "
         f"p50 {snapshot.p50_ms:.1f} ms p99 {snapshot.p99_ms:.1f} ms  faults: {faults}"
     )
@@ -153,9 +155,16 @@ def _panel(snapshot: Snapshot) -> RenderableType:
         nodes.append(f"{name} ", style="dim").append(f"{state}   ", style=colors.get(state, "white"))
     faults = Text("faults ", style="dim")
     faults.append(", ".join(snapshot.faults) or "none", style="red" if snapshot.faults else "green")
-    bar = ProgressBar(total=snapshot.time_limit_s, completed=min(snapshot.elapsed_s, snapshot.time_limit_s))
-    title = f"{snapshot.phase}  {snapshot.elapsed_s:.0f} of {snapshot.time_limit_s:.0f} s"
+    bar = ProgressBar(
+        total=snapshot.time_limit_s, completed=snapshot.elapsed_s, pulse=snapshot.time_limit_s is None
+    )
+    title = f"{snapshot.phase}  {_elapsed(snapshot)}"
     return Panel(Group(bar, counts, nodes, faults), title=title, title_align="left")
+
+
+def _elapsed(snapshot: Snapshot) -> str:
+    limit = "" if snapshot.time_limit_s is None else f" of {snapshot.time_limit_s:.0f}"
+    return f"{snapshot.elapsed_s:.0f}{limit} s"
 
 
 def choose_progress(*, quiet: bool, as_json: bool) -> Progress:
