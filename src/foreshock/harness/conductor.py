@@ -13,19 +13,18 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from foreshock.harness.interpreter import Interpreter
-from foreshock.harness.recorder import HistoryRecorder
-
 from foreshock.harness import generator as gen
 from foreshock.harness.cluster import Cluster, ClusterSpecification, Node
 from foreshock.harness.composed_nemesis import ComposedNemesis
 from foreshock.harness.errors import ForeshockError, HarnessError
 from foreshock.harness.generator.base import Liftable
+from foreshock.harness.interpreter import Interpreter
 from foreshock.harness.ledger import FaultLedger
 from foreshock.harness.nemesis import NemesisContext, Shade
 from foreshock.harness.operation import Operation
 from foreshock.harness.plan import Resolved
 from foreshock.harness.progress import Progress, Snapshot
+from foreshock.harness.recorder import HistoryRecorder
 from foreshock.harness.runtime import Cancelled, Runtime, Task, TimeoutExpired
 from foreshock.harness.services import Client
 from foreshock.harness.store import FAULTS, HISTORY, NODES
