@@ -94,13 +94,13 @@ SEARCH = [
 
 
 SPENT_TOO_SOON = [
-    entries.Entry(0, 0, entries.NEVER, "write", 1, UNKNOWN, True),
-    entries.Entry(1, 1, entries.NEVER, "cas", [None, 1], UNKNOWN, True),
+    entries.Entry(0, 0, entries.NEVER, "cas", [None, 1], UNKNOWN, True),
+    entries.Entry(1, 1, entries.NEVER, "write", 1, UNKNOWN, True),
     entries.Entry(2, 2, 3, "read", None, 1),
     entries.Entry(3, 4, 5, "write", 2),
     entries.Entry(4, 6, 7, "read", None, 1),
 ]
-"""Legal, but only if the crashed compare-and-set is spent on the first read and the crashed write kept for the second."""
+"""Legal, but only if the crashed compare-and-set is spent on the first read, and the write kept for the second."""
 
 
 def mutant(mistake: Mistake) -> Any:

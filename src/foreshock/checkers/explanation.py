@@ -44,7 +44,7 @@ class Explainer:
         """
         deepest = self._search_whole(entries, bool(suspects))
         if deepest is not None:
-            pool, part = _until(entries, entries[deepest.impossible].ret)
+            pool, part = until(entries, entries[deepest.impossible].ret)
         else:
             pool = noticed(entries, suspects, self.model) if suspects else list(range(len(entries)))
             part = [entries[o] for o in pool]
@@ -160,7 +160,7 @@ def labels_of(model: Model) -> Callable[[Row], str]:
     return label
 
 
-def _until(entries: Sequence[Entry], position: int) -> tuple[list[int], list[Entry]]:
+def until(entries: Sequence[Entry], position: int) -> tuple[list[int], list[Entry]]:
     """The history as it was known at a position: what had not returned yet may still never happen."""
     offsets = [offset for offset, entry in enumerate(entries) if entry.call <= position]
     return offsets, [entries[o] if entries[o].ret <= position else crash(entries[o]) for o in offsets]

@@ -102,7 +102,7 @@ def _rates(clients: History, bucket_ms: int) -> dict[str, dict[str, list[int]]]:
     buckets, count = _buckets(clients, bucket_ms)
     cells = (clients.column("f") * len(TYPES) + clients.column("type")) * count + buckets
     table = np.bincount(cells, minlength=len(clients.names) * len(TYPES) * count).reshape(
-        -1, len(TYPES), count
+        len(clients.names), len(TYPES), count
     )
     return {
         name: {str(kind): table[code, number].tolist() for number, kind in enumerate(TYPES)}

@@ -1,0 +1,187 @@
+"""Liveness after healing, and operation statistics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.checkers.random_histories import context
+
+from foreshock.checkers.liveness import LivenessChecker
+from foreshock.checkers.statistics import StatisticsChecker
+from foreshock.harness.history import History, Row
+from foreshock.harness.operation import OperationType
+from foreshock.harness.verdict import Verdict
+
+MS = 1_000_000
+S = 1000 * MS
+OK, FAIL, INFO = OperationType.OK, OperationType.FAIL, OperationType.INFO
+
+
+def history(*operations: tuple[int, int, str, OperationType], f: str = "read", key: Any = 1) -> History:
+    """Operations as (called ms, ended ms, node, type), each with a process of its own."""
+    return History.of(rows(*operations, f=f, key=key))
+
+
+def rows(
+    *operations: tuple[int, int, str, OperationType], f: str = "read", key: Any = 1, first: int = 0
+) -> list[Row]:
+    return [
+        Row(
+            process=first + number,
+            f=f,
+            key=key,
+            type=kind,
+            invoke_index=2 * (first + number),
+            complete_index=2 * (first + number) + 1,
+            invoke_ns=called * MS,
+            complete_ns=ended * MS,
+            node=node,
+        )
+        for number, (called, ended, node, kind) in enumerate(operations)
+    ]
+
+
+def fault(number: int, planned_ms: int, healed_ms: int | None, **more: Any) -> dict[str, Any]:
+    record = {
+        "id": number,
+        "kind": "kill",
+        "nodes": ["n1"],
+        "planned_ns": planned_ms * MS,
+        "verified_ns": planned_ms * MS,
+    }
+    return {**record, "healed_ns": None if healed_ms is None else healed_ms * MS, **more}
+
+
+def liveness(found: History, *faults: dict[str, Any], **options: Any) -> Any:
+    return LivenessChecker(**options).check(found, context(faults=faults))
+
+
+def test_a_system_that_serves_after_the_last_healing_is_live() -> None:
+    found = history((0, 10, "n1", OK), (100, 200, "n1", INFO), (350, 420, "n2", OK))
+    result = liveness(found, fault(0, 50, 300))
+    assert result.verdict is Verdict.VALID
+    assert result.details["recovery"] == [{"fault": 0, "kind": "kill", "recovery_ms": 120.0}]
+    assert result.details["final_phase"] == {"from_ns": 300 * MS, "operations": 1, "ok": 1}
+
+
+@pytest.mark.parametrize("kind", [FAIL, INFO])
+def test_a_system_that_never_serves_again_is_invalid(kind: OperationType) -> None:
+    found = history((0, 10, "n1", OK), (350, 1300, "n1", kind), (400, 2300, "n2", kind))
+    result = liveness(found, fault(0, 50, 300))
+    assert result.verdict is Verdict.INVALID
+    assert "did not recover within 2.0 s: none of 2 operations" in result.reason
+    assert result.counterexamples[0].core == (2, 4)
+
+
+def test_a_success_that_was_invoked_before_healing_proves_nothing() -> None:
+    found = history((290, 310, "n1", OK), (350, 1300, "n1", INFO))
+    assert liveness(found, fault(0, 50, 300)).verdict is Verdict.INVALID
+
+
+def test_without_operations_after_healing_nothing_is_known() -> None:
+    assert liveness(history((0, 10, "n1", OK)), fault(0, 50, 300)).verdict is Verdict.UNKNOWN
+    assert liveness(History.of([])).verdict is Verdict.UNKNOWN
+
+
+def test_a_fault_that_was_never_healed_leaves_it_open() -> None:
+    result = liveness(history((350, 400, "n1", INFO)), fault(0, 50, None))
+    assert result.verdict is Verdict.UNKNOWN
+    assert "'kill' was never healed" in result.reason
+
+
+def test_a_fault_that_did_not_take_does_not_count() -> None:
+    failed = fault(0, 50, None, verified_ns=None, failed_ns=60 * MS)
+    assert liveness(history((350, 400, "n1", OK)), failed).verdict is Verdict.VALID
+
+
+def test_without_faults_the_whole_test_is_the_final_phase() -> None:
+    assert liveness(history((0, 10, "n1", OK))).verdict is Verdict.VALID
+    assert liveness(history((0, 10, "n1", FAIL))).verdict is Verdict.INVALID
+
+
+def test_every_key_can_be_asked_to_live() -> None:
+    found = History.of([*rows((0, 10, "n1", OK), key="a"), *rows((20, 30, "n1", FAIL), key="b", first=1)])
+    assert liveness(found).verdict is Verdict.VALID
+    result = liveness(found, every_key=True)
+    assert result.verdict is Verdict.INVALID
+    assert result.details["dead_keys"] == ["b"]
+
+
+def test_only_the_named_operations_count() -> None:
+    found = History.of([*rows((0, 10, "n1", OK)), *rows((20, 30, "n1", FAIL), f="acquire", first=1)])
+    assert liveness(found, operations={"acquire"}).verdict is Verdict.INVALID
+
+
+def statistics(found: History, *faults: dict[str, Any]) -> Any:
+    return StatisticsChecker().check(found, context(faults=faults)).details
+
+
+def test_counts_and_latencies_are_by_operation() -> None:
+    reads = rows(*((10 * i, 10 * i + i, "n1", OK) for i in range(1, 101)))
+    found = History.of(
+        [*reads, *rows((2000, 2009, "n2", FAIL), (2010, 2100, "n2", INFO), f="write", first=200)]
+    )
+    details = statistics(found)
+    assert details["by_f"] == {
+        "read": {"ok": 100, "fail": 0, "info": 0},
+        "write": {"ok": 0, "fail": 1, "info": 1},
+    }
+    assert details["latency_ms"] == {"read": {"p50": 50.5, "p95": 95.05, "p99": 99.01, "max": 100.0}}
+
+
+def test_rates_count_each_operation_once_in_the_bucket_where_it_ended() -> None:
+    details = statistics(history((0, 5, "n1", OK), (0, 25, "n1", OK), (1, 26, "n1", FAIL)))
+    assert details["rate"]["bucket_ms"] == 10
+    assert details["rate"]["series"] == {"read": {"ok": [1, 0, 1], "fail": [0, 0, 1], "info": [0, 0, 0]}}
+    assert details["quantile_series"] == {"bucket_ms": 10, "p50": [5.0, None, 25.0], "p99": [5.0, None, 25.0]}
+
+
+def test_a_long_test_gets_wider_buckets_not_more() -> None:
+    details = statistics(history(*((1000 * i, 1000 * i + 5, "n1", OK) for i in range(0, 5000, 10))))
+    assert details["rate"]["bucket_ms"] == 30_000
+    assert len(details["rate"]["series"]["read"]["ok"]) <= 300
+    assert sum(details["rate"]["series"]["read"]["ok"]) == 500
+
+
+def test_availability_is_by_node_and_around_each_fault() -> None:
+    found = history(
+        (100, 110, "n1", OK),
+        (200, 210, "n2", OK),
+        (1000, 2000, "n1", INFO),
+        (1100, 1110, "n2", OK),
+        (3100, 3150, "n1", OK),
+    )
+    details = statistics(found, fault(4, 900, 3000))
+    assert details["availability"]["by_node"] == {"n1": 0.6667, "n2": 1.0}
+    assert details["availability"]["around_faults"] == [
+        {
+            "fault": 4,
+            "kind": "kill",
+            "nodes": ["n1"],
+            "before": 1.0,
+            "during": 0.5,
+            "after": 1.0,
+            "recovery_ms": 150.0,
+        }
+    ]
+
+
+def test_a_refused_compare_and_set_says_nothing_about_availability() -> None:
+    found = History.of([*rows((0, 5, "n1", OK)), *rows((10, 15, "n1", FAIL), f="cas", first=1)])
+    assert statistics(found)["availability"]["by_node"] == {"n1": 1.0}
+    refused_read = history((0, 5, "n1", OK), (10, 15, "n1", FAIL))
+    assert statistics(refused_read)["availability"]["by_node"] == {"n1": 0.5}
+
+
+def test_an_empty_history_has_empty_figures() -> None:
+    result = StatisticsChecker().check(History.of([]), context())
+    assert result.verdict is Verdict.VALID
+    assert result.details["by_f"] == {}
+    assert result.details["availability"] == {"by_node": {}, "around_faults": []}
+
+
+def test_the_nemesis_is_not_counted() -> None:
+    nemesis = Row(-1, "kill", type=INFO, invoke_index=100, complete_index=101, invoke_ns=0, complete_ns=5)
+    found = History.of([*rows((0, 5, "n1", OK)), nemesis])
+    assert statistics(found)["by_f"] == {"read": {"ok": 1, "fail": 0, "info": 0}}
