@@ -123,7 +123,8 @@ class ClientWorker(Worker):
 
     async def _work(self) -> None:
         take, invoke, report = self.inbox.get, self._invoke, self._report
-        while True:
+        # A client may swallow its cancellation: then its answer does not count, and the worker ends here.
+        while not self.abandoned:
             operation = await take()
             if operation is None:
                 return
@@ -179,7 +180,7 @@ class NemesisWorker(Worker):
         self._failed = failed
 
     async def _work(self) -> None:
-        while True:
+        while not self.abandoned:
             operation = await self.inbox.get()
             if operation is None:
                 return
