@@ -40,25 +40,30 @@ def test_a_sync_covers_what_was_touched_since_the_last_and_closes_what_it_opened
     files.append("one", b"1")
     files.append("two", b"2")
     before = open_descriptors()
-    descriptors = files.begin_sync()
-    assert len(descriptors) == 3  # both files, and the directory that they are new in
-    sync_files(descriptors)
+    batch = files.begin_sync()
+    assert len(batch.files) == 3  # both files, and the directory that they are new in
+    sync_files(batch)
     assert open_descriptors() == before
     files.append("one", b"1")
-    descriptors = files.begin_sync()
-    assert len(descriptors) == 1
-    sync_files(descriptors)
-    assert files.begin_sync() == []
+    batch = files.begin_sync()
+    assert len(batch.files) == 1
+    sync_files(batch)
+    assert files.begin_sync() == ([], [])
     files.close()
 
 
 def test_a_sync_under_way_is_not_disturbed_by_a_replacement(tmp_path: Path) -> None:
     files = DirectoryFiles(tmp_path)
     files.append("log", b"1")
-    descriptors = files.begin_sync()
+    batch = files.begin_sync()
     files.replace("log", b"2")
-    sync_files(descriptors)
+    sync_files(batch)
     assert files.read("log") == b"2"
+    batch = files.begin_sync()
+    assert (len(batch.files), len(batch.replaced)) == (0, 1)
+    before = open_descriptors()
+    sync_files(batch)
+    assert open_descriptors() == before - 1
     files.close()
 
 

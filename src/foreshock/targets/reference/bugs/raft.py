@@ -5,9 +5,10 @@ Every one has happened. The harness must find each of them, in the simulator, by
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from foreshock.targets.reference.node.codes import Body
+from foreshock.targets.reference.node.consensus import Event, Output, Record
 from foreshock.targets.reference.node.raft import Raft
 from foreshock.targets.reference.node.sessions import Session, Sessions
 
@@ -18,11 +19,18 @@ class VoteNotPersisted(Raft):
     PySyncObj did so, which its users met when every node of a Patroni cluster restarted at once (its issue 201 and
     pull request 202); raft-java too (its issue 57). A node that restarts may vote a second time in one term, and
     the terms themselves begin anew below those in the log: then a log that lacks committed entries passes for the
-    more up-to-date one, its owner is elected, and acknowledged writes are gone.
+    more up-to-date one, its owner is elected, and acknowledged writes are gone. PreVote and the followers' loyalty to
+    a leader that lives, which neither of the two had, would keep such a node from campaigning: they go too.
     """
 
     def _state_to_save(self) -> dict[str, Any]:
         return {"term": 0, "vote": None}
+
+    def _asks_for_permission(self) -> bool:
+        return False
+
+    def _sticks_to_leader(self) -> bool:
+        return False
 
 
 class VotesForShorterLog(Raft):
@@ -48,6 +56,9 @@ class CommitsOldTermByCounting(Raft):
     def _may_commit(self, position: int) -> bool:  # noqa: ARG002
         return True
 
+    def _committed_in_own_term(self) -> bool:
+        return True
+
     def _open_term(self) -> None:
         for name, peer in self._peers.items():
             self._feed(name, peer)
@@ -69,14 +80,32 @@ class StaleLeaderReads(Raft):
 
 
 class RepliesBeforeFsync(Raft):
-    """Takes a record for durable as soon as it is written: votes, acknowledgements and commits do not wait.
+    """Takes a record for durable as soon as it is made: votes, acknowledgements and commits do not wait.
 
     etcd answered before the fsync in clusters of one node (its issue 14370), and many stores do so by default. A
-    power cut then takes entries back that a majority had promised to keep, and votes that were given.
+    crash then takes entries back that a majority had promised to keep, and votes that were given. Like such a
+    store, this one writes in the background, ten times a second, so that a crash has something to take.
     """
+
+    _WRITE_EVERY_NS: Final = 100_000_000
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._unwritten: list[Record] = []
+        self._last_write_ns = self._now
 
     def _durable_sequence(self) -> int:
         return self._written
+
+    def step(self, event: Event, now_ns: int) -> Output:
+        """As ever, but what should be persisted waits for the next write in the background."""
+        output = super().step(event, now_ns)
+        self._unwritten += output.persist
+        output.persist = []
+        if now_ns - self._last_write_ns >= self._WRITE_EVERY_NS:
+            self._last_write_ns = now_ns
+            output.persist, self._unwritten = self._unwritten, []
+        return output
 
 
 class AppliesRetryTwice(Sessions):

@@ -6,11 +6,19 @@ import contextlib
 import fcntl
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 from foreshock.targets.reference.node.effects import NodeFailure
 
 _sync_data = getattr(os, "fdatasync", os.fsync)
 _TEMPORARY = ".new"
+
+
+class SyncBatch(NamedTuple):
+    """Descriptors of one sync: files to sync, and replaced ones, whose closing frees their space and so takes time."""
+
+    files: list[int]
+    replaced: list[int]
 
 
 class DirectoryFiles:
@@ -31,6 +39,7 @@ class DirectoryFiles:
             os.close(self._directory_descriptor)
             raise NodeFailure(f"the data directory {directory} is in use by another node") from None
         self._open: dict[str, int] = {}
+        self._replaced: list[int] = []
         self._touched: set[str] = set()
         self._created = False
         for left_over in directory.glob(f"*{_TEMPORARY}"):
@@ -75,20 +84,22 @@ class DirectoryFiles:
             (self._directory / name).unlink()
         os.fsync(self._directory_descriptor)
 
-    def begin_sync(self) -> list[int]:
-        """Descriptors of all that was touched since the last time, for :func:`sync_files`, which closes them."""
-        descriptors = [os.dup(self._open[name]) for name in sorted(self._touched)]
+    def begin_sync(self) -> SyncBatch:
+        """All that was touched since the last time, for :func:`sync_files`."""
+        batch = SyncBatch([os.dup(self._open[name]) for name in sorted(self._touched)], self._replaced)
         if self._created:
-            descriptors.append(os.dup(self._directory_descriptor))
+            batch.files.append(os.dup(self._directory_descriptor))
         self._touched.clear()
         self._created = False
-        return descriptors
+        self._replaced = []
+        return batch
 
     def close(self) -> None:
         """Close every file and give the directory free; what was not synced is not durable."""
         for name in list(self._open):
             self._forget(name)
-        os.close(self._directory_descriptor)
+        for descriptor in (*self._replaced, self._directory_descriptor):
+            os.close(descriptor)
 
     def _descriptor(self, name: str) -> int:
         descriptor = self._open.get(name)
@@ -103,16 +114,16 @@ class DirectoryFiles:
         self._touched.discard(name)
         descriptor = self._open.pop(name, None)
         if descriptor is not None:
-            os.close(descriptor)
+            self._replaced.append(descriptor)
 
 
-def sync_files(descriptors: list[int]) -> None:
-    """Make what the descriptors stand for durable, and close them. Raises ``OSError``."""
+def sync_files(batch: SyncBatch) -> None:
+    """Make the files durable, and close all descriptors of the batch. Raises ``OSError``."""
     try:
-        for descriptor in descriptors:
+        for descriptor in batch.files:
             _sync_data(descriptor)
     finally:
-        for descriptor in descriptors:
+        for descriptor in (*batch.files, *batch.replaced):
             os.close(descriptor)
 
 

@@ -336,8 +336,10 @@ class NodeMachine:
         }
 
     def _take_effects(self) -> Effects:
-        effects, self._effects = self._effects, Effects()
         self.deadline_ns = min(
             self.deadline_ns, self._pending.deadline_ns, self._lines.deadline_ns, self._expiry.deadline_ns
         )
+        effects = self._effects
+        if effects.send or effects.replies or effects.sync_up_to or effects.logs:
+            self._effects = Effects()
         return effects

@@ -176,8 +176,7 @@ class Server:
     def _begin_sync(self) -> None:
         self._sync_running = True
         up_to = self._sync_wanted
-        descriptors = self._files.begin_sync()
-        syncing = self._loop.run_in_executor(None, sync_files, descriptors)
+        syncing = self._loop.run_in_executor(None, sync_files, self._files.begin_sync())
         syncing.add_done_callback(lambda done: self.guard(lambda: self._end_sync(up_to, done)))
 
     def _end_sync(self, up_to: int, done: asyncio.Future[None]) -> None:

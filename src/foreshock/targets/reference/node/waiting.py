@@ -27,25 +27,26 @@ class Pending(NamedTuple):
 
 
 class PendingRequests:
-    """The requests under way by number, oldest first; all are given the same time, so the oldest ends first."""
+    """The requests under way by number, oldest first; all are given the same time, so the oldest ends first.
+
+    ``deadline_ns`` may be that of a request that has been answered: it is corrected when it comes.
+    """
 
     def __init__(self, *, timeout_ns: int) -> None:
         self._timeout_ns = timeout_ns
         self._pending: dict[int, Pending] = {}
+        self.deadline_ns = _NEVER_NS
+        """No request has waited too long before."""
 
     def __len__(self) -> int:
         return len(self._pending)
 
-    @property
-    def deadline_ns(self) -> int:
-        """When the oldest one has waited too long."""
-        for pending in self._pending.values():
-            return pending.deadline_ns
-        return _NEVER_NS
-
     def add(self, number: int, asker: Asker | None, request: Replicate | Query | None, now_ns: int) -> None:
         """Remember a request that is handed to the protocol under this number."""
-        self._pending[number] = Pending(asker, request, now_ns + self._timeout_ns)
+        deadline_ns = now_ns + self._timeout_ns
+        if not self._pending or self.deadline_ns == _NEVER_NS:
+            self.deadline_ns = deadline_ns
+        self._pending[number] = Pending(asker, request, deadline_ns)
 
     def take(self, number: int | None) -> Pending | None:
         """The request of this number, which is remembered no longer."""
@@ -53,9 +54,13 @@ class PendingRequests:
 
     def overdue(self, now_ns: int) -> list[Pending]:
         """Take away and return the requests that have waited too long."""
+        if now_ns < self.deadline_ns:
+            return []
         late = []
+        self.deadline_ns = _NEVER_NS
         for number, pending in self._pending.items():
             if pending.deadline_ns > now_ns:
+                self.deadline_ns = pending.deadline_ns
                 break
             late.append(number)
         return [self._pending.pop(number) for number in late]

@@ -30,10 +30,14 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
+_decode = json.JSONDecoder(parse_constant=_no_constant).decode
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
 def decode_line(line: bytes | bytearray) -> Message:
     """The message in a line; raises :class:`BadLine` on anything that is no JSON object."""
     try:
-        message = json.loads(line, parse_constant=_no_constant)
+        message = _decode(line.decode())
     except (ValueError, RecursionError) as problem:
         raise BadLine(f"the line is no JSON: {str(problem)[:120]}") from None
     if not isinstance(message, dict):
@@ -43,7 +47,7 @@ def decode_line(line: bytes | bytearray) -> Message:
 
 def encode_line(message: Any) -> bytes:
     """The message as a line, with its newline."""
-    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+    return _encode(message).encode() + b"\n"
 
 
 def reply_to(message: Message, source: str, body: Body) -> Message:

@@ -31,7 +31,7 @@ class Election(Membership):
         self._leader = None
         if not self._may_campaign():
             return
-        if self.knobs.prevote:
+        if self._asks_for_permission():
             self._ask_for_permission()
         else:
             self._campaign(transfer=False)
@@ -41,6 +41,10 @@ class Election(Membership):
         if self._name in self._voters:
             return True
         return self._configurations[-1][0] > self.commit and self._name in self._members_at(self.commit)
+
+    def _asks_for_permission(self) -> bool:
+        """Whether a term begins only after a majority would vote in it (dissertation 9.6)."""
+        return self.knobs.prevote
 
     def _ask_for_permission(self) -> None:
         """PreVote: begin no term that a majority would not vote in (dissertation 9.6)."""
