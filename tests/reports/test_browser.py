@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-from foreshock.reports.html import HtmlReporter
 from tests.reports import runs
 from tests.reports.browser import Browser, chromium
+
+from foreshock.reports.html import HtmlReporter
 
 pytestmark = pytest.mark.skipif(
     chromium() is None, reason="no Chromium is installed: pages cannot be looked at"
@@ -60,9 +59,8 @@ def test_script_bearing_values_stay_text_also_under_the_pointer(
 ) -> None:
     browser.open(pages["hostile"], height=6000)
     browser.until(f"Number({PAINTED}) === 40")
-    spot = browser.evaluate(
-        "(() => { const box = document.querySelector('canvas').getBoundingClientRect(); return [box.left, box.top]; })()"
-    )
+    box = "document.querySelector('canvas').getBoundingClientRect()"
+    spot = browser.evaluate(f"[{box}.left, {box}.top]")
     # The first operation starts at time 0, at the left end of the first lane.
     browser.mouse("mouseMoved", spot[0] + 65, spot[1] + 14 + 260 + 26 + 4)
     browser.until(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import BinaryIO, NamedTuple
 
-from foreshock.reports.scales import NS_PER_S, bytes_text
+from foreshock.reports.scales import NS_PER_S, NS_PER_US, bytes_text
 from foreshock.reports.stored_run import LogFile
 
 LINES_BEFORE = 6
@@ -60,7 +60,7 @@ def clock_of(started: datetime | None) -> Clock:
             at = int(whole) * NS_PER_S + int(fraction.ljust(9, "0"))
             if int(whole) < _EPOCH_S_MIN:
                 return at
-            return None if started is None else at - round(_aware(started).timestamp() * NS_PER_S)
+            return None if started is None else at - round(_aware(started).timestamp() * 1e6) * NS_PER_US
         return None
 
     return read
@@ -142,18 +142,23 @@ def _bisect(file: BinaryIO, size: int, at_ns: int, clock: Clock) -> int | None:
 def _around(file: BinaryIO, offset: int, at_ns: int, clock: Clock) -> tuple[ExcerptLine, ...]:
     start = max(offset - _WINDOW_BYTES, 0)
     file.seek(start)
-    before = file.read(offset - start).decode("utf-8", "replace").rstrip("\n").split("\n")
+    before = _split(file.read(offset - start))
     if start and before:
         del before[0]
-    after = file.read(_WINDOW_BYTES).decode("utf-8", "replace").rstrip("\n").split("\n")
+    after = _split(file.read(_WINDOW_BYTES))
     lines = [*before[-LINES_BEFORE:], *after[:LINES_AFTER]]
     return _lines(lines, at_ns, clock)
 
 
 def _tail(file: BinaryIO, size: int) -> tuple[ExcerptLine, ...]:
     file.seek(max(size - _WINDOW_BYTES, 0))
-    lines = file.read(_WINDOW_BYTES).decode("utf-8", "replace").rstrip("\n").split("\n")
+    lines = _split(file.read(_WINDOW_BYTES))
     return _lines(lines[-LINES_BEFORE - LINES_AFTER :], None, lambda _: None)
+
+
+def _split(raw: bytes) -> list[str]:
+    # Not splitlines, which also breaks at characters that a log line may well hold.
+    return raw.decode("utf-8", "replace").removesuffix("\n").split("\n") if raw else []
 
 
 def _lines(lines: list[str], at_ns: int | None, clock: Clock) -> tuple[ExcerptLine, ...]:
