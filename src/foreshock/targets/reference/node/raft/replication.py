@@ -127,10 +127,15 @@ class Replication(Snapshots):
             self._feed(source, peer)
 
     def _is_fresh_rejection(self, peer: Progress, message: AppendReply) -> bool:
-        """Whether a rejection tells something new: a late one must not undo what was learned since."""
-        if peer.pace is Pace.REPLICATE:
-            return peer.match < message.rejected < peer.next
-        return peer.pace is Pace.PROBE and message.rejected == peer.next - 1
+        """Whether a rejection tells something new: a late one must not undo what was learned since.
+
+        One of what the follower has acknowledged is no news either; to answer it would go on for ever.
+        """
+        if message.rejected <= peer.match:
+            return False
+        if peer.pace is Pace.PROBE:
+            return message.rejected == peer.next - 1
+        return peer.pace is Pace.REPLICATE and message.rejected < peer.next
 
     def _meeting_point(self, peer: Progress, message: AppendReply) -> int:
         """The next position to try: after our last entry of the conflicting term, if we have that term, else
