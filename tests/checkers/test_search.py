@@ -233,6 +233,19 @@ def test_gives_up_at_the_deadline_and_says_how_far_it_got() -> None:
     assert result.passed < result.returns
 
 
+def test_five_hundred_operations_at_once_do_not_outlast_the_deadline() -> None:
+    rng = random.Random(1)
+    entries = [
+        Entry(i, i, 10_000 + i, "write" if i % 2 else "read", i % 100, rng.randrange(100)) for i in range(500)
+    ]
+    started = time.monotonic()
+    result = search(
+        [*entries, Entry(999, 20_000, 20_001, "read", None, 7777)], Register(), limits(seconds=0.5)
+    )
+    assert result.verdict is Verdict.UNKNOWN
+    assert time.monotonic() - started < 2
+
+
 def test_gives_up_at_the_memory_limit() -> None:
     result = search(hard_history(), CasRegister(), limits(memory_bytes=1_000_000))
     assert result.verdict is Verdict.UNKNOWN

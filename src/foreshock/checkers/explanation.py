@@ -35,14 +35,16 @@ class Explainer:
     model: Model
     limits: Limits
 
-    def explain(self, key: Any, entries: Sequence[Entry], suspects: Sequence[int] = ()) -> Counterexample:
+    def explain(
+        self, key: Any, entries: Sequence[Entry], suspects: Sequence[int] = (), deepest: Deepest | None = None
+    ) -> Counterexample:
         """Explain why the history of one key is illegal (which must be known already).
 
-        ``suspects`` are offsets of a few entries that are thought illegal by themselves. Takes until the
-        deadline at most; what could not be worked out by then is left larger than it need be, and the reason
-        says so.
+        ``suspects`` are offsets of a few entries that are thought illegal by themselves, ``deepest`` is where the
+        search of these entries ended, if they were searched. Takes until the deadline at most; what could not be
+        worked out by then is left larger than it need be, and the reason says so.
         """
-        deepest = self._search_whole(entries, bool(suspects))
+        deepest = deepest or self._search_whole(entries, bool(suspects))
         if deepest is not None:
             pool, part = until(entries, entries[deepest.impossible].ret)
         else:

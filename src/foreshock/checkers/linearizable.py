@@ -19,7 +19,7 @@ from foreshock.checkers.decision import Decision
 from foreshock.checkers.explanation import Explainer, labels_of
 from foreshock.checkers.models.register import CAS, CasRegister, Register
 from foreshock.checkers.rows import rows_of
-from foreshock.checkers.search import Limits, Search, SearchResult
+from foreshock.checkers.search import Deepest, Limits, Search, SearchResult
 from foreshock.harness.checker import CheckContext, Checker, CheckResult, Counterexample
 from foreshock.harness.errors import UsageError
 from foreshock.harness.history import History
@@ -36,13 +36,18 @@ _MODEL_METHODS: Final = ("initial", "step", "is_read", "describe")
 
 @dataclass(frozen=True)
 class KeyOutcome:
-    """What became of one key. ``suspects`` are offsets into its entries; ``note`` says how far an unknown got."""
+    """What became of one key.
+
+    ``suspects`` (of a fast path) and ``deepest`` (of the search) are in offsets into its entries; ``note`` says how far
+    an undecided search got.
+    """
 
     key: int
     verdict: Verdict
     method: str
     configurations: int = 0
     suspects: tuple[int, ...] = ()
+    deepest: Deepest | None = None
     note: str = ""
 
 
@@ -125,7 +130,7 @@ class LinearizableChecker(Checker):
                 )
                 continue
             explainer = Explainer(history, self.model, replace(limits, deadline_ns=now + share_ns))
-            counterexamples.append(explainer.explain(key, entries, outcome.suspects))
+            counterexamples.append(explainer.explain(key, entries, outcome.suspects, outcome.deepest))
         counterexamples.sort(key=lambda found: found.core[-1] if found.core else -1)
         return tuple(counterexamples)
 
@@ -215,6 +220,7 @@ def _outcome(key: int, result: SearchResult, search: Search) -> KeyOutcome:
         result.verdict,
         SEARCH,
         configurations=result.configurations,
+        deepest=result.deepest,
         note=note if result.verdict is Verdict.UNKNOWN else "",
     )
 

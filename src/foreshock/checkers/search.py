@@ -32,10 +32,12 @@ from foreshock.harness.verdict import Verdict
 Trail = tuple[int, Any] | None
 """Operations linearized so far, the last one first, as a chain of pairs that configurations share."""
 
-_ASK_EVERY: Final = 512
+_ASK_EVERY_MAX: Final = 512
+_WORK_UNASKED: Final = 250_000
+"""About how many operations are looked at before a search asks whether it has to stop."""
 _STATES_MAX: Final = 64
-_CONFIGURATION_BYTES: Final = 420
-"""What a configuration costs in the memo, on the stack and in its trail (measured, rounded up), beyond its mask."""
+_CONFIGURATION_BYTES: Final = 240
+"""What a configuration costs in the memo, on the stack and in its trail, beyond its masks (170 measured)."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ class Search:
         self._windows = Windows(problem)
         self._steps = Steps(problem)
         self._entering_reads = [[o for o in new if problem.is_read[o]] for new in problem.enters]
+        # A branch looks at every pair of operations in a window at worst.
+        self._ask_every = max(1, min(_ASK_EVERY_MAX, _WORK_UNASKED // (problem.concurrency**2 + 1)))
         self._level_bits = max(problem.levels, 1).bit_length()
         self._memo: dict[int, list[int]] = {}
         self._stack: list[tuple[int, int, int, int, Trail, bool]] = []
@@ -125,7 +129,7 @@ class Search:
         while self._solution is None and stack:
             if budget is not None and self.configurations >= budget:
                 return None
-            for _ in range(_ASK_EVERY):
+            for _ in range(self._ask_every):
                 self._branch(*stack.pop())
                 if self._solution is not None or not stack:
                     break
