@@ -148,7 +148,8 @@ class LinearizableChecker(Checker):
         keys = f"{len(outcomes)} key{'s' * (len(outcomes) != 1)}"
         if verdict is Verdict.INVALID:
             first = counterexamples[0]
-            reason = f"not linearizable: key {first.key!r}: {first.reason}"
+            what = "the history" if first.key is None else f"key {first.key!r}"
+            reason = f"{what} is not linearizable: {first.reason}"
             reason += f" ({len(counterexamples)} of {keys} illegal)" if len(outcomes) > 1 else ""
         elif verdict is Verdict.UNKNOWN:
             notes = "; ".join(f"key {columns.keys[o.key]!r}: {o.note}" for o in undecided[:3])

@@ -13,7 +13,7 @@ from foreshock.harness.history import History
 from foreshock.harness.history_columns import FAIL_CODE, OK_CODE, TYPES
 from foreshock.harness.verdict import Verdict
 
-BUCKETS_MAX: Final = 300
+BUCKETS_MAX: Final = 120
 _BUCKETS_MS: Final = (10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000)
 _MILLISECOND_NS: Final = 1_000_000
 _AROUND_NS: Final = 5_000_000_000
