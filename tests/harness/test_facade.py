@@ -15,7 +15,9 @@ def test_every_public_name_loads_and_is_the_one_of_its_module() -> None:
 
 
 def test_importing_the_kernel_imports_nothing_else() -> None:
-    code = "import sys, foreshock.harness; print([m for m in sys.modules if m.startswith('foreshock.harness.')])"
+    code = (
+        "import sys, foreshock.harness; print([m for m in sys.modules if m.startswith('foreshock.harness.')])"
+    )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 
