@@ -55,6 +55,10 @@ def test_the_moment_may_lie_before_or_after_the_whole_log(tmp_path: Path) -> Non
     before, after = (excerpt(log, at * SECOND, clock_of(None)) for at in (0, 9))
     assert [line.text for line in before.lines] == ["1.00 a", "2.00 b", "  and more of b", "3.00 c"]
     assert [line.text for line in after.lines if line.nearest] == ["3.00 c"]
+    assert after.near
+    far = excerpt(log, 60 * SECOND, clock_of(None))
+    assert not far.near
+    assert far.lines[-1].offset == "-57.00 s"
 
 
 def test_a_log_without_times_shows_its_end_and_says_so(tmp_path: Path) -> None:

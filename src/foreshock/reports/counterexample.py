@@ -11,8 +11,8 @@ from foreshock.harness.checker import Counterexample
 from foreshock.reports.operation_text import clip, operation_text
 
 DRAWN_MAX = 26
-PREFIX_CONTEXT = 5
-"""How many of the last legal operations are drawn beside the core."""
+PREFIX_CONTEXT = 4
+"""How many of the last legal operations, and how many of the last legal updates, are drawn beside the core."""
 LABEL_CHARACTERS_MAX = 34
 
 COLUMN_MIN = 44.0
@@ -97,7 +97,7 @@ def operations_of(
     """The operations that a counterexample names; ``find`` looks up in the history those that carry no row."""
     rows: list[Mapping[str, Any]] = list(example.operations)
     present = {row.get("invoke_index") for row in rows}
-    named = {*example.core, *example.prefix[-PREFIX_CONTEXT:], *_indexes(example.needed)}
+    named = {*example.core, *example.prefix, *_indexes(example.needed)}
     if example.impossible is not None:
         named.add(example.impossible)
     rows += find(sorted(named - present))
@@ -157,7 +157,7 @@ def _choose(
         *impossible,
         *example.core,
         *_indexes(example.needed),
-        *reversed(example.prefix[-PREFIX_CONTEXT:]),
+        *reversed(_context(example, operations)),
     ]
     # What else came with the counterexample belongs to it too, such as the releases of two lock holders.
     wished += [index for index in operations if index not in example.prefix]
@@ -165,6 +165,14 @@ def _choose(
     named = {*wished, *example.prefix}
     chosen = sorted((operations[index] for index in wanted[:DRAWN_MAX]), key=lambda op: op.invoke_index)
     return chosen, len(named) - len(chosen)
+
+
+def _context(example: Counterexample, operations: Mapping[int, DrawnOperation]) -> list[int]:
+    """The end of the legal order: its last operations, and its last updates, which say where the state came from."""
+    legal = [index for index in example.prefix if index in operations]
+    updates = [index for index in legal if operations[index].value is not None]
+    context = {*legal[-PREFIX_CONTEXT:], *updates[-PREFIX_CONTEXT:]}
+    return [index for index in legal if index in context]
 
 
 def _lanes(chosen: Sequence[DrawnOperation]) -> tuple[tuple[int, ...], tuple[str, ...]]:

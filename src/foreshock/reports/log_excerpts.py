@@ -7,12 +7,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import BinaryIO, NamedTuple
 
-from foreshock.reports.scales import NS_PER_S, NS_PER_US, bytes_text
+from foreshock.reports.scales import NS_PER_MS, NS_PER_S, NS_PER_US, bytes_text
 from foreshock.reports.stored_run import LogFile
 
 LINES_BEFORE = 6
 LINES_AFTER = 6
 LINE_CHARACTERS_MAX = 400
+NEAR_NS = 10 * NS_PER_S
+"""A line that is further away says nothing about the moment."""
 _LINE_BYTES_MAX = 1 << 16
 _UNTIMED_LINES_MAX = 60
 _WINDOW_BYTES = 1 << 15
@@ -38,6 +40,11 @@ class Excerpt(NamedTuple):
     log: LogFile
     lines: tuple[ExcerptLine, ...]
     note: str
+
+    @property
+    def near(self) -> bool:
+        """Whether something was written close to the moment."""
+        return any(line.nearest for line in self.lines)
 
 
 Clock = Callable[[str], int | None]
@@ -169,11 +176,15 @@ def _lines(lines: list[str], at_ns: int | None, clock: Clock) -> tuple[ExcerptLi
     for text, time in zip(lines, times, strict=True):
         offset, here = "", False
         if time is not None and at_ns is not None:
-            offset = f"{(time - at_ns) / 1e6:+.1f} ms"
-            here = not marked and abs(time - at_ns) == nearest
+            offset = _offset(time - at_ns)
+            here = not marked and abs(time - at_ns) == nearest and nearest <= NEAR_NS
             marked = marked or here
         shown.append(ExcerptLine(_clean(text), offset, here))
     return tuple(shown)
+
+
+def _offset(ns: int) -> str:
+    return f"{ns / NS_PER_MS:+.1f} ms" if abs(ns) < NS_PER_S else f"{ns / NS_PER_S:+.2f} s"
 
 
 def _clean(text: str) -> str:

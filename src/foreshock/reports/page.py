@@ -177,7 +177,7 @@ def _notes(run: StoredRun, columns: Columns) -> list[str]:
         notes.append("The history is empty: no client operation was recorded.")
     if lost := never_completed(columns):
         notes.append(f"{counted(lost, 'operation')} never completed; what became of them is unknown (info).")
-    left = sum(fault.healed_ns is None and fault.verified_ns is not None for fault in run.faults)
+    left = sum(fault.is_open and fault.verified_ns is not None for fault in run.faults)
     if left:
         notes.append(f"{counted(left, 'fault')} not known to be healed: foreshock heal undoes what is left.")
     return notes

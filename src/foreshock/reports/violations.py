@@ -196,7 +196,9 @@ def _strip(number: int, faults: Sequence[FaultInForce], layout: Layout, began: i
     high = max([fault.window.end_ns for fault in faults] + [ended])
     margin = max((high - low) // 20, 1)
     x = Linear(max(low - margin, 0), high + margin, 0, STRIP_WIDTH)
-    body, y = [], 34.0
+    body, y, at = [], 34.0, x(ended)
+    # Under the faults' names, which may lie where the moment is.
+    body.append(svg.line(at, 14, at, 34.0 + len(faults) * STRIP_ROW + 16, "needle"))
     for fault in faults:
         left, right = x(fault.window.start_ns), x(fault.window.end_ns)
         size = {"x": left, "y": y + 6, "width": max(right - left, 2.0), "height": 10, "rx": 3}
@@ -211,8 +213,6 @@ def _strip(number: int, faults: Sequence[FaultInForce], layout: Layout, began: i
             right = x(operation.complete_ns if operation.complete_ns >= 0 else high + margin)
             mark = {"x": left, "y": y + 4, "width": max(right - left, 3.0), "height": 6, "rx": 2}
             body.append(svg.element("rect", class_=f"core-mark {operation.outcome}", **mark))
-    at = x(ended)
-    body.append(svg.line(at, 14, at, y + 16, "needle"))
     anchor = "end" if at > STRIP_WIDTH * 0.7 else "start"
     body.append(
         svg.text(

@@ -91,7 +91,9 @@ class Explorer extends Painter {
     if (this.pointed !== found) return;
     this.fill(found, keys[found], values[found], results[found], errors[found]);
     const left = x + 18 + this.tip.offsetWidth > this.width ? x - this.tip.offsetWidth - 14 : x + 18;
-    this.tip.style.transform = `translate(${Math.max(left, 0)}px, ${y + 14}px)`;
+    const below = y + 14 + this.tip.offsetHeight <= this.height;
+    const top = below ? y + 14 : Math.max(y - this.tip.offsetHeight - 12, 0);
+    this.tip.style.transform = `translate(${Math.max(left, 0)}px, ${top}px)`;
   }
 
   /** Only text ever reaches the page. @param {number} i @param {unknown} key @param {unknown} value @param {unknown} result @param {unknown} error */

@@ -189,10 +189,11 @@ class Painter {
       reached[lane] = right;
       context.fillRect(x, this.laneY(i) + 1, right - x - (right - x > 3 ? 0.75 : 0), this.lane - 2);
     }
-    const size = last - first < 3000 ? cell + 2 : cell + 0.5;
+    // Few operations are drawn large and solid, many by how many fall onto the same place.
+    const few = last - first < 1500, size = few ? 4.5 : last - first < 8000 ? cell + 1 : cell + 0.5;
     for (let spot = 0; spot < counts.length; spot += 1) {
       if (!counts[spot]) continue;
-      context.globalAlpha = Math.min(1, 0.5 + 0.14 * Math.log2(counts[spot]));
+      context.globalAlpha = few ? 0.9 : Math.min(1, 0.5 + 0.14 * Math.log2(counts[spot]));
       context.fillRect((spot % columns) * cell, Math.floor(spot / columns) * cell, size, size);
     }
     context.globalAlpha = 1;
