@@ -41,6 +41,9 @@ def handle(request):
         return "noted"
     if kind == "received":
         return received
+    if kind == "forget":
+        received.clear()
+        return "forgotten"
     if kind == "pass":
         with socket.create_connection(peers[request["to"]], timeout=request["timeout"]) as far:
             far.settimeout(request["timeout"])

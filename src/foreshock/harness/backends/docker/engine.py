@@ -146,8 +146,9 @@ class EngineCalls:
         return True
 
     def close(self) -> None:
-        """Let the threads end; idempotent."""
+        """Let the threads end; a later call starts others."""
         self._threads.close()
+        self._threads = DaemonThreads(_THREADS_MAX, "docker")
 
 
 def _where() -> dict[str, Any]:

@@ -95,7 +95,7 @@ def _retried(action: Callable[[], object]) -> bool:
 
 
 def clean(client: docker.APIClient, run: str | None) -> list[str]:
-    """Remove what dead runs left, or the run named (by name or folder), alive or dead."""
+    """Remove what dead runs left, or the run named (by name or folder); never what a living harness uses."""
     removed = [line for name in _runs_to_clean(client, run) for line in remove_run(client, name)]
     registered = live_runs.dead_runs() if run is None else live_runs.named_runs(run)
     for record in registered:
@@ -120,15 +120,18 @@ def _runs_to_clean(client: docker.APIClient, run: str | None) -> list[str]:
     if run is not None:
         directory = str(Path(run).resolve())
         return sorted(
-            name for name, labels in found.items() if run == name or directory == labels.get(DIRECTORY)
+            name
+            for name, labels in found.items()
+            if (run == name or directory == labels.get(DIRECTORY)) and not _harness_alive(labels)
         )
-    return sorted(name for name, labels in found.items() if _is_dead(labels))
+    # A harness that cannot be seen from here may live: its run is cleaned only when it is named.
+    return sorted(name for name, labels in found.items() if _harness_alive(labels) is False)
 
 
-def _is_dead(labels: dict[str, str]) -> bool:
-    """Whether the run's harness is certainly gone: one that we cannot see here is not ours to clean."""
+def _harness_alive(labels: dict[str, str]) -> bool | None:
+    """Whether the run's harness lives; ``None`` where nobody here can tell."""
     try:
         harness = msgspec.json.decode(labels.get(HARNESS, ""), type=ProcessIdentity)
     except msgspec.MsgspecError:
-        return False
-    return alive(harness) is False
+        return None
+    return alive(harness)
