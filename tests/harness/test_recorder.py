@@ -189,9 +189,14 @@ def test_a_file_that_cannot_be_opened_is_said_in_a_sentence(tmp_path: Path) -> N
         HistoryRecorder(tmp_path / "none" / "history.jsonl", clock())
 
 
-def test_nothing_is_invoked_after_close(tmp_path: Path) -> None:
+def test_nothing_is_recorded_after_close(tmp_path: Path) -> None:
     recorder = HistoryRecorder(tmp_path / "history.jsonl", clock())
+    under_way = recorder.invoke(write(0))
     recorder.close()
     recorder.close()
     with pytest.raises(UsageError, match="closed"):
-        recorder.invoke(write(0))
+        recorder.invoke(write(1))
+    with pytest.raises(UsageError, match="not under way"):
+        recorder.complete(under_way, OK)
+    assert recorder.history() is recorder.history()
+    assert [row.type for row in recorder.history()] == [INFO]

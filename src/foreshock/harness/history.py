@@ -159,12 +159,12 @@ class History:
         return names.index(name) if name in names else -2
 
     def column(self, name: str) -> Array:
-        """One column as integers (see the module's text). Do not write to it. Raises ``KeyError``."""
+        """One column as 64-bit integers (see the module's text), made anew by each call. Raises ``KeyError``."""
         if name in _VALUE_COLUMNS:
             raise KeyError(
                 f"{name!r} holds values: take integers({name!r}), values({name!r}) or payloads({name!r})"
             )
-        return self._columns.arrays[name]
+        return self._columns.arrays[name].astype(np.int64)
 
     def payloads(self, name: str) -> Array:
         """The column ``key``, ``value`` or ``result`` as payloads.
@@ -189,7 +189,7 @@ class History:
 
     def values(self, name: str) -> list[Any]:
         """The column ``key``, ``value`` or ``result`` as objects, made anew by each call."""
-        return [self._columns.values.value(payload) for payload in self.payloads(name).tolist()]
+        return list(map(self._columns.values.value, self.payloads(name).tolist()))
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -201,9 +201,7 @@ class History:
         data: dict[str, Any] = {}
         for field in Row._fields:
             if field in _VALUE_COLUMNS:
-                objects = np.empty(len(self), dtype=object)
-                objects[:] = self.values(field)
-                data[field] = objects
+                data[field] = self._objects(field)
             elif field == "type":
                 data[field] = pd.Categorical.from_codes(
                     arrays[field], pd.Index([kind.value for kind in TYPES])
@@ -212,10 +210,26 @@ class History:
                 used, codes = np.unique(arrays[field], return_inverse=True)
                 missing = int(len(used) > 0 and used[0] < 0)
                 labels = [self._columns.names.names[code] for code in used[missing:].tolist()]
+                codes = codes.astype(np.int32)
                 data[field] = pd.Categorical.from_codes(codes - missing, pd.Index(labels, dtype="str"))
             else:
-                data[field] = arrays[field]
+                data[field] = arrays[field].astype(np.int64)
         return pd.DataFrame(data, copy=False)
+
+    def _objects(self, name: str) -> Array:
+        """The column ``key``, ``value`` or ``result`` as an array of objects; equal keys are one object."""
+        value_of = self._columns.values.value
+        payloads = self.payloads(name)
+        where: Any = slice(None)
+        if name == "key":
+            payloads, where = np.unique(payloads, return_inverse=True)
+        objects = np.empty(len(payloads), dtype=object)
+        for start in range(0, len(payloads), _ROWS_AT_ONCE):
+            part = payloads[start : start + _ROWS_AT_ONCE].tolist()
+            # Item by item: numpy would take a list of lists for a table.
+            for i, payload in enumerate(part, start):
+                objects[i] = value_of(payload)
+        return np.asarray(objects[where])
 
     # --- parts --------------------------------------------------------------------------------------------
 

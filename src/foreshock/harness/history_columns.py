@@ -73,7 +73,10 @@ class NameTable(dict[str | None, int]):
 
 
 class Columns:
-    """Columns of equal length with the tables that their numbers point into. Never changed once made."""
+    """Columns of equal length with the tables that their numbers point into. Never changed once made.
+
+    They are as narrow as they can be; whoever computes with them takes them as 64-bit integers.
+    """
 
     __slots__ = ("arrays", "names", "values")
 
@@ -121,10 +124,20 @@ class ColumnBuilder:
 
     def columns(self) -> Columns:
         """The operations so far, in the order in which they were opened, as columns of their own."""
-        # The copy lets the buffer go at once, for a buffer that numpy holds cannot grow.
+        # A buffer that numpy holds cannot grow, so the columns are copies, in the least width that holds them.
         rows = np.frombuffer(self._rows, dtype=_ROW, count=self.count)
-        wide = {"process", "f", "node", "error"}
-        arrays = {
-            name: rows[name].astype(np.int64) if name in wide else rows[name].copy() for name in COLUMN_NAMES
-        }
+        arrays = {name: _compact(name, rows[name], len(self.names.names)) for name in COLUMN_NAMES}
         return Columns(arrays, self.names, self.values)
+
+    def release(self) -> None:
+        """Forget the rows, once columns of them have been taken and no more will come."""
+        self._rows = bytearray()
+        self.count = 0
+
+
+def _compact(name: str, column: Array, names: int) -> Array:
+    if name in ("f", "node", "error"):
+        return column.astype(np.int16 if names < 1 << 15 else np.int32)
+    if name in ("invoke_index", "complete_index") and (not len(column) or column.max() < 1 << 31):
+        return column.astype(np.int32)
+    return column.copy()

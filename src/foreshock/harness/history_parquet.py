@@ -50,7 +50,7 @@ def write_parquet(columns: Columns, path: Path) -> None:
 def _column(pa: Any, rows: Columns, field: str) -> Any:
     array = rows.arrays[field]
     if field in _INTEGERS:
-        return pa.array(array, type=pa.int64())
+        return pa.array(array.astype("int64"))
     if field in _JSON:
         text = rows.values.text
         texts = [None if p == NONE_PAYLOAD else text(p).decode() for p in array.tolist()]

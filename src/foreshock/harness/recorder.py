@@ -57,6 +57,7 @@ class HistoryRecorder:
         self._encode_lines = msgspec.json.Encoder().encode_lines
         self._failure: HarnessError | None = None
         self._closed = False
+        self._history: History | None = None
         self._fd = -1
         if path is not None:
             try:
@@ -134,7 +135,7 @@ class HistoryRecorder:
         if error is not None:
             error = error[:ERROR_CHARACTERS_MAX].encode("utf-8", "backslashreplace").decode()
         row = self._under_way.pop(invocation.index, None)
-        if row is None:
+        if row is None or self._closed:
             raise UsageError(f"the operation {invocation} is not under way, so it cannot complete")
         index, time_ns = self._next_index, self._now()
         builder.close(row, index, time_ns, payload, error, TYPE_CODES[type])
@@ -187,8 +188,14 @@ class HistoryRecorder:
             raise self._failure from error
 
     def history(self) -> History:
-        """The history so far; what is under way is info."""
-        return History(self._builder.columns())
+        """The history so far; what is under way is info. Once the recorder is closed it is the same object."""
+        if self._history is not None:
+            return self._history
+        history = History(self._builder.columns())
+        if self._closed:
+            self._history = history
+            self._builder.release()
+        return history
 
     def recent_latency_ms(self) -> tuple[float, float]:
         """The median and the 99th percentile of the last client operations, in ms, for the live view."""
