@@ -87,7 +87,7 @@ class RaftOptions(Options, frozen=True):
     ] = 60_000
     lock_ttl_ms: Annotated[
         int, Meta(description="Time to live of a lock without renewal (ms).", ge=100, le=3_600_000)
-    ] = 5_000
+    ] = 3_000
     attempt_timeout_ms: Annotated[
         int, Meta(description="How long a client waits for one node before it tries the next (ms).", ge=1)
     ] = 1_000

@@ -17,7 +17,7 @@ from foreshock.targets.reference.node.wire import (
     turned_away,
 )
 
-PEERS = ("n2", "n3")
+PEERS = {"n2": 1, "n3": 2}
 
 
 def test_a_message_survives_the_wire_as_one_line() -> None:

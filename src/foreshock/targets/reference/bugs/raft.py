@@ -56,9 +56,6 @@ class CommitsOldTermByCounting(Raft):
     def _may_commit(self, position: int) -> bool:  # noqa: ARG002
         return True
 
-    def _committed_in_own_term(self) -> bool:
-        return True
-
     def _open_term(self) -> None:
         for name, peer in self._peers.items():
             self._feed(name, peer)

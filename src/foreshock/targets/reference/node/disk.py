@@ -15,17 +15,19 @@ _TEMPORARY = ".new"
 
 
 class SyncBatch(NamedTuple):
-    """Descriptors of one sync: files to sync, and replaced ones, whose closing frees their space and so takes time."""
+    """One sync: what to write to which descriptors, and replaced files, whose closing frees space and so takes time."""
 
-    files: list[int]
+    files: list[tuple[int, bytes]]
     replaced: list[int]
 
 
 class DirectoryFiles:
     """The :class:`Files` of a directory, which is created when missing and locked for this process alone.
 
-    What is appended is written to the system at once and made durable by a sync: :meth:`begin_sync` says what to
-    sync, and :func:`sync_files` does it, in any thread. Raises ``OSError`` when the disk refuses, and
+    What is appended stays in memory until the next sync, which writes all of it at once and makes it durable:
+    :meth:`begin_sync` says what to do and :func:`sync_files` does it, in any thread, one at a time. So a killed process
+    loses what was not synced, as a machine does that loses its power. While a sync is under way nothing may be read or
+    truncated (a node does both only when it starts). Raises ``OSError`` when the disk refuses, and
     :class:`NodeFailure` when another process has the directory.
     """
 
@@ -39,30 +41,38 @@ class DirectoryFiles:
             os.close(self._directory_descriptor)
             raise NodeFailure(f"the data directory {directory} is in use by another node") from None
         self._open: dict[str, int] = {}
+        self._appended: dict[str, list[bytes]] = {}
         self._replaced: list[int] = []
-        self._touched: set[str] = set()
         self._created = False
         for left_over in directory.glob(f"*{_TEMPORARY}"):
             left_over.unlink()
 
     def names(self) -> list[str]:
         """The names of the files there, sorted."""
-        return sorted(entry.name for entry in self._directory.iterdir() if entry.is_file())
+        written = {entry.name for entry in self._directory.iterdir() if entry.is_file()}
+        return sorted(written | self._appended.keys())
 
     def read(self, name: str) -> bytes:
         """The whole file; raises ``FileNotFoundError``."""
-        return (self._directory / name).read_bytes()
+        appended = b"".join(self._appended.get(name, ()))
+        try:
+            return (self._directory / name).read_bytes() + appended
+        except FileNotFoundError:
+            if name in self._appended:
+                return appended
+            raise
 
     def append(self, name: str, data: bytes) -> None:
-        """Write at the end of the file, creating it."""
-        descriptor = self._descriptor(name)
-        self._touched.add(name)
-        _write_all(descriptor, data)
+        """Have the data written at the end of the file by the next sync."""
+        self._appended.setdefault(name, []).append(data)
 
     def truncate(self, name: str, length: int) -> None:
         """Cut the file."""
-        self._touched.add(name)
-        os.ftruncate(self._descriptor(name), length)
+        descriptor = self._descriptor(name)
+        appended = self._appended.setdefault(name, [])
+        _write_all(descriptor, b"".join(appended))
+        appended.clear()
+        os.ftruncate(descriptor, length)
 
     def replace(self, name: str, data: bytes) -> None:
         """Write a new file beside the old one, sync it, and rename it over the old one."""
@@ -85,17 +95,21 @@ class DirectoryFiles:
         os.fsync(self._directory_descriptor)
 
     def begin_sync(self) -> SyncBatch:
-        """All that was touched since the last time, for :func:`sync_files`."""
-        batch = SyncBatch([os.dup(self._open[name]) for name in sorted(self._touched)], self._replaced)
+        """All that was appended, cut or replaced since the last time, for :func:`sync_files`."""
+        files = [
+            (os.dup(self._descriptor(name)), b"".join(appended))
+            for name, appended in sorted(self._appended.items())
+        ]
         if self._created:
-            batch.files.append(os.dup(self._directory_descriptor))
-        self._touched.clear()
+            files.append((os.dup(self._directory_descriptor), b""))
+        batch = SyncBatch(files, self._replaced)
+        self._appended.clear()
         self._created = False
         self._replaced = []
         return batch
 
     def close(self) -> None:
-        """Close every file and give the directory free; what was not synced is not durable."""
+        """Close every file and give the directory free; what was not synced is lost."""
         for name in list(self._open):
             self._forget(name)
         for descriptor in (*self._replaced, self._directory_descriptor):
@@ -111,19 +125,20 @@ class DirectoryFiles:
         return descriptor
 
     def _forget(self, name: str) -> None:
-        self._touched.discard(name)
+        self._appended.pop(name, None)
         descriptor = self._open.pop(name, None)
         if descriptor is not None:
             self._replaced.append(descriptor)
 
 
 def sync_files(batch: SyncBatch) -> None:
-    """Make the files durable, and close all descriptors of the batch. Raises ``OSError``."""
+    """Write and make durable what the batch holds, and close its descriptors. Raises ``OSError``."""
     try:
-        for descriptor in batch.files:
+        for descriptor, data in batch.files:
+            _write_all(descriptor, data)
             _sync_data(descriptor)
     finally:
-        for descriptor in (*batch.files, *batch.replaced):
+        for descriptor in (*(descriptor for descriptor, _ in batch.files), *batch.replaced):
             os.close(descriptor)
 
 

@@ -116,6 +116,10 @@ class NodeMachine:
 
     def on_start(self, now_ns: int) -> Effects:
         """Called once, first: recovers the state machine from what the disk held."""
+        held = self.replica.describe()
+        self._effects.logs.append(
+            f"{self.replica.name} starts with a log up to entry {held.get('last')} (term {held.get('term')})"
+        )
         return self.on_tick(now_ns)
 
     def on_tick(self, now_ns: int) -> Effects:
@@ -240,7 +244,10 @@ class NodeMachine:
         if leading is not self._led:
             self._led = leading
             self._expiry.lead(leading, self._now_ns)
-            self._effects.logs.append(f"{self.replica.name} {'leads' if leading else 'leads no longer'}")
+            term = self.replica.describe().get("term")
+            self._effects.logs.append(
+                f"{self.replica.name} {'leads' if leading else 'leads no longer'} (term {term})"
+            )
 
     def _restore(self, snapshot: Snapshot) -> None:
         try:

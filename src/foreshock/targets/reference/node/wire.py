@@ -100,6 +100,6 @@ def turned_away(message: Message, name: str, cluster: str, peers: Collection[str
             f"{name} turned away the peer {source!r}, which took it for {message.get('dest')!r}; mend the "
             "--peer address there"
         )
-    if source not in peers:
+    if not isinstance(source, str) or source not in peers:
         return f"{name} turned away the peer {source!r}, which is not among its --peer nodes ({', '.join(peers)})"
     return None
