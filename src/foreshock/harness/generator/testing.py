@@ -66,7 +66,9 @@ def simulate(
     events: list[Operation] = []
     for number in range(operations_max):
         while True:
-            answer = rest.op(ctx)
+            # Whatever completes first comes first, for it may change what the generator wants.
+            due = bool(in_flight) and in_flight[0][0] <= ctx.time_ns
+            answer = None if due else rest.op(ctx)
             if isinstance(answer, tuple) and not (in_flight and in_flight[0][0] <= (answer[0].time_ns or 0)):
                 break
             if not in_flight:
@@ -75,7 +77,6 @@ def simulate(
                 raise PlugInError(
                     f"the generator {rest!r:.200} is pending, but nothing is in flight to change that"
                 )
-            # Whatever completes first comes first, for it may change what the generator wants.
             rest = rest.update(*_complete(in_flight, ctx, events, outcome))
             ctx = _after(events[-1], ctx)
         invocation, rest = answer
