@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from foreshock.harness.history import History, Row
-from foreshock.harness.operation import OperationType
+from tests.reports.tapes import (
+    FAIL,
+    INFO,
+    MS,
+    NODES,
+    OK,
+    PARTITIONS,
+    SECOND,
+    Tape,
+    lock_tape,
+    register_tape,
+    stale_read_tape,
+)
 
-NODES = ("n1", "n2", "n3", "n4", "n5")
-SECOND = 1_000_000_000
-MS = 1_000_000
+from foreshock.harness.history import History
+
 HOSTILE = (
     "</script><script>document.body.dataset.owned='yes'</script><img src=x onerror=alert(1)>{{7*7}}\u2028'\"&"
 )
@@ -23,8 +32,6 @@ SHADES = [
     {"name": "pause", "color": "#A8D5A2", "starts": ["pause"], "stops": ["resume"]},
 ]
 REPLAY = "foreshock test --target raft --workload register --nemesis partition,kill --backend sim --seed 7"
-
-OK, FAIL, INFO = OperationType.OK, OperationType.FAIL, OperationType.INFO
 
 
 def plan(**changes: Any) -> dict[str, Any]:
@@ -49,7 +56,7 @@ def plan(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def test_json(**changes: Any) -> dict[str, Any]:
+def test_document(**changes: Any) -> dict[str, Any]:
     return {
         "run": "20260101T120000-abc123",
         "plan": plan(),
@@ -98,84 +105,6 @@ def faults_lines(faults: Iterable[tuple[str, tuple[str, ...], float, float | Non
     return "".join(json.dumps(event) + "\n" for _, event in sorted(events, key=lambda event: event[0]))
 
 
-PARTITIONS = (
-    ("partition", ("n1", "n2"), 6.0, 14.0),
-    ("kill", ("n3",), 18.0, 23.0),
-    ("partition", ("n4",), 26.0, 33.5),
-    ("kill", ("n1", "n5"), 38.0, 41.0),
-    ("partition", ("n2", "n3"), 44.0, 52.0),
-)
-
-
-class Tape:
-    """Writes rows in the order of their events, as the interpreter would have recorded them."""
-
-    def __init__(self) -> None:
-        self._events: list[tuple[int, int, Row]] = []
-
-    def add(
-        self, process: int, f: str, start_ns: int, end_ns: int | None, kind: OperationType = OK, **fields: Any
-    ) -> None:
-        row = Row(process, f, type=kind, invoke_ns=start_ns, complete_ns=-1 if end_ns is None else end_ns)
-        self._events.append((start_ns, len(self._events), row._replace(**fields)))
-
-    def history(self) -> History:
-        moments = []
-        for number, (_, _, row) in enumerate(self._events):
-            moments.append((row.invoke_ns, 0, number))
-            if row.complete_ns >= 0:
-                moments.append((max(row.complete_ns, row.invoke_ns), 1, number))
-        places: dict[tuple[int, int], int] = {}
-        for index, (_, side, number) in enumerate(sorted(moments)):
-            places[number, side] = index
-        return History.of(
-            row._replace(invoke_index=places[number, 0], complete_index=places.get((number, 1), -1))
-            for number, (_, _, row) in enumerate(self._events)
-        )
-
-
-def register_tape(count: int = 6000, seconds: float = 60.0, seed: int = 1) -> Tape:
-    """Reads, writes and compare-and-sets with slow, failing and lost operations while faults are in force."""
-    rng, tape, free = random.Random(seed), Tape(), [0] * 10
-    process, last = list(range(10)), {}
-    for number in range(count):
-        thread = min(range(10), key=lambda thread: free[thread])
-        start = max(int(number * seconds / count * SECOND), free[thread])
-        key, node = number % 5, NODES[thread % 5]
-        bad = any(
-            node in nodes and at * SECOND <= start <= (end or 99) * SECOND for _, nodes, at, end in PARTITIONS
-        )
-        f = rng.choice(("read", "read", "write", "cas"))
-        value = {"read": None, "write": number + 1, "cas": [last.get(key), number + 1]}[f]
-        took = int(rng.lognormvariate(1.1, 0.5) * MS)
-        kind, error = OK, None
-        if bad and rng.random() < 0.25:
-            kind, error, took = INFO, "TimeoutExpired: no answer in 1 s", SECOND
-        elif f == "cas" and rng.random() < 0.3:
-            kind, error = FAIL, "Definite: the value was not the old one"
-        elif bad:
-            took *= rng.choice((1, 5, 40))
-        if f != "read" and kind is OK:
-            last[key] = number + 1
-        outcome = last.get(key) if f == "read" and kind is OK else None
-        tape.add(
-            process[thread],
-            f,
-            start,
-            start + took,
-            kind,
-            key=key,
-            value=value,
-            result=outcome,
-            node=node,
-            error=error,
-        )
-        if kind is INFO:
-            process[thread] += 10
-        free[thread] = start + took + 1
-    return tape
-
-
 def logs(run: Path, *, around_s: float = 10.0) -> None:
     for node in NODES:
         folder = run / "nodes" / node
@@ -202,7 +131,7 @@ def store(
     parquet: bool = False,
 ) -> Path:
     run.mkdir(parents=True, exist_ok=True)
-    (run / "test.json").write_text(json.dumps(test_json() if test is None else test))
+    (run / "test.json").write_text(json.dumps(test_document() if test is None else test))
     if result is not None:
         (run / "results.json").write_text(json.dumps(result))
     if history is not None:
@@ -236,7 +165,7 @@ def statistics() -> dict[str, Any]:
     ]
     return {
         "verdict": "valid",
-        "reason": "6,000 operations: 5,301 ok, 420 fail, 279 info",
+        "reason": "1,500 operations: 1,101 ok, 420 fail, 279 info",
         "method": "counting",
         "seconds": 0.031,
         "details": {
@@ -246,7 +175,7 @@ def statistics() -> dict[str, Any]:
     }
 
 
-def valid_run(run: Path, *, count: int = 6000) -> Path:
+def valid_run(run: Path, *, count: int = 1500) -> Path:
     checkers = {
         "linearizable": {
             "verdict": "valid",
@@ -274,18 +203,8 @@ def row_of(history: History, index: int) -> dict[str, Any]:
     return {name: value for name, value in row._asdict().items() if value is not None}
 
 
-def stale_read_tape(base: Tape, at: int, key: int = 9) -> None:
-    """Two writes, then a read that still answers the older one, while a third write never answers."""
-    base.add(100, "write", at, at + 6 * MS, key=key, value=901, node="n1")
-    base.add(101, "read", at + 7 * MS, at + 12 * MS, key=key, result=901, node="n2")
-    base.add(103, "write", at + 9 * MS, at + 1009 * MS, INFO, key=key, value=903, node="n4", error="timeout")
-    base.add(102, "write", at + 14 * MS, at + 22 * MS, key=key, value=902, node="n3")
-    base.add(101, "read", at + 20 * MS, at + 28 * MS, key=key, result=902, node="n2")
-    base.add(104, "read", at + 32 * MS, at + 41 * MS, key=key, result=901, node="n1")
-
-
 def invalid_register_run(
-    run: Path, *, with_rows: bool = True, count: int = 6000, parquet: bool = False
+    run: Path, *, with_rows: bool = True, count: int = 1500, parquet: bool = False
 ) -> Path:
     tape = register_tape(count)
     stale_read_tape(tape, 10 * SECOND)
@@ -316,7 +235,7 @@ def invalid_register_run(
     }
     store(
         run,
-        test=test_json(plan=plan(bug="raft/stale-leader-reads")),
+        test=test_document(plan=plan(bug="raft/stale-leader-reads")),
         result=results(
             "invalid",
             "linearizable: key 9 is not linearizable: process 104 read 901 after process 102 had replaced it by 902",
@@ -329,28 +248,6 @@ def invalid_register_run(
     )
     logs(run)
     return run
-
-
-def lock_tape(base: int) -> Tape:
-    """Two processes that both believed to hold the lock."""
-    tape = Tape()
-    for number in range(60):
-        at = number * SECOND // 2
-        tape.add(number % 3, "acquire", at, at + 4 * MS, key="jobs", result=number + 1, node="n1")
-        tape.add(number % 3, "release", at + 200 * MS, at + 203 * MS, key="jobs", value=number + 1, node="n1")
-    tape.add(7, "acquire", base, base + 5 * MS, key="ledger", result={"token": 33, "ttl_ms": 400}, node="n2")
-    tape.add(
-        8,
-        "acquire",
-        base + 40 * MS,
-        base + 47 * MS,
-        key="ledger",
-        result={"token": 34, "ttl_ms": 400},
-        node="n4",
-    )
-    tape.add(7, "release", base + 90 * MS, base + 95 * MS, key="ledger", value=33, node="n2")
-    tape.add(8, "release", base + 140 * MS, base + 143 * MS, key="ledger", value=34, node="n4")
-    return tape
 
 
 def invalid_lock_run(run: Path) -> Path:
@@ -374,7 +271,7 @@ def invalid_lock_run(run: Path) -> Path:
     }
     store(
         run,
-        test=test_json(plan=plan(workload="lock", nemeses=["pause"])),
+        test=test_document(plan=plan(workload="lock", nemeses=["pause"])),
         result=results(
             "invalid",
             "mutex: lock 'ledger' had two holders for 43 ms",
@@ -426,7 +323,7 @@ def hostile_run(run: Path) -> Path:
     shade = {"name": HOSTILE, "color": "red;background:url(//x)", "starts": [], "stops": []}
     store(
         run,
-        test=test_json(
+        test=test_document(
             plan=plan(target=HOSTILE, options={HOSTILE: {HOSTILE: HOSTILE}}),
             versions={HOSTILE: HOSTILE},
             shades=[shade],

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.reports import runs
+from tests.reports import tapes
 
 from foreshock.harness.history import History
 from foreshock.reports import explorer_data as module
@@ -33,7 +33,7 @@ def packed(history: History, violations: tuple[Violation, ...] = ()) -> tuple[di
 
 
 def test_a_history_comes_back_as_it_was() -> None:
-    history = runs.register_tape(500, 5.0).history()
+    history = tapes.register_tape(500, 5.0).history()
     document, left_out = packed(history)
     arrays = unpack(document)
     rows = list(history.clients())
@@ -50,13 +50,13 @@ def test_a_history_comes_back_as_it_was() -> None:
 
 
 def test_an_operation_costs_a_few_bytes() -> None:
-    data = explorer_data(columns_of(runs.register_tape(20_000).history()), (), (), 10)
+    data = explorer_data(columns_of(tapes.register_tape(20_000).history()), (), (), 10)
     assert len(data.document) < 20_000 * 20
 
 
 def test_what_never_completed_is_marked() -> None:
-    tape = runs.Tape()
-    tape.add(0, "write", 0, None, runs.INFO, value=1)
+    tape = tapes.Tape()
+    tape.add(0, "write", 0, None, tapes.INFO, value=1)
     tape.add(1, "write", 5000, 9000, value=2)
     arrays = unpack(packed(tape.history())[0])
     assert arrays["latency"].tolist() == [0xFFFFFFFF, 4]
@@ -67,7 +67,7 @@ def test_thinning_keeps_every_fail_and_info_and_all_around_a_violation(
 ) -> None:
     monkeypatch.setattr(module, "WHOLE_MAX", 2000)
     monkeypatch.setattr(module, "AROUND_VIOLATION", 100)
-    history = runs.register_tape(6000).history()
+    history = tapes.register_tape(6000).history()
     columns = columns_of(history)
     at = int(columns.invoke_ns[3000])
     document, left_out = packed(history, (Violation(at, int(columns.invoke_index[3000]), "violation"),))
@@ -84,16 +84,25 @@ def test_thinning_keeps_every_fail_and_info_and_all_around_a_violation(
 
 def test_even_a_history_of_nothing_but_failures_stays_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WHOLE_MAX", 200)
-    tape = runs.Tape()
+    tape = tapes.Tape()
     for number in range(1000):
-        tape.add(number, "read", number * 1000, number * 1000 + 10, runs.FAIL)
+        tape.add(number, "read", number * 1000, number * 1000 + 10, tapes.FAIL)
     document, left_out = packed(tape.history())
     assert document["count"] <= 200
     assert "only an even selection" in left_out
 
 
+@pytest.mark.parametrize(("concurrency", "lanes"), [(0, 96), (10, 10), (5000, 96)])
+def test_lanes_follow_the_threads_up_to_a_limit(concurrency: int, lanes: int) -> None:
+    tape = tapes.Tape()
+    for number in range(6000):
+        tape.add(number, "read", number, number + 1)
+    data = explorer_data(columns_of(tape.history()), (), (), concurrency)
+    assert json.loads(data.document)["lanes"] == lanes
+
+
 def test_huge_values_are_shortened() -> None:
-    tape = runs.Tape()
+    tape = tapes.Tape()
     for number in range(300):
         tape.add(number, "write", number, number + 5, value="x" * 10_000)
     document, _ = packed(tape.history())
@@ -102,10 +111,10 @@ def test_huge_values_are_shortened() -> None:
 
 
 def test_anomalies_are_in_order_and_bursts_count_once() -> None:
-    tape = runs.Tape()
+    tape = tapes.Tape()
     for number in range(200):
-        kind = runs.INFO if 50 <= number < 60 else runs.OK
-        tape.add(number, "write", number * runs.MS, number * runs.MS + 1000, kind)
-    document, _ = packed(tape.history(), (Violation(150 * runs.MS, None, "violation: x"),))
+        kind = tapes.INFO if 50 <= number < 60 else tapes.OK
+        tape.add(number, "write", number * tapes.MS, number * tapes.MS + 1000, kind)
+    document, _ = packed(tape.history(), (Violation(150 * tapes.MS, None, "violation: x"),))
     labels = [label for _, label in document["anomalies"]]
     assert labels == ["unknown outcome: 10 operations", "violation: x"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from tests.reports import runs
+from tests.reports import runs, tapes
 
 from foreshock.harness.errors import HarnessError
 from foreshock.harness.registry import Kind, load
@@ -113,7 +113,7 @@ def test_a_valid_run_shows_its_figures_its_plan_and_its_plots(tmp_path: Path) ->
     page = page_of(runs.valid_run(tmp_path))
     assert "Valid" in page.text
     assert "all 5 keys are linearizable, and every checker accepted the history" in page.text
-    assert "6 000" in page.text
+    assert "1 500" in page.text
     assert "Why it is" not in page.text
     assert "snapshot_after_entries 1000" in page.text
     assert "zones over clusters" in page.text
@@ -128,7 +128,7 @@ def test_each_plot_is_shaded_where_the_ledger_holds_a_fault(tmp_path: Path) -> N
     page = page_of(runs.valid_run(tmp_path))
     bands = page.having("rect", "band")
     # The trace at the top and the four plots on the same axis.
-    assert len(bands) == 5 * len(runs.PARTITIONS)
+    assert len(bands) == 5 * len(tapes.PARTITIONS)
     colors = {shade["name"]: shade["color"] for shade in runs.SHADES}
     assert {band["fill"] for band in bands} == {colors["partition"], colors["kill"]}
     # A window runs from when the fault was seen to take until it was healed.
@@ -265,11 +265,11 @@ def test_a_checker_that_convicts_without_an_example_still_leads_the_page(tmp_pat
 def test_a_large_history_is_thinned_and_the_page_says_what_it_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(explorer_data, "WHOLE_MAX", 2000)
+    monkeypatch.setattr(explorer_data, "WHOLE_MAX", 500)
     page = page_of(runs.valid_run(tmp_path))
-    assert "4 000 of 6 000 operations are drawn only as density" in page.text
+    assert "1 000 of 1 500 operations are drawn only as density" in page.text
     document = json.loads(next(part for part in page.scripts if part.startswith('{"count"')))
-    assert document["count"] == 2000
+    assert document["count"] == 500
     assert document["grid"]["columns"] > 0
 
 
@@ -320,3 +320,14 @@ def test_the_same_run_gives_the_same_page(tmp_path: Path) -> None:
 
 def test_the_reporter_is_found_under_its_entry_point() -> None:
     assert load(Kind.REPORTERS, "html") is HtmlReporter
+
+
+def test_of_many_faults_during_the_core_those_nearest_the_violation_are_told(tmp_path: Path) -> None:
+    runs.invalid_register_run(tmp_path, count=500)
+    kills = [("kill", ("n5",), 10.0 + number / 1000, 10.0005 + number / 1000) for number in range(20)]
+    ledger = runs.faults_lines([("partition", ("n1",), 9.9, 14.0), *kills])
+    # Verified at once, so that each of the short faults lies within the core.
+    (tmp_path / "faults.jsonl").write_text(ledger.replace('"event": "verified"', '"event": "planned again"'))
+    text = page_of(tmp_path).text
+    assert "and 13 faults more while the core was under way" in text
+    assert "partition on n1 (n1 | n2, n3, n4, n5), in force for 141 ms at that moment" in text

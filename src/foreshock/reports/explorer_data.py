@@ -26,6 +26,7 @@ WHOLE_MAX = 200_000
 AROUND_VIOLATION = 2_000
 """How many operations on each side of a violation are always kept."""
 ANOMALIES_MAX = 400
+LANES_MAX = 96
 GRID_COLUMNS = 480
 GRID_ROWS = 72
 GRID_FLOOR_US = 1
@@ -159,8 +160,8 @@ def _short(value: Any) -> Any:
 def _lane_count(columns: Columns, concurrency: int) -> int:
     if not columns.total:
         return 1
-    # Process p and its successors p + concurrency, ... are one thread after the other.
-    return max(1, min(concurrency or 64, int(columns.process.max()) + 1))
+    # Process p and its successors p + concurrency, ... are one thread after the other; more threads share lanes.
+    return max(1, min(concurrency or LANES_MAX, LANES_MAX, int(columns.process.max()) + 1))
 
 
 def _grid(columns: Columns) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -55,6 +55,7 @@ class ViolationPath(NamedTuple):
     earlier: int
     at: str
     faults: tuple[FaultInForce, ...]
+    more_faults: int
     no_fault: str
     strip: Markup | None
     excerpts: tuple[Excerpt, ...]
@@ -131,7 +132,8 @@ def _path(
     layout = lay_out(example, found.operations)
     began = min((bar.operation.invoke_ns for bar in layout.bars if bar.in_core), default=at_ns or 0)
     ended = began if at_ns is None else at_ns
-    faults = tuple(_in_force(windows, began, ended))
+    meeting = _in_force(windows, began, ended)
+    faults = _most_telling(meeting, ended)
     margin = max((ended - began) * 2, columns.end_ns // 100)
     clock = clock_of(run.started)
     logs = [log for log in run.logs if log.node and log.size_bytes]
@@ -148,6 +150,7 @@ def _path(
         earlier=sum(index not in shown for index in example.prefix),
         at=moment(ended),
         faults=faults,
+        more_faults=len(meeting) - len(faults),
         no_fault="" if faults else _no_fault(windows, began),
         strip=_strip(number, faults, layout, began, ended) if faults else None,
         excerpts=tuple(excerpt(log, ended, clock) for log in logs[:EXCERPTS_MAX]),
@@ -167,16 +170,22 @@ def _rows(columns: Columns, wanted: Iterable[int]) -> list[dict[str, Any]]:
     return [columns.rows[place]._asdict() for place in found]
 
 
-def _in_force(windows: Sequence[FaultWindow], began: int, ended: int) -> Iterator[FaultInForce]:
+def _in_force(windows: Sequence[FaultWindow], began: int, ended: int) -> list[FaultInForce]:
+    """The faults that meet the core, in order of their start; those in force at the violation tell the most."""
     overlapping = [window for window in windows if window.start_ns <= ended and window.end_ns >= began]
-    for window in overlapping[-FAULTS_IN_FORCE_MAX:]:
-        if window.holds(ended):
-            relation = f"in force for {duration(ended - window.start_ns)} at that moment"
-        elif window.end_ns < ended:
-            relation = f"ended {duration(ended - window.end_ns)} before, while the core was under way"
-        else:
-            relation = "began while the core was under way"
-        yield FaultInForce(window, relation)
+    return [FaultInForce(window, _relation(window, ended)) for window in overlapping]
+
+
+def _most_telling(faults: Sequence[FaultInForce], ended: int) -> tuple[FaultInForce, ...]:
+    """At most ``FAULTS_IN_FORCE_MAX`` of them: those whose end is furthest, counted up to the violation."""
+    latest = sorted(faults, key=lambda fault: -min(fault.window.end_ns, ended))[:FAULTS_IN_FORCE_MAX]
+    return tuple(sorted(latest, key=lambda fault: (fault.window.start_ns, fault.window.id)))
+
+
+def _relation(window: FaultWindow, ended: int) -> str:
+    if window.holds(ended):
+        return f"in force for {duration(ended - window.start_ns)} at that moment"
+    return f"ended {duration(ended - window.end_ns)} before, while the core was under way"
 
 
 def _no_fault(windows: Sequence[FaultWindow], began: int) -> str:
