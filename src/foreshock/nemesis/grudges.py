@@ -48,10 +48,16 @@ def one(nodes: Sequence[str], primaries: frozenset[str], rng: RandomStream) -> G
     return _split_off(rng.sample(nodes, len(nodes)), 1)
 
 
-def minority(nodes: Sequence[str], primaries: frozenset[str], rng: RandomStream) -> Grudge:  # noqa: ARG001
-    """A random minority of random size, as one group; the others keep the quorum."""
+def minority(nodes: Sequence[str], primaries: frozenset[str], rng: RandomStream) -> Grudge:
+    """A random minority of random size, as one group; the others keep the quorum.
+
+    Half of the time a primary is in it, where there is one: what it is still asked to write then stays with few.
+    """
     largest = (len(nodes) - 1) // 2
-    return _split_off(rng.sample(nodes, len(nodes)), rng.between(1, largest) if largest else 1)
+    order = rng.sample(nodes, len(nodes))
+    if rng.chance(1, 2):
+        order.sort(key=lambda node: node not in primaries)
+    return _split_off(order, rng.between(1, largest) if largest else 1)
 
 
 def bare_majority(nodes: Sequence[str], primaries: frozenset[str], rng: RandomStream) -> Grudge:  # noqa: ARG001

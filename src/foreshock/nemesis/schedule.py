@@ -3,6 +3,10 @@
 Steps at even distances find little. Here long faults, which let a cluster settle on the wrong side, alternate with
 short ones, which strike while it is still electing or repairing, and now and then a *burst* of short ones comes in
 a row: several faults within one recovery is what most consensus bugs need.
+
+Nor does every test find the same. Each draws a *temper* from its seed (how often it bursts, how fast, how long it
+rests) and half of them only some of the kinds, so that over many seeds there are tests of much of one thing and
+little of another ("swarm testing": Groce and others, ISSTA 2012).
 """
 
 from __future__ import annotations
@@ -15,10 +19,31 @@ from foreshock.harness.nemesis import NemesisContext
 from foreshock.harness.operation import NEMESIS, Operation, OperationType
 from foreshock.harness.randomness import RandomStream
 
-BURST_CHANCE = (1, 4)
 BURST_STEPS_MIN = 4
 BURST_STEPS_MAX = 16
 SHORT_CHANCE = (1, 3)
+
+
+class Temper(NamedTuple):
+    """How the faults of one test are spaced; all in per mille, of ``interval_ns`` where they are times."""
+
+    burst_chance: int
+    burst_step_max: int
+    """The longest step of a burst."""
+    gap_max: int
+    """The longest time without a fault."""
+    hold_max: int
+    """The longest fault."""
+
+    @classmethod
+    def draw(cls, rng: RandomStream) -> Temper:
+        """The temper of a test."""
+        return cls(
+            burst_chance=rng.choice((0, 150, 300)),
+            burst_step_max=rng.choice((50, 150, 400)),
+            gap_max=rng.choice((1000, 2000, 3000)),
+            hold_max=rng.choice((1000, 2000, 3000)),
+        )
 
 
 class Step(NamedTuple):
@@ -34,13 +59,14 @@ class FaultSchedule(Generator):
     """Alternates ``start`` (with one of ``kinds`` as its value) and ``stop``, for ever.
 
     The step that comes next, and when, is drawn when the one before completes, so asking again changes nothing.
-    Faults, and the gaps between them, last about ``interval_ns`` where there is no burst.
+    Outside bursts, steps are about ``interval_ns`` apart on average over many tests.
     """
 
     start: str
     stop: str
     kinds: tuple[str, ...]
     interval_ns: int
+    temper: Temper
     step: Step
     burst: int = 0
     """How many steps of a burst are left."""
@@ -50,9 +76,13 @@ class FaultSchedule(Generator):
     @classmethod
     def first(cls, start: str, stop: str, kinds: tuple[str, ...], context: NemesisContext) -> FaultSchedule:
         """The schedule before its first step, which comes within the interval from now."""
-        interval_ns, rng = context.interval_ns, context.rng.stream("schedule")
-        due_ns = context.runtime.now() + rng.between(interval_ns // 10, interval_ns)
-        return cls(start, stop, kinds, interval_ns, Step(start, rng.choice(kinds), due_ns))
+        rng = context.rng.stream("schedule")
+        temper = Temper.draw(rng)
+        if len(kinds) > 2 and rng.chance(1, 2):
+            kinds = tuple(rng.sample(kinds, rng.between(2, len(kinds) - 1)))
+        due_ns = context.runtime.now() + rng.between(context.interval_ns // 10, context.interval_ns)
+        step = Step(start, rng.choice(kinds), due_ns)
+        return cls(start, stop, kinds, context.interval_ns, temper, step)
 
     def op(self, ctx: Context) -> tuple[Operation, Generator] | Pending:
         """The next step, at its time; pending while one is under way."""
@@ -67,21 +97,20 @@ class FaultSchedule(Generator):
         """Draws the next step when the one before has completed, whether it took or not."""
         if not self.waiting or event.type is OperationType.INVOKE or event.f != self.step.f:
             return self
-        delay_ns, burst = self._delay(ctx.rng)
+        on = self.step.f == self.start
+        permille, burst = self._delay(ctx.rng, self.temper.hold_max if on else self.temper.gap_max)
+        delay_ns = self.interval_ns * permille // 1000
         due_ns = ctx.time_ns + delay_ns
-        if self.step.f == self.start:
-            step = Step(self.stop, None, due_ns)
-        else:
-            step = Step(self.start, ctx.rng.choice(self.kinds), due_ns)
+        step = Step(self.stop, None, due_ns) if on else Step(self.start, ctx.rng.choice(self.kinds), due_ns)
         return replace(self, step=step, burst=burst, waiting=False)
 
-    def _delay(self, rng: RandomStream) -> tuple[int, int]:
-        interval = self.interval_ns
-        burst = self.burst
-        if burst:
-            return rng.between(interval // 500, interval // 20), burst - 1
-        if rng.chance(*BURST_CHANCE):
+    def _delay(self, rng: RandomStream, longest: int) -> tuple[int, int]:
+        """The time to the next step, in per mille of the interval, and the steps that the burst has left."""
+        if self.burst:
+            return rng.between(2, self.temper.burst_step_max), self.burst - 1
+        burst = 0
+        if rng.chance(self.temper.burst_chance, 1000):
             burst = rng.between(BURST_STEPS_MIN, BURST_STEPS_MAX)
         if rng.chance(*SHORT_CHANCE):
-            return rng.between(interval // 50, interval // 4), burst
-        return rng.between(interval * 3 // 5, interval * 2), burst
+            return rng.between(20, 250), burst
+        return rng.between(longest // 3, longest), burst

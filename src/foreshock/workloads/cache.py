@@ -41,14 +41,26 @@ RETIRED_KEYS_READ_MAX = 100
 class CacheOptions(Options, frozen=True, kw_only=True):
     """The mix of operations and the keys that they meet on."""
 
+    readers_percent: Annotated[
+        int, msgspec.Meta(description="how many of the processes only read, in percent", ge=0, le=100)
+    ] = 40
     gets: Annotated[
-        int, msgspec.Meta(description="how many of all operations are gets, as a weight", ge=0, le=1000)
-    ] = 6
+        int,
+        msgspec.Meta(
+            description="how many operations of the other processes are gets, as a weight", ge=0, le=1000
+        ),
+    ] = 3
     puts: Annotated[
-        int, msgspec.Meta(description="how many of all operations are puts, as a weight", ge=1, le=1000)
+        int,
+        msgspec.Meta(
+            description="how many operations of the other processes are puts, as a weight", ge=1, le=1000
+        ),
     ] = 3
     deletes: Annotated[
-        int, msgspec.Meta(description="how many of all operations are deletes, as a weight", ge=0, le=1000)
+        int,
+        msgspec.Meta(
+            description="how many operations of the other processes are deletes, as a weight", ge=0, le=1000
+        ),
     ] = 1
     active_keys: Annotated[
         int, msgspec.Meta(description="how many keys are in use at a time", ge=1, le=64)
@@ -72,13 +84,17 @@ class CacheWorkload(Workload[CacheOptions]):
     def generator(self) -> Liftable:
         """Gets, puts and deletes on the active keys."""
         options = self.options
+        readers = self.context.concurrency * options.readers_percent // 100
         kinds = (
             Kind("put", Effect.WRITE, options.puts),
             Kind("get", Effect.READ, options.gets),
             Kind("delete", Effect.DELETE, options.deletes),
         )
         return RotatingKeys.over(
-            kinds, active_keys=options.active_keys, updates_per_key=options.updates_per_key
+            kinds,
+            active_keys=options.active_keys,
+            updates_per_key=options.updates_per_key,
+            readers=readers,
         )
 
     def final_generator(self) -> Liftable:

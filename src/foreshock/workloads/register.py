@@ -43,14 +43,23 @@ Weight = Annotated[int, msgspec.Meta(ge=0, le=1000)]
 class RegisterOptions(Options, frozen=True, kw_only=True):
     """The mix of operations and the keys that they meet on."""
 
+    readers_percent: Annotated[
+        int, msgspec.Meta(description="how many of the processes only read, in percent", ge=0, le=100)
+    ] = 40
     reads: Annotated[
-        Weight, msgspec.Meta(description="how many of all operations are reads, as a weight")
-    ] = 2
+        Weight, msgspec.Meta(description="how many operations of the other processes are reads, as a weight")
+    ] = 1
     writes: Annotated[
-        int, msgspec.Meta(description="how many of all operations are writes, as a weight", ge=1, le=1000)
+        int,
+        msgspec.Meta(
+            description="how many operations of the other processes are writes, as a weight", ge=1, le=1000
+        ),
     ] = 1
     cas: Annotated[
-        Weight, msgspec.Meta(description="how many of all operations are compare-and-sets, as a weight")
+        Weight,
+        msgspec.Meta(
+            description="how many operations of the other processes are compare-and-sets, as a weight"
+        ),
     ] = 1
     active_keys: Annotated[
         int, msgspec.Meta(description="how many keys are in use at a time", ge=1, le=64)
@@ -75,13 +84,17 @@ class RegisterWorkload(Workload[RegisterOptions]):
     def generator(self) -> Liftable:
         """Reads, writes and compare-and-sets on the active keys."""
         options = self.options
+        readers = self.context.concurrency * options.readers_percent // 100
         kinds = (
             Kind("write", Effect.WRITE, options.writes),
             Kind("read", Effect.READ, options.reads),
             Kind("cas", Effect.CAS, options.cas),
         )
         return RotatingKeys.over(
-            kinds, active_keys=options.active_keys, updates_per_key=options.updates_per_key
+            kinds,
+            active_keys=options.active_keys,
+            updates_per_key=options.updates_per_key,
+            readers=readers,
         )
 
     def final_generator(self) -> Liftable:

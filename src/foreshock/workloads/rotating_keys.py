@@ -43,21 +43,28 @@ class Slot(NamedTuple):
 class RotatingKeys(Generator):
     """Random operations on the active keys, without end.
 
+    Some threads only read. A process that also writes soon hangs on a node that has lost its quorum, and moves on;
+    one that only reads stays there, and so it is the one to meet a stale node.
+
     A compare-and-set expects the value that was last seen, so that it has a chance; where none was seen yet it
     becomes a write (of the first kind that writes).
     """
 
     kinds: tuple[Kind, ...]
     updates_per_key: int
+    readers: int
+    """Threads below this number only read."""
     slots: tuple[Slot, ...]
     next_key: int
     next_value: int = 1
 
     @classmethod
-    def over(cls, kinds: tuple[Kind, ...], *, active_keys: int, updates_per_key: int) -> RotatingKeys:
-        """The generator at the start of a test; ``kinds`` holds one that writes."""
+    def over(
+        cls, kinds: tuple[Kind, ...], *, active_keys: int, updates_per_key: int, readers: int = 0
+    ) -> RotatingKeys:
+        """The generator at the start of a test; ``kinds`` holds one that reads and one that writes."""
         slots = tuple(Slot(key, updates_per_key, None) for key in range(active_keys))
-        return cls(kinds, updates_per_key, slots, next_key=active_keys)
+        return cls(kinds, updates_per_key, readers, slots, next_key=active_keys)
 
     def op(self, ctx: Context) -> tuple[Operation, Generator] | Pending:
         """One operation of a random free process on a random active key."""
@@ -68,8 +75,10 @@ class RotatingKeys(Generator):
         place = rng.below(len(self.slots))
         slot = self.slots[place]
         kind = self._draw(rng.below(sum(kind.weight for kind in self.kinds)))
-        if kind.effect is Effect.CAS and slot.seen is None:
-            kind = next(other for other in self.kinds if other.effect is Effect.WRITE)
+        if thread < self.readers:
+            kind = self._first(Effect.READ)
+        elif kind.effect is Effect.CAS and slot.seen is None:
+            kind = self._first(Effect.WRITE)
         operation = Operation(
             f=kind.f,
             key=slot.key,
@@ -97,6 +106,9 @@ class RotatingKeys(Generator):
             if ticket < 0:
                 return kind
         raise AssertionError("a ticket is below the sum of all weights")
+
+    def _first(self, effect: Effect) -> Kind:
+        return next(kind for kind in self.kinds if kind.effect is effect)
 
     def _value(self, effect: Effect, slot: Slot) -> object:
         if effect is Effect.WRITE:

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar
+
+import pytest
+
+from foreshock.harness.errors import Definite
+from foreshock.harness.operation import Operation, OperationType
+from foreshock.harness.services import Grant
+from foreshock.harness.simulation.runtime import SimRuntime
+from foreshock.harness.workload import WorkloadContext
+from foreshock.workloads.lock import LockOptions, LockWorkload
+
+MS = 1_000_000
+
+
+class Granting:
+    """Grants everything to everybody."""
+
+    service: ClassVar[str] = "lock"
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    async def acquire(self, key: Any, wait_ms: int) -> Grant:
+        self.calls.append(("acquire", key, wait_ms))
+        return Grant(token=len(self.calls), ttl_ms=300)
+
+    def renew(self, key: Any, token: int | None) -> Grant:
+        self.calls.append(("renew", key, token))
+        return Grant()
+
+    async def release(self, key: Any, token: int | None) -> None:
+        self.calls.append(("release", key, token))
+
+
+def run(story: Callable[[LockWorkload, SimRuntime], Coroutine[Any, Any, Any]], **options: Any) -> Any:
+    runtime = SimRuntime(1)
+    context = WorkloadContext(
+        nodes=("n1",), concurrency=3, rate=0, time_limit_ns=10**9, seed=1, runtime=runtime
+    )
+    return runtime.run(story(LockWorkload(LockOptions(**options), context), runtime))
+
+
+def use(key: int = 1, token: int | None = 1, until_ns: int | None = None, time_ns: int = 0) -> Operation:
+    value = {"token": token, "until_ns": until_ns}
+    return Operation(f="use", key=key, value=value, process=0, time_ns=time_ns)
+
+
+def test_grants_become_plain_results_and_tokens_are_passed_even_when_there_are_none() -> None:
+    client = Granting()
+
+    async def story(workload: LockWorkload, runtime: SimRuntime) -> list[Any]:
+        operations = [
+            Operation(f="acquire", key=1, value=0, process=4),
+            Operation(f="renew", key=1, value=1, process=4),
+            Operation(f="release", key=1, value=None, process=4),
+        ]
+        return [await workload.invoke(client, operation, runtime) for operation in operations]
+
+    assert run(story) == [{"token": 1, "ttl_ms": 300}, {"token": None, "ttl_ms": None}, None]
+    assert client.calls == [("acquire", 1, 0), ("renew", 1, 1), ("release", 1, None)]
+
+
+def test_a_client_that_gives_no_grant_is_named() -> None:
+    class Silent(Granting):
+        async def acquire(self, key: Any, wait_ms: int) -> Any:
+            return None
+
+    async def story(workload: LockWorkload, runtime: SimRuntime) -> Any:
+        return await workload.invoke(Silent(), Operation(f="acquire", key=1, value=0, process=0), runtime)
+
+    with pytest.raises(TypeError, match="acquire of the lock client gave None: it must be a Grant"):
+        run(story)
+
+
+def test_uses_one_after_the_other_count_up_and_uses_at_once_lose_an_update() -> None:
+    async def story(workload: LockWorkload, runtime: SimRuntime) -> list[Any]:
+        seen = [await workload.invoke(None, use(), runtime) for _ in range(2)]
+        tasks = [runtime.spawn(workload.invoke(None, use(key=2), runtime), name="use") for _ in range(2)]
+        return seen + [await task.wait() for task in tasks]
+
+    first, second = {"seen": 0, "wrote": 1}, {"seen": 1, "wrote": 2}
+    assert run(story) == [first, second, first, first]
+
+
+def test_a_use_takes_about_as_long_as_it_should() -> None:
+    async def story(workload: LockWorkload, runtime: SimRuntime) -> int:
+        start = runtime.now()
+        for _ in range(50):
+            await workload.invoke(None, use(), runtime)
+        return (runtime.now() - start) // 50
+
+    assert 15 * MS < run(story, use_ms=20) < 25 * MS
+
+
+@pytest.mark.parametrize(("until_ns", "said"), [(5 * MS, "ran out during"), (0, "had run out before")])
+def test_nothing_is_written_when_belief_runs_out(until_ns: int, said: str) -> None:
+    async def story(workload: LockWorkload, runtime: SimRuntime) -> Any:
+        with pytest.raises(Definite, match=said):
+            await workload.invoke(None, use(until_ns=until_ns), runtime)
+        return await workload.invoke(None, use(until_ns=10**9), runtime)
+
+    assert run(story, use_ms=20) == {"seen": 0, "wrote": 1}
+
+
+def test_belief_is_counted_from_the_call_as_the_history_has_it() -> None:
+    async def story(workload: LockWorkload, runtime: SimRuntime) -> Any:
+        await runtime.sleep(10**9)
+        called = use(until_ns=7_040 * MS, time_ns=7_000 * MS)
+        return await workload.invoke(None, called, runtime)
+
+    assert run(story, use_ms=20) == {"seen": 0, "wrote": 1}
+
+
+def test_with_fencing_an_older_token_is_refused_at_the_write_too() -> None:
+    async def story(workload: LockWorkload, runtime: SimRuntime) -> Any:
+        slow = runtime.spawn(workload.invoke(None, use(token=1), runtime), name="slow")
+        await runtime.sleep(MS)
+        fast = runtime.spawn(workload.invoke(None, use(token=2), runtime), name="fast")
+        with pytest.raises(Definite, match="refused token 1: it has seen 2"):
+            await slow.wait()
+        return await fast.wait()
+
+    assert run(story, fencing=True) == {"seen": 0, "wrote": 1}
+
+
+def test_in_the_end_what_is_held_is_given_back_and_every_lock_is_had_once(play: Any) -> None:
+    async def story(workload: LockWorkload, runtime: SimRuntime) -> list[Any]:
+        client = Granting()
+        for process, key in ((0, 1), (2, 0)):
+            await workload.invoke(client, Operation(f="acquire", key=key, value=0, process=process), runtime)
+        await workload.invoke(client, Operation(f="release", key=0, value=2, process=2), runtime)
+
+        def answer(operation: Operation) -> Operation:
+            grant = {"token": 9, "ttl_ms": None} if operation.f == "acquire" else None
+            return Operation(
+                f=operation.f,
+                key=operation.key,
+                process=operation.process,
+                type=OperationType.OK,
+                result=grant,
+            )
+
+        played = play(workload.final_generator(), answer, concurrency=3).run(200)
+        assert played.ended
+        return [(e.process, e.f, e.key, e.value) for e in sorted(played.invoked, key=lambda e: e.process)]
+
+    assert run(story, locks=2) == [
+        (0, "release", 1, 1),
+        (0, "acquire", 0, 1000),
+        (0, "release", 0, 9),
+        (1, "acquire", 1, 1000),
+        (1, "release", 1, 9),
+    ]
