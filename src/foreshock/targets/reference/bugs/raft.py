@@ -50,13 +50,19 @@ class CommitsOldTermByCounting(Raft):
     LogCabin, by Raft's own author, had it (its issue 44), and so had PySyncObj (169) and canonical/raft (220). An
     entry of an old term that is on a majority can still be overwritten by a leader whose last entry is of a term
     between; whoever was told that it is committed was told wrong. The no-op that opens a term goes too, since it
-    would soon commit the old entries in the right way.
+    would soon commit the old entries in the right way; reads begin when all that was inherited is "committed".
     """
 
     def _may_commit(self, position: int) -> bool:  # noqa: ARG002
         return True
 
+    _inherited = 0
+
+    def _committed_in_own_term(self) -> bool:
+        return self.commit >= self._inherited
+
     def _open_term(self) -> None:
+        self._inherited = self.log.last
         for name, peer in self._peers.items():
             self._feed(name, peer)
 
