@@ -230,6 +230,35 @@ def test_an_operation_that_takes_too_long_is_info_and_its_late_answer_is_ignored
     assert sorted(bench.closed) == [0, 1]
 
 
+def test_a_client_that_cancels_itself_leaves_its_operation_unknown(runtime: AnyRuntime) -> None:
+    async def invoke(client: Client, operation: Operation) -> str:
+        if operation.f == "write":
+            raise asyncio.CancelledError if isinstance(runtime, AsyncioRuntime) else Cancelled
+        return "read"
+
+    bench = Bench(runtime, invoke, timeout_ms=50, concurrency=1)
+    write, read = bench.run(clients(WRITE, READ))
+    assert (write.type, write.error) == (INFO, "timeout")
+    assert (read.type, read.process) == (OK, 1)
+
+
+def test_a_thousand_threads_with_crashes_all_get_their_turn() -> None:
+    runtime = SimRuntime(1)
+    rng = runtime.random("client")
+
+    async def invoke(client: Client, operation: Operation) -> None:
+        await runtime.sleep(rng.exponential(20 * MS))
+        if rng.chance(1, 10):
+            raise OSError("gone")
+
+    rows = Bench(runtime, invoke, concurrency=1_000).run(
+        gen.clients(gen.each_thread(gen.limit(3, gen.repeat(WRITE))))
+    )
+    assert len(rows) == 3_000
+    assert {r.process % 1_000 for r in rows} == set(range(1_000))
+    assert 200 < sum(r.type is INFO for r in rows) < 400
+
+
 def test_time_outs_are_exact_in_virtual_time() -> None:
     runtime = SimRuntime(1)
 

@@ -200,3 +200,14 @@ def test_nothing_is_recorded_after_close(tmp_path: Path) -> None:
         recorder.complete(under_way, OK)
     assert recorder.history() is recorder.history()
     assert [row.type for row in recorder.history()] == [INFO]
+
+
+def test_it_never_writes_behind_another_history(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    recorder = HistoryRecorder(path, clock())
+    recorder.invoke(write(0))
+    recorder.close()
+    before = path.read_bytes()
+    with pytest.raises(HarnessError, match="holds a history already"):
+        HistoryRecorder(path, clock())
+    assert path.read_bytes() == before

@@ -283,8 +283,9 @@ class Interpreter:
             )
         worker.start()
         self._workers[thread] = worker
-        self._living = [w for w in self._living if w.task is not None and not w.task.done()]
         self._living.append(worker)
+        if len(self._living) > 2 * len(self._workers) + 16:
+            self._living = [w for w in self._living if w.task is not None and not w.task.done()]
         return worker
 
     async def _pause(self, until_ns: int) -> None:

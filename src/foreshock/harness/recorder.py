@@ -64,6 +64,11 @@ class HistoryRecorder:
                 self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
             except OSError as error:
                 raise self._cannot_write(error) from error
+            if os.fstat(self._fd).st_size:
+                os.close(self._fd)
+                raise HarnessError(
+                    f"{str(path)!r} holds a history already: each run needs a folder of its own"
+                )
 
     def invoke(self, operation: Operation) -> Operation:
         """Record an invocation and write it; returns it with its index and time."""

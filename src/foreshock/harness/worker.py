@@ -81,8 +81,9 @@ class Worker:
         try:
             await self._work()
         except CANCELLED:
+            # The interpreter or the end of the run; or the client itself, whose operation will pass its deadline.
             if not self.abandoned:
-                raise
+                logger.debug("process %d was cancelled", self.process)
         finally:
             self.ended = True
             await self._clean_up()

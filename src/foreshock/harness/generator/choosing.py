@@ -176,25 +176,22 @@ class EachThread(Native):
 
     def op(self, ctx: Context) -> Answer:
         """The soonest operation of any free thread's copy; exhausted when all threads are free and exhausted."""
-        soonest = Soonest(ctx.rng)
-        free = ctx.free
-        for thread in free:
-            copy = self.copies.get(thread, self.fresh)
-            if copy is not EXHAUSTED:
-                soonest.offer(thread, copy.op(ctx.restrict(frozenset((thread,)))))
-        answer = soonest.answer(self._with)
-        return PENDING if answer is None and len(free) < len(ctx.threads) else answer
+        copies, fresh = self.copies, self.fresh
+        asked = [thread for thread in ctx.free if copies.get(thread, fresh) is not EXHAUSTED]
+        return _soonest_thread(ctx, asked, lambda thread: copies.get(thread, fresh), self._with)
 
     @property
     def deaf(self) -> bool:
-        """Deaf when every copy is."""
-        return self.fresh.deaf and all(copy.deaf for copy in self.copies.values())
+        """Never, as a whole: whether a copy is deaf is seen when it is told."""
+        return False
 
     def update(self, ctx: Context, event: Operation) -> Native:
         """Tells the copy of the event's thread."""
         assert event.process is not None
         thread = ctx.thread(event.process)
         before = self.copies.get(thread, self.fresh)
+        if before.deaf:
+            return self
         after = before.update(ctx.restrict(frozenset((thread,))), event)
         return self if after is before else self._with(thread, after)
 
@@ -217,24 +214,18 @@ class EachProcess(Native):
         self.copies = copies
 
     def op(self, ctx: Context) -> Answer:
-        """The soonest operation of any free process's copy."""
-        soonest = Soonest(ctx.rng)
-        free = ctx.free
-        for thread in free:
-            copy = self._copy(thread, ctx.process(thread))
-            if copy is not EXHAUSTED:
-                soonest.offer(thread, copy.op(ctx.restrict(frozenset((thread,)))))
+        """The soonest operation of any free process's copy; exhausted when all are free and exhausted."""
 
         def become(thread: int, copy: Native) -> Native:
             return EachProcess(self.fresh, {**self.copies, thread: (ctx.process(thread), copy)})
 
-        answer = soonest.answer(become)
-        return PENDING if answer is None and len(free) < len(ctx.threads) else answer
+        asked = [thread for thread in ctx.free if self._copy(thread, ctx.process(thread)) is not EXHAUSTED]
+        return _soonest_thread(ctx, asked, lambda thread: self._copy(thread, ctx.process(thread)), become)
 
     @property
     def deaf(self) -> bool:
-        """Deaf when every copy is."""
-        return self.fresh.deaf and all(copy.deaf for _, copy in self.copies.values())
+        """Never, as a whole: whether a copy is deaf is seen when it is told."""
+        return False
 
     def update(self, ctx: Context, event: Operation) -> Native:
         """Tells the copy of the event's process."""
@@ -242,6 +233,8 @@ class EachProcess(Native):
         assert process is not None
         thread = ctx.thread(process)
         before = self._copy(thread, process)
+        if before.deaf:
+            return self
         after = before.update(ctx.restrict(frozenset((thread,))), event)
         return self if after is before else EachProcess(self.fresh, {**self.copies, thread: (process, after)})
 
@@ -253,3 +246,21 @@ class EachProcess(Native):
 def each_process(generator: Liftable) -> Native:
     """A copy of the generator for each process; after a crash the thread's new process gets a fresh one."""
     return EachProcess(lift(generator), {})
+
+
+def _soonest_thread(
+    ctx: Context,
+    asked: list[int],
+    copy_of: Callable[[int], Native],
+    become: Callable[[int, Native], Native],
+) -> Answer:
+    """The soonest operation of some free threads' copies, beginning at a random one: *now* cannot be beaten."""
+    first = ctx.rng.below(len(asked)) if asked else 0
+    soonest = Soonest(ctx.rng)
+    for thread in (*asked[first:], *asked[:first]):
+        answer = copy_of(thread).op(ctx.restrict(frozenset((thread,))))
+        if isinstance(answer, tuple) and (answer[0].time_ns or 0) <= ctx.time_ns:
+            return answer[0], become(thread, answer[1])
+        soonest.offer(thread, answer)
+    answer = soonest.answer(become)
+    return PENDING if answer is None and len(ctx.free) < len(ctx.threads) else answer

@@ -27,9 +27,11 @@ class _Layout:
         if found is None:
             if len(self._tuples) >= _MEMO_MAX:
                 self._tuples.clear()
-            clients = [thread for thread in range(self.concurrency) if mask >> thread & 1]
-            found = tuple(clients + [NEMESIS] * (mask >> self.concurrency & 1))
-            self._tuples[mask] = found
+            # From the lowest bit up, as text: several times faster than shifting when there are many threads.
+            threads = [thread for thread, bit in enumerate(bin(mask)[:1:-1]) if bit == "1"]
+            if mask >> self.concurrency:
+                threads[-1] = NEMESIS
+            found = self._tuples[mask] = tuple(threads)
         return found
 
     def mask(self, threads: frozenset[int]) -> int:

@@ -29,7 +29,7 @@ class Limit(Wrapper):
         if not isinstance(answer, tuple):
             return answer
         operation, rest = answer
-        return operation, Limit(self.remaining - 1, rest)
+        return operation, Limit(self.remaining - 1, rest) if self.remaining > 1 else EXHAUSTED
 
     def _around(self, generator: Native) -> Native:
         return Limit(self.remaining, generator)
