@@ -25,7 +25,7 @@ from foreshock.harness.backends.docker.leftovers import (
     labels_of_run,
     remove_run,
 )
-from foreshock.harness.backends.process_identity import NODE_VARIABLE, identify
+from foreshock.harness.backends.process_identity import identify
 from foreshock.harness.backends.readiness import wait_until_ready
 from foreshock.harness.backends.together import run_all, try_all
 from foreshock.harness.cluster import ClusterSpecification, Endpoint, Grudge, Node
@@ -237,7 +237,7 @@ class DockerCluster:
         )
 
     async def _start_node(self, node: Node, image: str, files: bytes | None) -> None:
-        environment = {**self.target.environment(node), NODE_VARIABLE: node.cluster}
+        environment = dict(self.target.environment(node))
         command = list(self.target.command(node))
         containers = self._containers[node.name]
         await self._calls.call(lambda: containers.start_node(image, command, environment, files))
