@@ -3,8 +3,8 @@
 Linearizability and mutual exclusion are kept by a system that never answers, so this is judged too. The final phase
 is everything invoked after the last fault was healed (the whole test, when there was none). If operations were
 invoked in it and not one was ok, the system did not recover, and that is ``invalid``: the test gave it a healed
-cluster and all the time of the final phase. If nothing was invoked in it, or a fault was never healed, nothing is
-known.
+cluster and all the time of the final phase. If nothing was invoked in it, or a fault was never healed, or nothing
+succeeded before the faults either, nothing is known.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class LivenessChecker(Checker):
     """
 
     name = "liveness"
+    judges_the_end = True
 
     def __init__(self, *, operations: Collection[str] | None = None, every_key: bool = False) -> None:
         self._operations = None if operations is None else frozenset(operations)
@@ -65,6 +66,9 @@ class LivenessChecker(Checker):
                 if faults
                 else "nothing was invoked"
             )
+            return CheckResult(verdict=Verdict.UNKNOWN, reason=reason, method=_METHOD, details=details)
+        if not is_ok.any():
+            reason = f"none of {len(clients)} operations ever succeeded, so the system may never have served"
             return CheckResult(verdict=Verdict.UNKNOWN, reason=reason, method=_METHOD, details=details)
         dead = _first_on_dead_keys(clients, final, is_ok) if self._every_key else []
         if dead or not (final & is_ok).any():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
@@ -65,6 +65,9 @@ class Checker(ABC):
     """Judges a finished history. Pure: no side effects, no clock but the deadline."""
 
     name: str
+
+    judges_the_end: ClassVar[bool] = False
+    """Whether it judges how the test ended: it is then left out for a test that was cut short before its end."""
 
     @abstractmethod
     def check(self, history: History, context: CheckContext) -> CheckResult:

@@ -7,31 +7,24 @@ still heals, still fetches logs, still tears down; what went wrong is kept as se
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from foreshock.harness import generator as gen
-from foreshock.harness.cluster import Cluster, ClusterSpecification, Node
-from foreshock.harness.composed_nemesis import ComposedNemesis
-from foreshock.harness.errors import ForeshockError, HarnessError
+from foreshock.harness.blame import describe
+from foreshock.harness.errors import DeployError, ForeshockError
 from foreshock.harness.generator.base import Liftable
 from foreshock.harness.interpreter import Interpreter
 from foreshock.harness.ledger import FaultLedger
-from foreshock.harness.nemesis import NemesisContext, Shade
-from foreshock.harness.operation import Operation
+from foreshock.harness.parts import Parts, sentence
 from foreshock.harness.plan import Resolved
 from foreshock.harness.progress import Progress, Snapshot
 from foreshock.harness.recorder import HistoryRecorder
 from foreshock.harness.runtime import Cancelled, Runtime, Task, TimeoutExpired
-from foreshock.harness.services import Client
 from foreshock.harness.store import FAULTS, HISTORY, NODES
-from foreshock.harness.target import ClientContext
-from foreshock.harness.workload import WorkloadContext
 
-T = TypeVar("T")
 SECOND_NS = 1_000_000_000
 DEPLOY_TIMEOUT_NS = 1_800 * SECOND_NS  # the first time an image is built; nodes have their own, shorter bound
 TEARDOWN_TIMEOUT_NS = 120 * SECOND_NS
@@ -47,7 +40,11 @@ class Interrupted(Exception):
 
 
 class Conductor:
-    """Conducts one test. After :meth:`conduct`, ``harness_errors`` and ``interrupts`` say how it went."""
+    """Conducts one test. After :meth:`conduct`, ``harness_errors`` and ``interrupts`` say how it went.
+
+    ``complete`` tells whether the test came to its end, final phase included. Raises :class:`ForeshockError` when
+    the parts of the test cannot be made; nothing has been deployed then.
+    """
 
     def __init__(self, resolved: Resolved, run: Path, runtime: Runtime, progress: Progress) -> None:
         self.resolved = resolved
@@ -57,46 +54,41 @@ class Conductor:
         self.progress = progress
         self.harness_errors: list[str] = []
         self.interrupts = 0
+        self.complete = False
         self.recorder = HistoryRecorder(run / HISTORY, runtime.now)
         self.ledger = FaultLedger(run / FAULTS, runtime.now)
-        self.target = resolved.target_class(resolved.target_options, seed=self.plan.seed)
-        self.target.bug = resolved.bug_class
-        self.target.bug_name = self.plan.bug
-        self.workload = resolved.workload_class(resolved.workload_options, self._workload_context())
-        self.cluster: Cluster = resolved.backend.cluster(self._specification(), runtime)
-        self.nemesis = ComposedNemesis(
-            [
-                cls(options, self._nemesis_context(name))
-                for name, (cls, options) in zip(self.plan.nemeses, resolved.nemesis_classes, strict=True)
-            ]
-        )
+        try:
+            self.parts = Parts(resolved, run, runtime, self.ledger)
+        except BaseException:
+            self.ledger.close()
+            self.recorder.close()
+            raise
         self._interpreter: Interpreter | None = None
         self._step: Task[Any] | None = None
         self._phase = "deploy"
         self._phase_began_ns = 0
         self._deployed = False
 
-    @property
-    def shades(self) -> tuple[Shade, ...]:
-        """How the faults of this test are drawn on a plot."""
-        return tuple(shade for nemesis in self.nemesis.nemeses for shade in nemesis.shades)
-
     def interrupt(self) -> None:
-        """Ctrl-C: the first stops, heals, checks and reports; the second heals and leaves."""
+        """Ctrl-C: the first stops, heals, checks and reports; the second heals and leaves.
+
+        Healing and teardown go on whatever comes. An interrupt before operations have run tears down at once.
+        """
         self.interrupts += 1
         logger.warning("interrupted (%d)", self.interrupts)
         if self._phase == "main" and self.interrupts == 1 and self._interpreter is not None:
             self.progress.phase("interrupted: stopping, healing, checking (once more: heal and leave)")
             self._interpreter.stop()
         elif self._phase in ("deploy", "main", "recovery", "final") and self._step is not None:
-            self.progress.phase("interrupted: healing and leaving")
+            after = "healing and leaving" if self.interrupts > 1 else "ending this phase"
+            self.progress.phase(f"interrupted: {'tearing down' if self._phase == 'deploy' else after}")
             self._step.cancel()
 
     async def conduct(self) -> None:
         """Run the whole test; never raises for what can go wrong with a test."""
         ticker = self.runtime.spawn(self._report_progress(), name="progress")
         try:
-            await self._attempt("deploy", self._deploy(), DEPLOY_TIMEOUT_NS)
+            await self._attempt("deployment", self._deploy(), DEPLOY_TIMEOUT_NS)
             if self._deployed:
                 await self._run_phases()
         except Interrupted:
@@ -111,52 +103,67 @@ class Conductor:
         timeout = self.plan.operation_timeout_ms * 1_000_000
         try:
             self._enter("main", f"running {self.plan.workload} for {self.plan.time_limit_s:g} s")
-            main_bound = limit + timeout + HEAL_TIMEOUT_NS
-            await self._attempt("the main phase", interpreter.run(self._main_generator(limit)), main_bound)
+            bound = limit + timeout + HEAL_TIMEOUT_NS
+            await self._attempt("the main phase", self._run_main(interpreter, limit), bound)
         finally:
             # Healing is never skipped, and Ctrl-C does not reach it: that is why it is its own phase.
             self._enter("heal", "healing")
             await self._heal(interpreter)
-        self.harness_errors += interpreter.nemesis_errors
+        for error in interpreter.nemesis_errors:
+            self._error(error)
         if self.interrupts > 1:
             raise Interrupted
         self._enter("recovery", "waiting for recovery")
         await self._attempt("recovery", self._recover(), None)
         self._enter("final", "final phase")
-        final = gen.clients(gen.lift(self.workload.final_generator()))
-        await self._attempt("the final phase", interpreter.run(final), 20 * timeout + 60 * SECOND_NS)
+        bound = 20 * timeout + 60 * SECOND_NS
+        self.complete = await self._attempt("the final phase", self._run_final(interpreter), bound)
+        if not self.parts.clients_opened and self.parts.why_no_client is not None:
+            self._error(f"no client could be opened: {self.parts.why_no_client}")
 
-    def _main_generator(self, limit_ns: int) -> Liftable:
-        clients = gen.lift(self.workload.generator())
+    async def _run_main(self, interpreter: Interpreter, limit_ns: int) -> None:
+        clients = gen.lift(self.parts.workload.generator())
         if self.plan.rate > 0:
             clients = gen.stagger(round(SECOND_NS / self.plan.rate), clients)
-        parts = [gen.clients(clients)]
+        running: list[Liftable] = [gen.clients(clients)]
         if self.plan.nemeses:
-            parts.append(gen.nemesis(gen.lift(self.nemesis.generator())))
-        return gen.time_limit(limit_ns, gen.any_of(*parts))
+            running.append(gen.nemesis(gen.lift(self.parts.nemesis.generator())))
+        await interpreter.run(gen.time_limit(limit_ns, gen.any_of(*running)))
+
+    async def _run_final(self, interpreter: Interpreter) -> None:
+        await interpreter.run(gen.clients(gen.lift(self.parts.workload.final_generator())))
+
+    async def _run_healing(self, interpreter: Interpreter) -> None:
+        await interpreter.run(gen.nemesis(gen.lift(self.parts.nemesis.final_generator())))
 
     async def _deploy(self) -> None:
         self._enter("deploy", f"deploying {len(self.plan.nodes)} nodes on {self.plan.backend}")
-        await self.cluster.deploy()
-        bound = round(self.plan.ready_timeout_s * SECOND_NS)
-        await self.runtime.timeout(self.target.set_up(self.cluster, self.runtime), bound)
+        await self.parts.cluster.deploy()
+        bound_s = self.plan.ready_timeout_s
+        set_up = self.parts.target.set_up(self.parts.cluster, self.runtime)
+        try:
+            await self.runtime.timeout(set_up, round(bound_s * SECOND_NS))
+        except TimeoutExpired:
+            raise DeployError(
+                f"the target {self.plan.target!r} was not set up within {bound_s:g} s: "
+                "give it longer with --ready-timeout"
+            ) from None
         self._deployed = True
 
     async def _recover(self) -> None:
         """Wait until every node answers again, but no longer than the plan says: then the final phase judges."""
         end = self.runtime.now() + round(self.plan.recovery_time_s * SECOND_NS)
-        waiting = list(self.cluster.nodes)
+        waiting = list(self.parts.cluster.nodes)
         while waiting and self.runtime.now() < end:
-            waiting = [node for node in waiting if not await self.target.ready(node, self.runtime)]
+            waiting = [node for node in waiting if not await self.parts.target.ready(node, self.runtime)]
             await self.runtime.sleep(SECOND_NS // 10)
         if waiting:
             logger.warning("not ready after healing: %s", ", ".join(node.name for node in waiting))
 
     async def _heal(self, interpreter: Interpreter) -> None:
         interpreter.resume()
-        final = gen.nemesis(gen.lift(self.nemesis.final_generator()))
         try:
-            await self._attempt("healing", interpreter.run(final), HEAL_TIMEOUT_NS)
+            await self._attempt("healing", self._run_healing(interpreter), HEAL_TIMEOUT_NS)
         finally:
             for fault in self.ledger.open_faults():
                 await self._heal_by_inverse(fault.id, fault.kind, dict(fault.inverse))
@@ -165,24 +172,30 @@ class Conductor:
         """The nemesis did not heal its own fault: undo it as a later ``foreshock heal`` would."""
         try:
             done = await self.runtime.call(lambda: self.resolved.backend.heal(inverse))
-        except ForeshockError as error:
-            self._error(f"the fault {kind} (number {fault}) could not be healed: {error}")
-        else:
             logger.info("healed %s by its inverse: %s", kind, done)
             self.ledger.healed(fault)
+        except Exception as error:
+            logger.exception("the fault %s (number %d) was not healed", kind, fault)
+            self._error(f"the fault {kind} (number {fault}) could not be healed: {sentence(error)}")
 
     async def _clean_up(self) -> None:
         self._enter("teardown", "fetching logs and tearing down")
         if self._interpreter is not None:
             await self._attempt("closing clients", self._interpreter.close(), TEARDOWN_TIMEOUT_NS)
-        logs = self.run / NODES
-        await self._attempt("fetching logs", self.cluster.fetch_logs(logs), TEARDOWN_TIMEOUT_NS)
-        await self._attempt("teardown", self.cluster.teardown(), TEARDOWN_TIMEOUT_NS)
-        self.recorder.close()
-        self.ledger.close()
+        logs = self.parts.cluster.fetch_logs(self.run / NODES)
+        await self._attempt("fetching logs", logs, TEARDOWN_TIMEOUT_NS)
+        await self._attempt("teardown", self.parts.cluster.teardown(), TEARDOWN_TIMEOUT_NS)
+        await self._attempt("closing the history", self._close_files(), None)
 
-    async def _attempt(self, what: str, step: Coroutine[Any, Any, Any], bound_ns: int | None) -> None:
-        """Run one step with a bound; what goes wrong becomes a sentence. Raises only :class:`Interrupted`."""
+    async def _close_files(self) -> None:
+        self.ledger.close()
+        self.recorder.close()
+
+    async def _attempt(self, what: str, step: Coroutine[Any, Any, Any], bound_ns: int | None) -> bool:
+        """Run one step with a bound; what goes wrong becomes a sentence, and false comes back.
+
+        Raises only :class:`Interrupted`.
+        """
         bounded = step if bound_ns is None else self.runtime.timeout(step, bound_ns)
         self._step = self.runtime.spawn(bounded, name=what)
         try:
@@ -190,90 +203,42 @@ class Conductor:
         except NO_CANCEL:
             raise Interrupted from None
         except TimeoutExpired:
-            self._error(
-                f"{what} took longer than its bound" + (f" of {bound_ns // SECOND_NS} s" if bound_ns else "")
-            )
+            bound = f" of {bound_ns // SECOND_NS} s" if bound_ns else ""
+            self._error(f"{what} took longer than its bound{bound}")
         except ForeshockError as error:
+            logger.debug("%s failed", what, exc_info=True)
             self._error(str(error))
         except Exception as error:
             logger.exception("%s failed", what)
-            self._error(f"{what} failed: {type(error).__name__}: {error}")
+            self._error(f"{what} failed: {describe(error)}")
+        else:
+            return True
         finally:
             self._step = None
+        return False
 
-    def _error(self, sentence: str) -> None:
-        logger.error("%s", sentence)
-        self.harness_errors.append(sentence)
+    def _error(self, text: str) -> None:
+        logger.error("%s", text)
+        if text not in self.harness_errors:
+            self.harness_errors.append(text)
 
     def _enter(self, phase: str, text: str) -> None:
         self._phase, self._phase_began_ns = phase, self.runtime.now()
         logger.info("%s", text)
         self.progress.phase(text)
 
-    # --- making the parts ---------------------------------------------------------------------------------
-
     def _make_interpreter(self) -> Interpreter:
         return Interpreter(
             self.runtime,
             self.recorder,
             concurrency=self.plan.concurrency,
-            nodes=tuple(node.name for node in self.cluster.nodes),
-            open_client=self._open_client,
-            invoke=self._invoke,
-            nemesis=self.nemesis.invoke,
+            nodes=tuple(node.name for node in self.parts.cluster.nodes),
+            open_client=self.parts.open_client,
+            invoke=self.parts.invoke,
+            nemesis=self.parts.nemesis.invoke,
             rng=self.runtime.random("generator"),
             operation_timeout_ns=self.plan.operation_timeout_ms * 1_000_000,
         )
-
-    async def _open_client(self, process: int, node_name: str) -> Client:
-        nodes = self.cluster.nodes
-        node = next(node for node in nodes if node.name == node_name)
-        client = self.target.client(self.workload.service, self._client_context(process, node, nodes))
-        await self._maybe_blocking(client.open)
-        return client
-
-    async def _maybe_blocking(self, method: Any) -> Any:
-        return await method() if inspect.iscoroutinefunction(method) else await self.runtime.call(method)
-
-    async def _invoke(self, client: Client, operation: Operation) -> Any:
-        return await self.workload.invoke(client, operation, self.runtime)
-
-    def _client_context(self, process: int, node: Node, nodes: tuple[Node, ...]) -> ClientContext:
-        return ClientContext(
-            runtime=self.runtime,
-            node=node,
-            nodes=nodes,
-            process=process,
-            identity=f"p{process}",
-            timeout_ms=self.plan.operation_timeout_ms,
-        )
-
-    def _specification(self) -> ClusterSpecification:
-        return ClusterSpecification(
-            run=f"sim-{self.plan.seed}" if self.runtime.simulated else self.run.name.lower(),
-            target=self.target,
-            node_names=self.plan.nodes,
-            directory=self.run,
-            seed=self.plan.seed,
-            ready_timeout_ms=round(self.plan.ready_timeout_s * 1000),
-        )
-
-    def _workload_context(self) -> WorkloadContext:
-        return workload_context(self.resolved, self.runtime)
-
-    def _nemesis_context(self, name: str) -> NemesisContext:
-        return NemesisContext(
-            nodes=self.plan.nodes,
-            interval_ns=round(self.plan.interval_s * SECOND_NS),
-            rng=self.runtime.random(f"nemesis/{name}"),
-            runtime=self.runtime,
-            cluster=self.cluster,
-            ledger=self.ledger,
-            primaries=self._primaries,
-        )
-
-    async def _primaries(self) -> frozenset[str] | None:
-        return await self.target.primaries(self.cluster, self.runtime)
 
     # --- progress -----------------------------------------------------------------------------------------
 
@@ -303,20 +268,7 @@ class Conductor:
 
     async def _states(self) -> dict[str, str]:
         try:
-            return dict(await self.cluster.states())
-        except HarnessError as error:  # the live view is no reason to stop a test
-            logger.debug("the nodes' states are not known: %s", error)
+            return dict(await self.parts.cluster.states())
+        except Exception as error:  # noqa: BLE001 - the live view is no reason to stop a test
+            logger.debug("the nodes' states are not known: %s", describe(error))
             return {}
-
-
-def workload_context(resolved: Resolved, runtime: Runtime) -> WorkloadContext:
-    """What the plan tells its workload."""
-    plan = resolved.plan
-    return WorkloadContext(
-        nodes=plan.nodes,
-        concurrency=plan.concurrency,
-        rate=plan.rate,
-        time_limit_ns=round(plan.time_limit_s * SECOND_NS),
-        seed=plan.seed,
-        runtime=runtime,
-    )

@@ -1,25 +1,39 @@
-"""Judging a recorded run: checkers, results, reports. Used after a test, and by ``foreshock analyze``."""
+"""Judging a recorded run: every checker, the verdict, its reason. Used after a test, and by ``foreshock analyze``."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from foreshock.harness.history import History
 
+from foreshock.harness.blame import describe
 from foreshock.harness.checker import CheckContext, Checker, CheckResult
 from foreshock.harness.errors import ForeshockError
+from foreshock.harness.history import History
 from foreshock.harness.ledger import Fault
+from foreshock.harness.operation import OperationType
 from foreshock.harness.plan import Plan
-from foreshock.harness.registry import Kind, load, names
-from foreshock.harness.store import RESULTS, write_json
 from foreshock.harness.verdict import ExitCode, Verdict
 
+NOT_CHECKED = "the harness was told to leave before the history was checked: foreshock analyze decides it"
+
 logger = logging.getLogger("foreshock")
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """How a test came to its end, as far as its judgement depends on that."""
+
+    harness_errors: Sequence[str] = ()
+    interrupted: bool = False
+    """Ctrl-C, or the harness was killed: what was recorded until then is judged."""
+    complete: bool = True
+    """Whether the final phase was run to its end; if not, nobody can say how the test would have ended."""
+    duration_s: float = 0.0
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +55,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     harness_errors: tuple[str, ...]
     duration_s: float
     interrupted: bool
+    complete: bool
     replay: str
 
 
@@ -53,10 +68,13 @@ def check_all(
     for name, checker in checkers.items():
         start = time.monotonic()
         try:
-            result = checker.check(history, context)
+            result: object = checker.check(history, context)
         except Exception as error:
             logger.exception("the checker %s raised", name)
-            errors.append(f"the checker {name!r} raised {type(error).__name__}: {error}")
+            errors.append(f"the checker {name!r} raised {describe(error)}")
+            continue
+        if not isinstance(result, CheckResult):
+            errors.append(f"the checker {name!r} returned {type(result).__name__}, not a CheckResult")
             continue
         results[name] = msgspec.structs.replace(result, seconds=round(time.monotonic() - start, 4))
     return results, errors
@@ -67,15 +85,16 @@ def judge(
     plan: Plan,
     history: History,
     faults: Sequence[Fault],
-    checkers: Mapping[str, Checker],
+    checkers: Callable[[], Mapping[str, Checker]],
+    ending: Ending,
     *,
-    harness_errors: Sequence[str],
-    interrupted: bool,
     replay: str,
-    duration_s: float,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Judgement:
-    """Check a history and write ``results.json``; never raises for what a checker does."""
+    """Check a history; never raises for what a plug-in's ``checkers`` or one of them does.
+
+    The exit code is that of a whole test; see :func:`exit_of_analysis` for one that is judged again.
+    """
     context = CheckContext(
         deadline_ns=time.monotonic_ns() + round(plan.deadline_s * 1e9),
         memory_limit_bytes=plan.memory_bytes,
@@ -84,22 +103,18 @@ def judge(
         faults=tuple(msgspec.to_builtins(fault) for fault in faults),
         seed=plan.seed,
     )
-    results, checker_errors = check_all(checkers, history, context)
-    errors = [*harness_errors, *checker_errors]
-    errors += [
-        f"the fault {fault.kind} on {', '.join(fault.nodes) or 'no node'} failed: {fault.failure}"
-        for fault in faults
-        if fault.failure is not None and not any(fault.failure in error for error in errors)
-    ]
-    # A checker that raised decided nothing, so the whole cannot be called valid.
-    verdict = Verdict.worst([r.verdict for r in results.values()] + [Verdict.UNKNOWN] * bool(checker_errors))
-    if not results or not len(history.clients()):
-        verdict = Verdict.worst([verdict, Verdict.UNKNOWN])
-    code = ExitCode.of(verdict, harness_errors=bool(errors), interrupted=interrupted)
-    judgement = Judgement(
+    clients = history.clients()
+    results, errors, left_out = _check(checkers, history, ending, context)
+    # A checker that raised decided nothing, and where nothing succeeded nothing was tested.
+    decided = bool(results) and not errors and len(clients.where(type=OperationType.OK)) > 0
+    floor = Verdict.VALID if decided else Verdict.UNKNOWN
+    verdict = Verdict.worst([floor, *(result.verdict for result in results.values())])
+    errors = [*ending.harness_errors, *errors, *_failed_faults(faults, ending.harness_errors)]
+    code = ExitCode.of(verdict, harness_errors=bool(errors), interrupted=ending.interrupted)
+    return Judgement(
         verdict=verdict.word,
         exit=int(code),
-        reason=_reason(verdict, results, errors, history),
+        reason=_reason(verdict, results, errors, clients, ending, left_out),
         run=str(run),
         seed=plan.seed,
         target=plan.target,
@@ -107,33 +122,51 @@ def judge(
         nemeses=plan.nemeses,
         backend=plan.backend,
         bug=plan.bug,
-        operations=_count_types(history),
+        operations=_count_types(clients),
         faults=_count_faults(faults),
         checkers={name: _result_data(result) for name, result in results.items()},
         harness_errors=tuple(errors),
-        duration_s=round(duration_s, 3),
-        interrupted=interrupted,
+        duration_s=round(ending.duration_s, 3),
+        interrupted=ending.interrupted,
+        complete=ending.complete,
         replay=replay,
     )
-    write_json(run / RESULTS, judgement)
-    return judgement
 
 
-def report_all(run: Path) -> tuple[list[Path], list[str]]:
-    """Have every reporter write its files; a reporter that fails is a sentence and never a verdict."""
-    written, errors = [], []
-    for name in names(Kind.REPORTERS):
-        try:
-            path = load(Kind.REPORTERS, name)().report(run)
-        except ForeshockError as error:
-            errors.append(f"the reporter {name!r} failed: {error}")
-        except Exception as error:
-            logger.exception("the reporter %s raised", name)
-            errors.append(f"the reporter {name!r} raised {type(error).__name__}: {error}")
-        else:
-            if path is not None:
-                written.append(path)
-    return written, errors
+def exit_of_analysis(judgement: Judgement) -> int:
+    """The exit code of a stored run that is judged again: how the test once ended is history, and no error now."""
+    return int(ExitCode.of(Verdict.of_word(judgement.verdict), harness_errors=bool(judgement.harness_errors)))
+
+
+def _check(
+    checkers: Callable[[], Mapping[str, Checker]], history: History, ending: Ending, context: CheckContext
+) -> tuple[dict[str, CheckResult], list[str], list[str]]:
+    """The results by checker, what the checkers raised, and the checkers left out because the test was cut short."""
+    if context.should_stop():
+        return {}, [], []
+    try:
+        chosen = dict(checkers())
+    except ForeshockError as error:
+        return {}, [str(error)], []
+    if not chosen:
+        return {}, ["the workload has no checkers"], []
+    left_out = [
+        name
+        for name, checker in chosen.items()
+        if getattr(checker, "judges_the_end", False) and not ending.complete
+    ]
+    results, errors = check_all(
+        {name: checker for name, checker in chosen.items() if name not in left_out}, history, context
+    )
+    return results, errors, left_out
+
+
+def _failed_faults(faults: Sequence[Fault], known: Sequence[str]) -> list[str]:
+    return [
+        f"the fault {fault.kind} on {', '.join(fault.nodes) or 'no node'} failed: {fault.failure}"
+        for fault in faults
+        if fault.failure is not None and not any(fault.failure in error for error in known)
+    ]
 
 
 def _result_data(result: CheckResult) -> dict[str, Any]:
@@ -141,23 +174,41 @@ def _result_data(result: CheckResult) -> dict[str, Any]:
 
 
 def _reason(
-    verdict: Verdict, results: Mapping[str, CheckResult], errors: Sequence[str], history: History
+    verdict: Verdict,
+    results: Mapping[str, CheckResult],
+    errors: Sequence[str],
+    clients: History,
+    ending: Ending,
+    left_out: Sequence[str],
 ) -> str:
-    for name, result in results.items():
-        if result.verdict is verdict and verdict is not Verdict.VALID:
-            return f"{name}: {result.reason}"
-    if not len(history.clients()):
-        return "nothing was recorded, so nothing is known" + (f": {errors[0]}" if errors else "")
-    if verdict is Verdict.UNKNOWN:
-        return errors[0] if errors else "no checker could decide"
-    return f"every checker found the history of {len(history.clients())} operations valid"
+    """Why the verdict is what it is, in one sentence."""
+    if verdict is not Verdict.INVALID:
+        if not len(clients):
+            why = errors[0] if errors else "the test was interrupted" if ending.interrupted else ""
+            return "nothing was recorded, so nothing is known" + (f": {why}" if why else "")
+        if not len(clients.where(type=OperationType.OK)):
+            return _nothing_succeeded(clients)
+    if verdict is not Verdict.VALID:
+        for name, result in results.items():
+            if result.verdict is verdict:
+                return f"{name}: {result.reason}"
+        return errors[0] if errors else NOT_CHECKED
+    ended = "" if ending.complete else ", which was cut short before its end,"
+    unjudged = f" ({', '.join(left_out)} could not be judged)" if left_out else ""
+    return f"every checker found the history of {len(clients)} operations{ended} valid{unjudged}"
 
 
-def _count_types(history: History) -> dict[str, int]:
-    counts = {"ok": 0, "fail": 0, "info": 0}
-    for row in history.clients():
-        counts[row.type] += 1
-    return counts
+def _nothing_succeeded(clients: History) -> str:
+    errors = Counter(str(row.error) for row in clients if row.error)
+    sentence = f"none of {len(clients)} operations succeeded, so nothing was tested"
+    if not errors:
+        return sentence
+    text, count = errors.most_common(1)[0]
+    return f"{sentence}: {count} ended with {text!r}"
+
+
+def _count_types(clients: History) -> dict[str, int]:
+    return {kind: len(clients.where(type=OperationType(kind))) for kind in ("ok", "fail", "info")}
 
 
 def _count_faults(faults: Sequence[Fault]) -> dict[str, int]:

@@ -2,11 +2,12 @@
 
 ``faults.jsonl`` holds one JSON object a line, each fsynced before the call returns. A fault goes through
 ``planned`` -> ``verified`` or ``failed`` -> ``healed``. After a crash of the harness, ``foreshock heal`` reads
-the faults that were planned and not healed, and undoes them by their inverse.
+the faults that were planned and not healed, undoes them by their inverse, and adds ``healed-later``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -31,17 +32,26 @@ class Fault(msgspec.Struct, kw_only=True, omit_defaults=True):
     failed_ns: int | None = None
     failure: str | None = None
     healed_ns: int | None = None
+    healed_later: bool = False
+    """Another process undid it after the run had ended, at a time that the clock of the run cannot say."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody has undone the fault yet."""
+        return self.healed_ns is None and not self.healed_later
 
 
 class FaultLedger:
-    """Appends to ``faults.jsonl``; one writer."""
+    """Appends to ``faults.jsonl``; one writer. What a killed writer left of a last line is cut off first."""
 
     def __init__(self, path: Path, now: Callable[[], int]) -> None:
         self._now = now
         self._faults: dict[int, Fault] = {}
         self._path = path
         try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            self._length = _length_of_whole_lines(self._fd)
+            os.ftruncate(self._fd, self._length)
         except OSError as error:
             raise HarnessError(f"the fault ledger {path} cannot be written: {error.strerror}") from error
 
@@ -82,14 +92,12 @@ class FaultLedger:
         self._append({"event": "healed", "id": fault, "time_ns": record.healed_ns})
 
     def note_healed_later(self, fault: int) -> None:
-        """Another process healed the fault of a dead run: the ledger is only added to."""
-        self._append({"event": "healed", "id": fault, "time_ns": self._now()})
+        """This process healed the fault of a dead run, whose clock is gone."""
+        self._append({"event": "healed-later", "id": fault})
 
     def open_faults(self, kind: str | None = None) -> list[Fault]:
         """Faults that were planned and not healed, oldest first."""
-        return [
-            f for f in self._faults.values() if f.healed_ns is None and (kind is None or f.kind == kind)
-        ]
+        return [f for f in self._faults.values() if f.is_open and (kind is None or f.kind == kind)]
 
     def all(self) -> tuple[Fault, ...]:
         """Every fault so far."""
@@ -102,11 +110,25 @@ class FaultLedger:
             self._fd = -1
 
     def _append(self, event: Mapping[str, Any]) -> None:
+        line = msgspec.json.encode(event) + b"\n"
         try:
-            os.write(self._fd, msgspec.json.encode(event) + b"\n")
+            written = os.write(self._fd, line)
+            if written < len(line):
+                os.write(self._fd, line[written:])  # says why the disk took only a part
             os.fsync(self._fd)
+            self._length += len(line)
         except OSError as error:
-            raise HarnessError(f"the fault ledger {self._path} cannot be written: {error.strerror}") from error
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, self._length)  # no part of a line may stay before the next one
+            raise HarnessError(
+                f"the fault ledger {self._path} cannot be written: {error.strerror}"
+            ) from error
+
+
+def _length_of_whole_lines(fd: int) -> int:
+    size = os.fstat(fd).st_size
+    content = os.pread(fd, size, 0)
+    return content.rfind(b"\n") + 1
 
 
 def read_ledger(path: Path) -> tuple[Fault, ...]:
@@ -132,4 +154,6 @@ def read_ledger(path: Path) -> tuple[Fault, ...]:
                 fault.failed_ns, fault.failure = event["time_ns"], event["failure"]
             case "healed":
                 fault.healed_ns = event["time_ns"]
+            case "healed-later":
+                fault.healed_later = True
     return tuple(faults.values())

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from foreshock.harness.client_contract import check_client
 from foreshock.harness.cluster import Backend, Primary
 from foreshock.harness.errors import PlugInError, UsageError
 from foreshock.harness.nemesis import Nemesis
@@ -95,6 +96,10 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
         """The command that runs this test again with the same seed."""
         return "foreshock test " + " ".join(_arguments(self.request, self.plan.seed, self.plan.backend))
 
+    def with_seed(self, seed: int) -> Resolved:
+        """The same test with another seed."""
+        return msgspec.structs.replace(self, plan=msgspec.structs.replace(self.plan, seed=seed))
+
 
 def resolve(request: Request) -> Resolved:
     """Check a request whole and load what it names. Raises :class:`UsageError` or :class:`PlugInError`."""
@@ -114,6 +119,9 @@ def resolve(request: Request) -> Resolved:
             f"the target {request.target!r} cannot be simulated: use --backend process or docker"
         )
     _check_capabilities(backend, target_class, nemesis_names, nemesis_classes)
+    client_class = target_class.services[workload_class.service]
+    if isinstance(client_class, type):
+        check_client(client_class, workload_class.service)
     bug_class = _bug(request, target_class)
     owners: dict[str, type[Options]] = {"target": target_class.Options, "workload": workload_class.Options}
     owners |= {name: cls.Options for name, cls in zip(nemesis_names, nemesis_classes, strict=True)}
@@ -151,6 +159,14 @@ def resolve(request: Request) -> Resolved:
         ),
         backend=backend,
         bug_class=bug_class,
+    )
+
+
+def load_workload(plan: Plan) -> tuple[type[Workload[Any]], Options]:
+    """The workload of a stored plan and its options: all that is needed to judge what was recorded."""
+    workload_class = _load_class(Kind.WORKLOADS, plan.workload, Workload)
+    return workload_class, parse_options(
+        workload_class.Options, plan.options.get("workload", {}), owner=f"the workload {plan.workload!r}"
     )
 
 

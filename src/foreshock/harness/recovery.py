@@ -1,59 +1,103 @@
-"""Healing and cleaning after a harness that died: by the ledger, by labels, by the registry of live runs."""
+"""Healing and cleaning after a harness that died: by the ledger, by labels, by the registry of live runs.
+
+Both may come first, both may be repeated, and neither touches a run whose harness is alive.
+"""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
+from typing import NamedTuple
 
 from foreshock.harness import live_runs
+from foreshock.harness.backends.process_identity import alive
 from foreshock.harness.cluster import Backend
-from foreshock.harness.errors import ForeshockError
-from foreshock.harness.ledger import FaultLedger, read_ledger
+from foreshock.harness.errors import ForeshockError, UsageError
+from foreshock.harness.ledger import Fault, FaultLedger, read_ledger
+from foreshock.harness.live_runs import LiveRun
 from foreshock.harness.registry import Kind, load, names
 from foreshock.harness.store import FAULTS
 
+logger = logging.getLogger("foreshock")
 
-def heal_dead_runs(run: str | None) -> tuple[list[str], list[str]]:
-    """Undo the open faults of every dead run, or of the one named; what was done, and what could not be."""
-    done, errors = [], []
-    for dead in live_runs.dead_runs():
-        if run is not None and run not in (dead.run, dead.directory):
-            continue
+
+class Recovered(NamedTuple):
+    """What was done, and what could not be, each a sentence."""
+
+    done: list[str]
+    errors: list[str]
+
+
+def heal_dead_runs(run: str | None) -> Recovered:
+    """Undo the open faults of every dead run, or of the one named (by its name or its folder).
+
+    Raises :class:`UsageError` when the run named is still alive, or when there is no such run.
+    """
+    recovered = Recovered([], [])
+    for name, directory in _runs_to_heal(run):
         try:
-            done += _heal_run(dead.run, Path(dead.directory))
+            faults = [fault for fault in read_ledger(directory / FAULTS) if fault.is_open]
         except ForeshockError as error:
-            errors.append(f"run {dead.run}: {error}")
-    return done, errors
-
-
-def _heal_run(run: str, directory: Path) -> list[str]:
-    done = []
-    path = directory / FAULTS
-    for fault in read_ledger(path):
-        if fault.healed_ns is not None:
+            recovered.errors.append(f"run {name}: {error}")
             continue
-        backend: Backend = load(Kind.BACKENDS, str(fault.inverse["backend"]))()
-        done.append(f"{run}: {fault.kind} {','.join(fault.nodes)}: {backend.heal(fault.inverse)}")
-        _note_healed(path, fault.id)
-    return done
+        for fault in reversed(faults):  # what was done last is undone first
+            what = f"run {name}: {fault.kind} {','.join(fault.nodes)}".rstrip()
+            try:
+                recovered.done.append(f"{what}: {_heal(fault, directory)}")
+            except ForeshockError as error:
+                recovered.errors.append(f"{what}: {error}")
+    return recovered
 
 
-def _note_healed(path: Path, fault: int) -> None:
-    # The clock of the dead run is gone, so the time of healing is unknown: the fault's end is the run's end.
-    ledger = FaultLedger(path, now=lambda: -1)
-    try:
-        ledger.note_healed_later(fault)
-    finally:
-        ledger.close()
+def clean_dead_runs(run: str | None) -> Recovered:
+    """Have every backend remove what dead runs, or the one named, left.
 
-
-def clean_dead_runs(run: str | None) -> tuple[list[str], list[str]]:
-    """Have every backend remove what dead runs left; what was removed, and what could not be."""
-    done, errors = [], []
-    for name in names(Kind.BACKENDS):
+    A backend that cannot be used here has nothing to remove, unless a dead run was deployed on it. Raises
+    :class:`UsageError` when the run named is still alive.
+    """
+    if run is not None:
+        _refuse_living(live_runs.named_runs(run))
+    recovered = Recovered([], [])
+    wanted = live_runs.dead_runs() if run is None else live_runs.named_runs(run)
+    for name in sorted({*names(Kind.BACKENDS), *(dead.backend for dead in wanted)}):
+        left = [dead.run for dead in wanted if dead.backend == name]
         try:
             backend: Backend = load(Kind.BACKENDS, name)()
-            if backend.available() is None:
-                done += backend.clean(run)
+            recovered.done.extend(backend.clean(run))
         except ForeshockError as error:
-            errors.append(f"backend {name}: {error}")
-    return done, errors
+            logger.debug("the backend %s cannot clean: %s", name, error)
+            if left:
+                recovered.errors.append(f"run {', '.join(left)} is not cleaned: {error}")
+    return recovered
+
+
+def _runs_to_heal(run: str | None) -> list[tuple[str, Path]]:
+    if run is None:
+        return [(dead.run, Path(dead.directory)) for dead in live_runs.dead_runs()]
+    named = live_runs.named_runs(run)
+    _refuse_living(named)
+    if named:
+        return [(each.run, Path(each.directory)) for each in named]
+    if (Path(run) / FAULTS).is_file():  # a run that was cleaned, whose ledger still tells of open faults
+        return [(Path(run).resolve().name, Path(run))]
+    raise UsageError(f"no run {run!r} is known here: give the folder of a run, or nothing for every dead run")
+
+
+def _refuse_living(runs: list[LiveRun]) -> None:
+    for run in runs:
+        if alive(run.harness):
+            raise UsageError(
+                f"run {run.run} is still under way (process {run.harness.pid}): "
+                "stop it with Ctrl-C or SIGTERM, and it heals and cleans up by itself"
+            )
+
+
+def _heal(fault: Fault, directory: Path) -> str:
+    backend: Backend = load(Kind.BACKENDS, str(fault.inverse["backend"]))()
+    done = backend.heal(fault.inverse)
+    ledger = FaultLedger(directory / FAULTS, now=lambda: 0)
+    try:
+        ledger.note_healed_later(fault.id)
+    finally:
+        ledger.close()
+    return done

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
+from foreshock.harness.analysis import analyze
 from foreshock.harness.cli.common import output_options, print_json, set_up_logging, store_option
 from foreshock.harness.cli.outcome import show_outcome
-from foreshock.harness.runner import analyze
 from foreshock.harness.store import Store
 
 

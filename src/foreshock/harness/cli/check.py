@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 import msgspec
-from foreshock.harness.history import History
 
 from foreshock.harness.checker import CheckContext, Checker, CheckResult
 from foreshock.harness.cli.common import (
@@ -22,6 +21,7 @@ from foreshock.harness.cli.common import (
 from foreshock.harness.cli.completion import complete
 from foreshock.harness.cli.explain import explain
 from foreshock.harness.errors import UsageError
+from foreshock.harness.history import History
 from foreshock.harness.plan import parse_bytes
 from foreshock.harness.registry import Kind, load, names
 from foreshock.harness.verdict import ExitCode, Verdict

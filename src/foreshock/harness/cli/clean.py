@@ -13,9 +13,9 @@ from foreshock.harness.verdict import ExitCode
 @click.argument("run", required=False)
 @output_options
 def command(run: str | None, as_json: bool, verbose: bool, quiet: bool) -> int:
-    """Remove the containers, networks and processes that dead runs (or RUN) left.
+    """Remove the containers, networks and processes that dead runs (or RUN, a name or a folder) left.
 
-    Idempotent; touches only what is ours, and no run that is still alive unless it is named.
+    Idempotent; touches only what is ours, and never a run that is still under way. Stored results stay.
     """
     set_up_logging(verbose=verbose)
     done, errors = clean_dead_runs(run)

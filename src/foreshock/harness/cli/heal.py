@@ -13,7 +13,10 @@ from foreshock.harness.verdict import ExitCode
 @click.argument("run", required=False)
 @output_options
 def command(run: str | None, as_json: bool, verbose: bool, quiet: bool) -> int:
-    """Undo every fault that dead runs (or RUN) left in force. Idempotent; touches only what is ours."""
+    """Undo every fault that dead runs (or RUN, a name or a folder) left in force.
+
+    Idempotent; touches only what is ours, and never a run that is still under way.
+    """
     set_up_logging(verbose=verbose)
     done, errors = heal_dead_runs(run)
     if as_json:

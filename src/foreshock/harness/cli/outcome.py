@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from foreshock.harness.cli.common import console, relative, verdict_text
 from foreshock.harness.cli.explain import explain
-from foreshock.harness.runner import Outcome
+from foreshock.harness.publish import Outcome
 
 
 def show_outcome(outcome: Outcome, *, quiet: bool) -> None:

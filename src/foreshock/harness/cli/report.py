@@ -8,7 +8,7 @@ import click
 
 from foreshock.harness.cli.common import output_options, print_json, relative, set_up_logging, store_option
 from foreshock.harness.errors import HarnessError
-from foreshock.harness.judge import report_all
+from foreshock.harness.publish import report_all
 from foreshock.harness.store import Store
 from foreshock.harness.verdict import ExitCode
 

@@ -24,8 +24,9 @@ from foreshock.harness.cli.outcome import show_outcome
 from foreshock.harness.errors import UsageError
 from foreshock.harness.plan import Request, resolve
 from foreshock.harness.progress import choose_progress
+from foreshock.harness.publish import Outcome
 from foreshock.harness.registry import Kind
-from foreshock.harness.runner import Outcome, run_test
+from foreshock.harness.runner import run_test
 from foreshock.harness.store import Store
 from foreshock.harness.verdict import ExitCode, Verdict
 

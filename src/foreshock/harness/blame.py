@@ -1,0 +1,26 @@
+"""An exception as one sentence for the author of the code that raised it."""
+
+from __future__ import annotations
+
+import sysconfig
+import traceback
+from pathlib import Path
+from typing import Final
+
+_KERNEL: Final = str(Path(__file__).parent)
+_LIBRARIES: Final = tuple(
+    {sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+)
+
+
+def describe(error: BaseException) -> str:
+    """Such as ``ZeroDivisionError: division by zero (mydb.py, line 12, in read)``.
+
+    The place is the innermost one that is neither the kernel nor a library: there the plug-in's author looks first.
+    """
+    text = " ".join(str(error).split())
+    what = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not frame.filename.startswith((_KERNEL, *_LIBRARIES, "<")):
+            return f"{what} ({Path(frame.filename).name}, line {frame.lineno}, in {frame.name})"
+    return what

@@ -1,0 +1,163 @@
+"""The parts of one test, made from its plan: target, workload, cluster, nemesis, clients.
+
+What a plug-in raises while it is made becomes a :class:`PlugInError` that names it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from foreshock.harness.blame import describe
+from foreshock.harness.checker import Checker
+from foreshock.harness.client_contract import check_client
+from foreshock.harness.cluster import Cluster, ClusterSpecification
+from foreshock.harness.composed_nemesis import ComposedNemesis
+from foreshock.harness.errors import ForeshockError, PlugInError
+from foreshock.harness.ledger import FaultLedger
+from foreshock.harness.nemesis import Nemesis, NemesisContext, Shade
+from foreshock.harness.operation import Operation
+from foreshock.harness.plan import Plan, Resolved
+from foreshock.harness.runtime import Runtime
+from foreshock.harness.services import Client
+from foreshock.harness.target import ClientContext, Target
+from foreshock.harness.workload import Workload, WorkloadContext
+
+T = TypeVar("T")
+SECOND_NS = 1_000_000_000
+
+logger = logging.getLogger("foreshock")
+
+
+class Parts:
+    """The parts of one test. ``clients_opened`` and ``why_no_client`` tell how the clients fared."""
+
+    def __init__(self, resolved: Resolved, run: Path, runtime: Runtime, ledger: FaultLedger) -> None:
+        self.clients_opened = 0
+        self.why_no_client: str | None = None
+        self._resolved = resolved
+        self._plan = plan = resolved.plan
+        self._runtime = runtime
+        self._ledger = ledger
+        self._checked_clients: set[type[Any]] = set()
+        self.target: Target[Any] = make(
+            f"the target {plan.target!r}",
+            lambda: resolved.target_class(resolved.target_options, seed=plan.seed),
+        )
+        self.target.bug = resolved.bug_class
+        self.target.bug_name = plan.bug
+        self.workload: Workload[Any] = make(
+            f"the workload {plan.workload!r}",
+            lambda: resolved.workload_class(resolved.workload_options, workload_context(plan, runtime)),
+        )
+        self.cluster: Cluster = make(
+            f"the cluster on {plan.backend}",
+            lambda: resolved.backend.cluster(self._specification(run), runtime),
+        )
+        self.nemesis = ComposedNemesis([self._nemesis(number) for number in range(len(plan.nemeses))])
+
+    @property
+    def shades(self) -> tuple[Shade, ...]:
+        """How the faults of this test are drawn on a plot."""
+        return tuple(shade for nemesis in self.nemesis.nemeses for shade in nemesis.shades)
+
+    def checkers(self) -> Mapping[str, Checker]:
+        """The checkers of the workload."""
+        return workload_checkers(self._plan, self.workload)
+
+    async def open_client(self, process: int, node_name: str) -> Client:
+        """A client for a process, opened; raises whatever the target's client does."""
+        nodes = self.cluster.nodes
+        context = ClientContext(
+            runtime=self._runtime,
+            node=next(node for node in nodes if node.name == node_name),
+            nodes=nodes,
+            process=process,
+            identity=f"p{process}",
+            timeout_ms=self._plan.operation_timeout_ms,
+        )
+        try:
+            client = self.target.client(self.workload.service, context)
+            if type(client) not in self._checked_clients:
+                check_client(type(client), self.workload.service)
+                self._checked_clients.add(type(client))
+            await self._called(client.open)
+        except Exception as error:
+            self.why_no_client = sentence(error)
+            raise
+        self.clients_opened += 1
+        return client
+
+    async def _called(self, method: Any) -> None:
+        if inspect.iscoroutinefunction(method):
+            await method()
+        else:
+            await self._runtime.call(method)
+
+    async def invoke(self, client: Client, operation: Operation) -> Any:
+        """Perform one operation as the workload does it."""
+        return await self.workload.invoke(client, operation, self._runtime)
+
+    def _specification(self, run: Path) -> ClusterSpecification:
+        plan = self._plan
+        return ClusterSpecification(
+            run=f"sim-{plan.seed}" if self._runtime.simulated else run.name.lower(),
+            target=self.target,
+            node_names=plan.nodes,
+            directory=run,
+            seed=plan.seed,
+            ready_timeout_ms=round(plan.ready_timeout_s * 1000),
+        )
+
+    def _nemesis(self, number: int) -> Nemesis[Any]:
+        name = self._plan.nemeses[number]
+        cls, options = self._resolved.nemesis_classes[number]
+        context = NemesisContext(
+            nodes=self._plan.nodes,
+            interval_ns=round(self._plan.interval_s * SECOND_NS),
+            rng=self._runtime.random(f"nemesis/{name}"),
+            runtime=self._runtime,
+            cluster=self.cluster,
+            ledger=self._ledger,
+            primaries=self._primaries,
+        )
+        return make(f"the nemesis {name!r}", lambda: cls(options, context))
+
+    async def _primaries(self) -> frozenset[str] | None:
+        return await self.target.primaries(self.cluster, self._runtime)
+
+
+def workload_context(plan: Plan, runtime: Runtime) -> WorkloadContext:
+    """What the plan tells its workload."""
+    return WorkloadContext(
+        nodes=plan.nodes,
+        concurrency=plan.concurrency,
+        rate=plan.rate,
+        time_limit_ns=round(plan.time_limit_s * SECOND_NS),
+        seed=plan.seed,
+        runtime=runtime,
+    )
+
+
+def workload_checkers(plan: Plan, workload: Workload[Any]) -> Mapping[str, Checker]:
+    """The checkers of the workload; raises :class:`PlugInError` when it cannot make them."""
+    return make(f"the list of checkers of the workload {plan.workload!r}", lambda: dict(workload.checkers()))
+
+
+def make(what: str, maker: Callable[[], T]) -> T:
+    """What a plug-in makes; raises :class:`PlugInError` when it raises anything but an error of ours."""
+    try:
+        return maker()
+    except ForeshockError:
+        raise
+    except Exception as error:
+        logger.debug("%s cannot be made", what, exc_info=True)
+        raise PlugInError(f"{what} cannot be made: {describe(error)}") from error
+
+
+def sentence(error: BaseException) -> str:
+    """An error of ours is a sentence already; any other is described."""
+    return str(error) if isinstance(error, ForeshockError) else describe(error)

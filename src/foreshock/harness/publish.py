@@ -1,0 +1,89 @@
+"""What is written once a run is judged: ``results.json``, ``history.parquet``, the reports."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import msgspec
+
+from foreshock.harness.blame import describe
+from foreshock.harness.errors import ForeshockError, HarnessError
+from foreshock.harness.history import History
+from foreshock.harness.judge import Judgement
+from foreshock.harness.registry import Kind, load, names
+from foreshock.harness.store import HISTORY_PARQUET, RESULTS, write_json
+from foreshock.harness.verdict import ExitCode
+
+KEPT_BY_ERRORS = (ExitCode.INVALID, ExitCode.INTERRUPTED)
+
+logger = logging.getLogger("foreshock")
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """A finished test."""
+
+    run: Path
+    judgement: Judgement
+    reports: tuple[Path, ...]
+
+
+def publish(run: Path, judgement: Judgement, history: History, *, report: bool) -> Outcome:
+    """Write all that people and tools read. What fails here is a harness error beside the verdict, never a verdict."""
+    errors = _written(run, judgement)
+    reports: list[Path] = []
+    if report:
+        errors += _parquet_written(run, history)
+        reports, report_errors = report_all(run)
+        errors += report_errors
+    if errors:
+        judgement = _with_errors(judgement, errors)
+        _written(run, judgement)
+    return Outcome(run=run, judgement=judgement, reports=tuple(reports))
+
+
+def report_all(run: Path) -> tuple[list[Path], list[str]]:
+    """Have every reporter write its files; a reporter that fails is a sentence and never a verdict."""
+    written, errors = [], []
+    for name in names(Kind.REPORTERS):
+        try:
+            path = load(Kind.REPORTERS, name)().report(run)
+        except ForeshockError as error:
+            errors.append(f"the reporter {name!r} failed: {error}")
+        except Exception as error:
+            logger.exception("the reporter %s raised", name)
+            errors.append(f"the reporter {name!r} raised {describe(error)}")
+        else:
+            if path is not None:
+                written.append(path)
+    return written, errors
+
+
+def of_publishing(sentence: str) -> bool:
+    """Whether a harness error stems from judging or publishing, and so may be gone when that is done again."""
+    return sentence.startswith(("the checker ", "the reporter ", "the list of checkers ", HISTORY_PARQUET))
+
+
+def _written(run: Path, judgement: Judgement) -> list[str]:
+    try:
+        write_json(run / RESULTS, judgement)
+    except HarnessError as error:
+        logger.error("%s", error)
+        return [str(error)]
+    return []
+
+
+def _parquet_written(run: Path, history: History) -> list[str]:
+    try:
+        history.write_parquet(run / HISTORY_PARQUET)
+    except Exception as error:
+        logger.exception("history.parquet was not written")
+        return [f"{HISTORY_PARQUET} was not written: {describe(error)}"]
+    return []
+
+
+def _with_errors(judgement: Judgement, errors: list[str]) -> Judgement:
+    code = judgement.exit if judgement.exit in KEPT_BY_ERRORS else ExitCode.HARNESS_ERROR
+    return msgspec.structs.replace(
+        judgement, harness_errors=(*judgement.harness_errors, *errors), exit=int(code)
+    )
