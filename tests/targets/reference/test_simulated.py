@@ -11,8 +11,9 @@ import pytest
 
 from foreshock.harness.backends.sim import SimBackend, SimCluster
 from foreshock.harness.cluster import ClusterSpecification
-from foreshock.harness.errors import OperationError
+from foreshock.harness.errors import DeployError, OperationError
 from foreshock.harness.runtime import TimeoutExpired
+from foreshock.harness.simulation.knobs import SimKnobs
 from foreshock.harness.simulation.runtime import SimRuntime
 from foreshock.harness.target import ClientContext
 from foreshock.targets.reference.node.configuration import load_bug
@@ -29,8 +30,8 @@ class Test:
 
     __test__ = False
 
-    def __init__(self, seed: int, bug: str | None = None) -> None:
-        self.runtime = SimRuntime(seed)
+    def __init__(self, seed: int, bug: str | None = None, knobs: SimKnobs | None = None) -> None:
+        self.runtime = SimRuntime(seed, knobs)
         self.target = Raft(RaftOptions(lock_ttl_ms=800), seed=seed)
         self.target.bug = None if bug is None else load_bug(bug)
         specification = ClusterSpecification("run", self.target, NAMES, Path("unused"), seed)
@@ -219,6 +220,58 @@ def test_a_node_whose_disk_is_corrupt_ends_with_a_sentence() -> None:
     test.run(act)
     assert (test.runtime.world.states())["n1"] == "crashed"
     assert any("at byte" in line for line in test.runtime.world.logs("n1"))
+
+
+def test_a_full_disk_ends_nodes_and_breaks_no_promise() -> None:
+    test = Test(2, knobs=SimKnobs(disk_capacity_bytes=20_000))
+
+    async def act() -> int:
+        client = test.client("register")
+        acknowledged = 0
+        for value in range(1, 200):
+            try:
+                await client.write("k", {"value": value, "ballast": "x" * 500})
+            except OperationError:
+                break
+            acknowledged = value
+        for name in NAMES:
+            test.cluster.world.machine(name).disk.capacity_bytes = None
+        await test.heal()
+        value = (await test.client("register", 1).read("k"))["value"]
+        assert acknowledged <= value <= acknowledged + 1
+        return acknowledged
+
+    assert 0 < test.run(act) < 199
+    assert any("full" in line for name in NAMES for line in test.runtime.world.logs(name))
+
+
+def test_a_cluster_without_a_majority_is_not_called_ready() -> None:
+    test = Test(1)
+
+    async def act() -> None:
+        await test.cluster.kill(frozenset(NAMES[:3]))
+        await test.runtime.sleep(5 * SECOND)
+        with pytest.raises(DeployError, match="elected no leader within 20 s"):
+            await test.target.set_up(test.cluster, test.runtime)
+
+    test.run(act)
+
+
+def test_members_and_leaders_change_by_request_in_the_simulator_too() -> None:
+    test = Test(3)
+
+    async def act() -> None:
+        cluster, runtime = test.cluster, test.runtime
+        (first,) = await test.target.primaries(cluster, runtime)
+        heir = next(name for name in NAMES if name != first)
+        await test.target.transfer_leadership(cluster, runtime, heir)
+        await runtime.sleep(SECOND)
+        assert await test.target.primaries(cluster, runtime) == {heir}
+        members = await test.target.remove_member(cluster, runtime, first)
+        assert sorted(members) == sorted(set(NAMES) - {first})
+        assert sorted(await test.target.add_member(cluster, runtime, first)) == list(NAMES)
+
+    test.run(act)
 
 
 def test_one_seed_gives_one_course_of_events() -> None:

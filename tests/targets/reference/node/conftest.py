@@ -91,7 +91,7 @@ class Cluster:
                 self._absorb(name, self.machines[name].on_synced(up_to, self.now_ns))
             mail, self._mail = self._mail, []
             for source, destination, message in mail:
-                if source not in self.cut and destination not in self.cut:
+                if destination in self.machines and not {source, destination} & self.cut:
                     self._absorb(
                         destination, self.machines[destination].on_peer(source, message, self.now_ns)
                     )
