@@ -10,6 +10,7 @@ import os
 import platform
 import signal
 import subprocess
+import time
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,8 @@ import msgspec
 
 _PROC: Final = Path("/proc")
 _PS_TIMEOUT_S: Final = 5
+_DEATH_TIMEOUT_S: Final = 5.0
+_POLL_S: Final = 0.005
 NODE_VARIABLE: Final = "FORESHOCK_NODE_OF"
 """Environment variable of every node's process: the run that it belongs to. Children of a node inherit it."""
 
@@ -126,12 +129,18 @@ def processes_of_run(run: str) -> list[int]:
 
 
 def end_processes_of_run(run: str) -> list[int]:
-    """Kill (SIGKILL) all processes that carry the run in their environment; returns their pids."""
-    ended = []
-    for pid in processes_of_run(run):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-        ended.append(pid)
-    return ended
+    """Kill (SIGKILL) all processes that carry the run in their environment and wait until they are gone.
+
+    Returns their pids. One that does not die within a few seconds (it is stuck in the kernel) is waited for no more.
+    """
+    ended: set[int] = set()
+    deadline = time.monotonic() + _DEATH_TIMEOUT_S
+    while (left := processes_of_run(run)) and time.monotonic() < deadline:
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            ended.add(pid)
+        time.sleep(_POLL_S)
+    return sorted(ended)

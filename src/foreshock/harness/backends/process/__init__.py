@@ -115,11 +115,14 @@ def _heal_dead(fault: Mapping[str, Any]) -> str:
 
 
 def _clean_run(run: LiveRun) -> list[str]:
-    ended = [
-        f"run {run.run}: ended {name} (process {process.pid})"
+    ended = {
+        process.pid: name
         for name, process in sorted(run.processes.items())
         if signal_group(process, signal.SIGKILL)
-    ]
-    ended += [f"run {run.run}: ended process {pid}" for pid in end_processes_of_run(run.run)]
+    }
+    others = [pid for pid in end_processes_of_run(run.run) if pid not in ended]
     live_runs.forget(run.run)
-    return ended
+    return [
+        *(f"run {run.run}: ended {name} (process {pid})" for pid, name in ended.items()),
+        *(f"run {run.run}: ended process {pid}, which it left behind" for pid in others),
+    ]
