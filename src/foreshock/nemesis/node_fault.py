@@ -12,7 +12,7 @@ from foreshock.harness.nemesis import Nemesis, NemesisContext
 from foreshock.harness.operation import Operation
 from foreshock.harness.options import Options
 from foreshock.nemesis.leaders import known_primaries
-from foreshock.nemesis.node_specs import pick_nodes
+from foreshock.nemesis.node_specs import NO_QUORUM, pick_nodes
 from foreshock.nemesis.schedule import FaultSchedule
 
 OBSERVE_ATTEMPTS_MAX = 20
@@ -73,7 +73,8 @@ class NodeFaultNemesis(Nemesis[OptionsT_co], Generic[OptionsT_co]):
 
     def generator(self) -> Liftable:
         """Strikes and undoes without end."""
-        return FaultSchedule.first(self.words.start, self.words.stop, self.targets(), self.context)
+        words = self.words
+        return FaultSchedule.first(words.start, words.stop, self.targets(), self.context, brief=NO_QUORUM)
 
     def final_generator(self) -> Liftable:
         """One step that undoes all there is to undo."""

@@ -16,6 +16,9 @@ NODE_SPECS: Mapping[str, str] = {
 }
 """Every node spec with what it means."""
 
+NO_QUORUM = frozenset({"majority", "all"})
+"""The node specs that leave no majority to go on without the nodes that they pick."""
+
 
 def pick_nodes(
     spec: str, nodes: Sequence[str], primaries: frozenset[str], rng: RandomStream

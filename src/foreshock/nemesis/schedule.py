@@ -22,6 +22,8 @@ from foreshock.harness.randomness import RandomStream
 BURST_STEPS_MIN = 4
 BURST_STEPS_MAX = 16
 SHORT_CHANCE = (1, 3)
+SHORT_MAX = 250
+BRIEF_MAX = 400
 
 
 class Temper(NamedTuple):
@@ -42,7 +44,7 @@ class Temper(NamedTuple):
             burst_chance=rng.choice((0, 150, 300)),
             burst_step_max=rng.choice((50, 150, 400)),
             gap_max=rng.choice((1000, 2000, 3000)),
-            hold_max=rng.choice((1000, 2000, 3000)),
+            hold_max=rng.choice((1000, 1500, 2000)),
         )
 
 
@@ -66,6 +68,8 @@ class FaultSchedule(Generator):
     stop: str
     kinds: tuple[str, ...]
     interval_ns: int
+    brief: frozenset[str]
+    """Kinds that leave nobody a quorum: while nothing is served nothing is found, so they never last long."""
     temper: Temper
     step: Step
     burst: int = 0
@@ -74,7 +78,15 @@ class FaultSchedule(Generator):
     """Whether the step is under way."""
 
     @classmethod
-    def first(cls, start: str, stop: str, kinds: tuple[str, ...], context: NemesisContext) -> FaultSchedule:
+    def first(
+        cls,
+        start: str,
+        stop: str,
+        kinds: tuple[str, ...],
+        context: NemesisContext,
+        *,
+        brief: frozenset[str] = frozenset(),
+    ) -> FaultSchedule:
         """The schedule before its first step, which comes within the interval from now."""
         rng = context.rng.stream("schedule")
         temper = Temper.draw(rng)
@@ -82,7 +94,7 @@ class FaultSchedule(Generator):
             kinds = tuple(rng.sample(kinds, rng.between(2, len(kinds) - 1)))
         due_ns = context.runtime.now() + rng.between(context.interval_ns // 10, context.interval_ns)
         step = Step(start, rng.choice(kinds), due_ns)
-        return cls(start, stop, kinds, context.interval_ns, temper, step)
+        return cls(start, stop, kinds, context.interval_ns, brief, temper, step)
 
     def op(self, ctx: Context) -> tuple[Operation, Generator] | Pending:
         """The next step, at its time; pending while one is under way."""
@@ -98,11 +110,17 @@ class FaultSchedule(Generator):
         if not self.waiting or event.type is OperationType.INVOKE or event.f != self.step.f:
             return self
         on = self.step.f == self.start
-        permille, burst = self._delay(ctx.rng, self.temper.hold_max if on else self.temper.gap_max)
+        permille, burst = self._delay(ctx.rng, self._longest())
         delay_ns = self.interval_ns * permille // 1000
         due_ns = ctx.time_ns + delay_ns
         step = Step(self.stop, None, due_ns) if on else Step(self.start, ctx.rng.choice(self.kinds), due_ns)
         return replace(self, step=step, burst=burst, waiting=False)
+
+    def _longest(self) -> int:
+        """The longest time between this step and the next, outside bursts, in per mille of the interval."""
+        if self.step.f != self.start:
+            return self.temper.gap_max
+        return BRIEF_MAX if self.step.value in self.brief else self.temper.hold_max
 
     def _delay(self, rng: RandomStream, longest: int) -> tuple[int, int]:
         """The time to the next step, in per mille of the interval, and the steps that the burst has left."""
@@ -112,5 +130,5 @@ class FaultSchedule(Generator):
         if rng.chance(self.temper.burst_chance, 1000):
             burst = rng.between(BURST_STEPS_MIN, BURST_STEPS_MAX)
         if rng.chance(*SHORT_CHANCE):
-            return rng.between(20, 250), burst
+            return rng.between(20, SHORT_MAX), burst
         return rng.between(longest // 3, longest), burst
