@@ -161,6 +161,25 @@ def test_five_nodes_live_through_every_fault_and_leave_nothing(
     assert live_runs.registered_runs() == []
 
 
+def test_where_containers_cannot_be_reached_their_ports_are_published_on_loopback(
+    run: Run, tmp_path: Path, client: docker.APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("foreshock.harness.backends.docker.cluster.reaches_containers", lambda _: False)
+    spec = specification(tmp_path, nodes=2)
+
+    async def main(runtime: Runtime) -> None:
+        async with deployed(spec, runtime) as cluster:
+            n1, n2 = cluster.nodes
+            assert n1.endpoint.host == n2.endpoint.host == "127.0.0.1"
+            assert n1.endpoint.port != n2.endpoint.port
+            assert n1.peers["n2"].port == n2.listen.port == RelayTarget.port
+            assert await ask(n1, do="pass", to="n2", text="hi", timeout=5) == "noted"
+            assert await ask(n2, do="received") == ["hi"]
+
+    run(main)
+    assert left_of(client, spec.run) == []
+
+
 @pytest.fixture
 def stranger(client: docker.APIClient, own_state_directory: Path) -> Iterator[str]:
     """A container with rules of its own, on a network of its own, that is none of ours."""
@@ -243,7 +262,7 @@ def test_after_kill_9_of_the_harness_its_faults_are_healed_and_its_containers_cl
         "resumed n1",
         "started n2",
     ]
-    assert "DROP" not in inside(client, f"foreshock-{dead.run}-n2-pod", "iptables -S")
+    assert "FORESHOCK" not in inside(client, f"foreshock-{dead.run}-n2-pod", "iptables -S")
     assert [backend.heal(inverse) for inverse in inverses[1:]] == [
         "nothing to do: no node is paused",
         "nothing to do: no node is down",

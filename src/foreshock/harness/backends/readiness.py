@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from foreshock.harness.backends.together import run_all
 from foreshock.harness.cluster import Node
 from foreshock.harness.errors import DeployError
 from foreshock.harness.runtime import Runtime, TimeoutExpired
-from foreshock.harness.target import Target
 
 _log = logging.getLogger(__name__)
 _FIRST_PAUSE_S: Final = 0.01
@@ -39,7 +38,7 @@ def last_lines(log: str) -> str:
 
 async def wait_until_ready(
     nodes: Sequence[Node],
-    target: Target[Any],
+    ready: Callable[[Node], Coroutine[Any, Any, bool]],
     runtime: Runtime,
     *,
     timeout_ms: int,
@@ -48,19 +47,19 @@ async def wait_until_ready(
 ) -> None:
     """Return when every node is ready; raises ``DeployError`` when one ends or is not ready in time.
 
-    ``exited(name)`` says how a node's process ended (``exit status 1``), ``None`` while it runs; ``read_log(name)``
-    gives the end of its log.
+    ``ready(node)`` is asked again and again; ``exited(name)`` says how the node's process ended
+    (``exit status 1``), ``None`` while it runs; ``read_log(name)`` gives the end of its log.
     """
 
     async def one(node: Node) -> None:
         pause, complaint = _FIRST_PAUSE_S, ""
         deadline = asyncio.get_running_loop().time() + timeout_ms / 1000
         while True:
-            ready, complaint = await _ask(target, node, runtime)
+            is_ready, complaint = await _ask(ready(node), node, runtime)
             status = await exited(node.name)
             if status is not None:
                 raise NodeExited(node.name, status, last_lines(await read_log(node.name)))
-            if ready:
+            if is_ready:
                 return
             if asyncio.get_running_loop().time() >= deadline:
                 raise DeployError(
@@ -73,9 +72,9 @@ async def wait_until_ready(
     await run_all([one(node) for node in nodes])
 
 
-async def _ask(target: Target[Any], node: Node, runtime: Runtime) -> tuple[bool, str]:
+async def _ask(question: Coroutine[Any, Any, bool], node: Node, runtime: Runtime) -> tuple[bool, str]:
     try:
-        return await runtime.timeout(target.ready(node, runtime), _ASK_TIMEOUT_NS), ""
+        return await runtime.timeout(question, _ASK_TIMEOUT_NS), ""
     except TimeoutExpired:
         return False, " (it accepts connections but does not answer)"
     except Exception as error:  # noqa: BLE001 - a target's check may raise whatever its client library does

@@ -107,6 +107,7 @@ class DockerCluster:
         if self._client is not None:
             client, run = self._client, self.specification.run
             await self._calls.call(lambda: remove_run(client, run))
+            client.close()
         self._calls.close()
         if not ended:
             raise HarnessError("a call to the engine has not ended: run foreshock clean later, to be sure")
@@ -242,6 +243,16 @@ class DockerCluster:
         containers = self._containers[node.name]
         await self._calls.call(lambda: containers.start_node(image, command, environment, files))
 
+    async def _ready(self, node: Node) -> bool:
+        if not await self.target.ready(node, self._runtime):
+            return False
+        if node.endpoint.host == self._addresses[node.name] or type(self.target).ready is not Target.ready:
+            return True
+        # Whoever publishes a port accepts connections before the node does, and a connection is all that the default
+        # check asks for: so look from within whether somebody listens.
+        listening = f"grep -Eq ':{node.listen.port:04X} 0+:0000 0A' /proc/net/tcp /proc/net/tcp6 2>/dev/null"
+        return (await self._hosts[node.name].run(listening)).exit_code == 0
+
     async def _wait_until_ready(self) -> None:
         async def exited(name: str) -> str | None:
             return await self._calls.call(self._node(name).exit_status)
@@ -251,7 +262,7 @@ class DockerCluster:
 
         await wait_until_ready(
             self._nodes,
-            self.target,
+            self._ready,
             self._runtime,
             timeout_ms=self.specification.ready_timeout_ms,
             exited=exited,

@@ -46,7 +46,7 @@ def _open_pod(client: docker.APIClient, name: str, pod: str) -> bool:
     state = _state(client, pod)
     if state is None or not state["Running"]:
         return False
-    execution = client.exec_create(pod, ["/bin/sh", "-c", grudge_rules.refuse([])])
+    execution = client.exec_create(pod, ["/bin/sh", "-c", grudge_rules.remove()])
     output = bytes(client.exec_start(execution["Id"])).decode(errors="replace")
     if client.exec_inspect(execution["Id"])["ExitCode"]:
         raise FaultError(f"iptables in the pod of node {name} failed: {output.strip()}")

@@ -226,7 +226,7 @@ class ProcessCluster:
         try:
             await wait_until_ready(
                 self._nodes,
-                self.target,
+                lambda node: self.target.ready(node, self._runtime),
                 self._runtime,
                 timeout_ms=self.specification.ready_timeout_ms,
                 exited=exited,
