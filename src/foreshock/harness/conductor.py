@@ -14,7 +14,7 @@ from typing import Any
 
 from foreshock.harness import generator as gen
 from foreshock.harness.blame import describe
-from foreshock.harness.errors import DeployError, ForeshockError
+from foreshock.harness.errors import DeployError, ForeshockError, PlugInError
 from foreshock.harness.generator.base import Liftable
 from foreshock.harness.interpreter import Interpreter
 from foreshock.harness.ledger import FaultLedger
@@ -104,22 +104,24 @@ class Conductor:
         try:
             self._enter("main", f"running {self.plan.workload} for {self.plan.time_limit_s:g} s")
             bound = limit + timeout + HEAL_TIMEOUT_NS
-            await self._attempt("the main phase", self._run_main(interpreter, limit), bound)
+            ran = await self._attempt("the main phase", self._run_main(interpreter, limit), bound)
         finally:
             # Healing is never skipped, and Ctrl-C does not reach it: that is why it is its own phase.
             self._enter("heal", "healing")
             await self._heal(interpreter)
         for error in interpreter.nemesis_errors:
             self._error(error)
+        if ran and not self.parts.clients_opened and self.parts.why_no_client is not None:
+            self._error(f"no client could be opened: {self.parts.why_no_client}")
         if self.interrupts > 1:
             raise Interrupted
+        if not ran:
+            return
         self._enter("recovery", "waiting for recovery")
         await self._attempt("recovery", self._recover(), None)
         self._enter("final", "final phase")
         bound = 20 * timeout + 60 * SECOND_NS
         self.complete = await self._attempt("the final phase", self._run_final(interpreter), bound)
-        if not self.parts.clients_opened and self.parts.why_no_client is not None:
-            self._error(f"no client could be opened: {self.parts.why_no_client}")
 
     async def _run_main(self, interpreter: Interpreter, limit_ns: int) -> None:
         clients = gen.lift(self.parts.workload.generator())
@@ -128,7 +130,16 @@ class Conductor:
         running: list[Liftable] = [gen.clients(clients)]
         if self.plan.nemeses:
             running.append(gen.nemesis(gen.lift(self.parts.nemesis.generator())))
+        broken: list[PlugInError] = []
+
+        def contract_broken(error: PlugInError) -> None:
+            broken.append(error)
+            interpreter.stop()
+
+        self.parts.contract_broken = contract_broken
         await interpreter.run(gen.time_limit(limit_ns, gen.any_of(*running)))
+        if broken:
+            raise broken[0]
 
     async def _run_final(self, interpreter: Interpreter) -> None:
         await interpreter.run(gen.clients(gen.lift(self.parts.workload.final_generator())))

@@ -20,7 +20,7 @@ from foreshock.harness.operation import OperationType
 from foreshock.harness.plan import Plan
 from foreshock.harness.verdict import ExitCode, Verdict
 
-NOT_CHECKED = "the harness was told to leave before the history was checked: foreshock analyze decides it"
+NOT_CHECKED = "the test was interrupted before its history was checked: foreshock analyze decides it"
 
 logger = logging.getLogger("foreshock")
 
@@ -193,18 +193,19 @@ def _reason(
             if result.verdict is verdict:
                 return f"{name}: {result.reason}"
         return errors[0] if errors else NOT_CHECKED
-    ended = "" if ending.complete else ", which was cut short before its end,"
+    if ending.complete:
+        return f"every checker found the history of {len(clients)} operations valid"
     unjudged = f" ({', '.join(left_out)} could not be judged)" if left_out else ""
-    return f"every checker found the history of {len(clients)} operations{ended} valid{unjudged}"
+    return f"every checker found the {len(clients)} operations before the test was cut short valid{unjudged}"
 
 
 def _nothing_succeeded(clients: History) -> str:
+    sentence = f"not one of {len(clients)} operations succeeded, so nothing was tested"
     errors = Counter(str(row.error) for row in clients if row.error)
-    sentence = f"none of {len(clients)} operations succeeded, so nothing was tested"
     if not errors:
         return sentence
     text, count = errors.most_common(1)[0]
-    return f"{sentence}: {count} ended with {text!r}"
+    return f"{sentence} (the error of {count}: {text})"
 
 
 def _count_types(clients: History) -> dict[str, int]:

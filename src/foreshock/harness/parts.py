@@ -16,26 +16,33 @@ from foreshock.harness.checker import Checker
 from foreshock.harness.client_contract import check_client
 from foreshock.harness.cluster import Cluster, ClusterSpecification
 from foreshock.harness.composed_nemesis import ComposedNemesis
-from foreshock.harness.errors import ForeshockError, PlugInError
+from foreshock.harness.errors import ForeshockError, OperationError, PlugInError
 from foreshock.harness.ledger import FaultLedger
 from foreshock.harness.nemesis import Nemesis, NemesisContext, Shade
 from foreshock.harness.operation import Operation
 from foreshock.harness.plan import Plan, Resolved
-from foreshock.harness.runtime import Runtime
+from foreshock.harness.runtime import ConnectionClosed, ConnectionRefused, Runtime, TimeoutExpired
 from foreshock.harness.services import Client
 from foreshock.harness.target import ClientContext, Target
 from foreshock.harness.workload import Workload, WorkloadContext
 
 T = TypeVar("T")
 SECOND_NS = 1_000_000_000
+RAISED_LOGGED_MAX = 50
+EXPECTED = (OperationError, TimeoutExpired, ConnectionRefused, ConnectionClosed)
+"""What a client raises in the ordinary course of a test in which things break."""
 
 logger = logging.getLogger("foreshock")
 
 
 class Parts:
-    """The parts of one test. ``clients_opened`` and ``why_no_client`` tell how the clients fared."""
+    """The parts of one test. ``clients_opened`` and ``why_no_client`` tell how the clients fared.
+
+    A client that does not keep its contract is told to ``contract_broken``, once; no operation can succeed then.
+    """
 
     def __init__(self, resolved: Resolved, run: Path, runtime: Runtime, ledger: FaultLedger) -> None:
+        self.contract_broken: Callable[[PlugInError], None] = lambda _error: None
         self.clients_opened = 0
         self.why_no_client: str | None = None
         self._resolved = resolved
@@ -43,6 +50,7 @@ class Parts:
         self._runtime = runtime
         self._ledger = ledger
         self._checked_clients: set[type[Any]] = set()
+        self._raised: set[str] = set()
         self.target: Target[Any] = make(
             f"the target {plan.target!r}",
             lambda: resolved.target_class(resolved.target_options, seed=plan.seed),
@@ -57,7 +65,8 @@ class Parts:
             f"the cluster on {plan.backend}",
             lambda: resolved.backend.cluster(self._specification(run), runtime),
         )
-        self.nemesis = ComposedNemesis([self._nemesis(number) for number in range(len(plan.nemeses))])
+        nemeses = [self._nemesis(number) for number in range(len(plan.nemeses))]
+        self.nemesis = make("the composition of the nemeses", lambda: ComposedNemesis(nemeses))
 
     @property
     def shades(self) -> tuple[Shade, ...]:
@@ -81,11 +90,15 @@ class Parts:
         )
         try:
             client = self.target.client(self.workload.service, context)
+            if client is None:
+                raise PlugInError(f"the target {self._plan.target!r} gave None for a client")
             if type(client) not in self._checked_clients:
                 check_client(type(client), self.workload.service)
                 self._checked_clients.add(type(client))
             await self._called(client.open)
         except Exception as error:
+            if isinstance(error, PlugInError) and self.why_no_client != str(error):
+                self.contract_broken(error)
             self.why_no_client = sentence(error)
             raise
         self.clients_opened += 1
@@ -99,7 +112,20 @@ class Parts:
 
     async def invoke(self, client: Client, operation: Operation) -> Any:
         """Perform one operation as the workload does it."""
-        return await self.workload.invoke(client, operation, self._runtime)
+        try:
+            return await self.workload.invoke(client, operation, self._runtime)
+        except EXPECTED:
+            raise
+        except Exception as error:
+            self._log_once(operation, error)
+            raise
+
+    def _log_once(self, operation: Operation, error: Exception) -> None:
+        """The history has one line an error; the author of a client wants the traceback, but not of each."""
+        what = f"{operation.f} raised {type(error).__name__}"
+        if what not in self._raised and len(self._raised) < RAISED_LOGGED_MAX:
+            self._raised.add(what)
+            logger.warning("%s, logged the first time only", what, exc_info=error)
 
     def _specification(self, run: Path) -> ClusterSpecification:
         plan = self._plan

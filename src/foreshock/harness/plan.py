@@ -11,7 +11,7 @@ import re
 import secrets
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
@@ -21,40 +21,13 @@ from foreshock.harness.errors import PlugInError, UsageError
 from foreshock.harness.nemesis import Nemesis
 from foreshock.harness.options import Options, nearest, option_names, parse_options
 from foreshock.harness.registry import Kind, load, names
+from foreshock.harness.request import Request
 from foreshock.harness.target import Target
 from foreshock.harness.workload import Workload
 
 AUTO_BACKENDS = ("docker", "process")
 NODES_MAX = 64
 CONCURRENCY_MAX = 10_000
-
-
-class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the user asked for; also the shape of a ``--config`` file."""
-
-    target: str = "raft"
-    workload: str = "register"
-    nemesis: str = "none"
-    """Names separated by commas, or ``none``."""
-    backend: str = "auto"
-    nodes: str | None = None
-    """A count, or names separated by commas; ``None``: what the target is made for."""
-    concurrency: str = "2n"
-    """A count of processes, or a multiple of the nodes such as ``2n``."""
-    rate: Annotated[float, msgspec.Meta(ge=0, le=1e6)] = 100.0
-    time_limit: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 60.0
-    interval: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 5.0
-    seed: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    bug: str | None = None
-    options: Mapping[str, Any] = {}
-    """``KEY`` or ``OWNER.KEY`` (``target``, ``workload`` or a nemesis' name) to value."""
-    operation_timeout_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)] = 5_000
-    recovery_time: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 10.0
-    """Seconds that the cluster gets between healing and the final phase."""
-    ready_timeout: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 60.0
-    deadline: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 60.0
-    """Seconds that the checkers may take together."""
-    memory: str = "2GiB"
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """Live progress: what a person sees while a test runs.
 
-A terminal gets a live panel; a pipe gets a line every few seconds; ``--json`` and ``--quiet`` get nothing. The
+A terminal gets a live panel; a pipe, or ``--json``, gets a line every few seconds; ``--quiet`` gets nothing. The
 runner hands over a :class:`Snapshot` twice a second of the runtime's time.
 """
 
@@ -169,6 +169,6 @@ def _elapsed(snapshot: Snapshot) -> str:
 
 def choose_progress(*, quiet: bool, as_json: bool) -> Progress:
     """The right progress for where stderr goes."""
-    if quiet or as_json:
+    if quiet:
         return SilentProgress()
-    return TerminalProgress() if sys.stderr.isatty() else LineProgress()
+    return TerminalProgress() if sys.stderr.isatty() and not as_json else LineProgress()

@@ -12,13 +12,19 @@ import importlib.util
 import sys
 from enum import StrEnum
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from foreshock.harness.blame import describe
 from foreshock.harness.errors import PlugInError, UsageError
 from foreshock.harness.options import nearest
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+NOT_IMPORTED = (Exception, SystemExit)
+"""What an import may raise that is the plug-in's own affair."""
 
 
 class Kind(StrEnum):
@@ -42,6 +48,8 @@ class Kind(StrEnum):
 
 @cache
 def _entry_points(kind: Kind) -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points  # slow to import, and the command line's help does without it
+
     return {point.name: point for point in entry_points(group=f"foreshock.{kind.value}")}
 
 
@@ -59,12 +67,15 @@ def load(kind: Kind, name: str) -> Any:
         return _load_from_file(kind, name)
     point = _entry_points(kind).get(name)
     if point is None:
-        raise UsageError(f"there is no {kind.singular} {name!r}{nearest(name, names(kind))}")
+        hint = nearest(name, names(kind))
+        if ":" in name:
+            hint = f": a {kind.singular} of your own is given as path/to/file.py:Class"
+        raise UsageError(f"there is no {kind.singular} {name!r}{hint}")
     try:
         return point.load()
-    except Exception as error:
+    except NOT_IMPORTED as error:
         raise PlugInError(
-            f"the {kind.singular} {name!r} ({point.value}) does not import: {type(error).__name__}: {error}"
+            f"the {kind.singular} {name!r} ({point.value}) does not import: {describe(error)}"
         ) from error
 
 
@@ -106,7 +117,7 @@ def _import_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except BaseException as error:
         del sys.modules[module_name]
-        if isinstance(error, Exception):
-            raise PlugInError(f"{path} does not import: {type(error).__name__}: {error}") from error
+        if isinstance(error, NOT_IMPORTED):
+            raise PlugInError(f"{path} does not import: {describe(error)}") from error
         raise
     return module

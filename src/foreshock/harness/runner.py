@@ -39,8 +39,7 @@ def run_test(resolved: Resolved, store: Store, progress: Progress, *, report: bo
     Raises :class:`ForeshockError` only when the test cannot even begin; nothing has been deployed then.
     """
     plan = resolved.plan
-    target = plan.target.rpartition(":")[2] if ".py:" in plan.target else plan.target
-    run = store.create("-".join([target, plan.workload, *plan.nemeses]))
+    run = store.create("-".join(_short(name) for name in (plan.target, plan.workload, *plan.nemeses)))
     with log_to(run / HARNESS_LOG), progress:
         runtime = SimRuntime(plan.seed) if resolved.backend.simulated else AsyncioRuntime(plan.seed)
         _write_test(run, resolved, ())
@@ -119,6 +118,11 @@ def _write_test(run: Path, resolved: Resolved, shades: tuple[Shade, ...]) -> Non
             "shades": list(shades),
         },
     )
+
+
+def _short(name: str) -> str:
+    """A plug-in's name in a folder's name: of ``path/file.py:Class`` the class."""
+    return name.rpartition(":")[2]
 
 
 def _versions() -> dict[str, Any]:

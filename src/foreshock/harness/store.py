@@ -48,6 +48,8 @@ def read_json(path: Path) -> dict[str, Any]:
         value = msgspec.json.decode(path.read_bytes())
     except FileNotFoundError:
         raise HarnessError(f"{path} is missing") from None
+    except OSError as error:
+        raise HarnessError(f"{path} cannot be read: {error.strerror}") from None
     except msgspec.DecodeError as error:
         raise HarnessError(f"{path} is not JSON: {error}") from None
     if not isinstance(value, dict):
@@ -68,7 +70,9 @@ class Store:
         try:
             run.mkdir(parents=True)
         except OSError as error:
-            raise HarnessError(f"the run's folder {run} cannot be made: {error.strerror}") from error
+            raise HarnessError(
+                f"the run's folder {run} cannot be made: {error.strerror} (choose another store with --store)"
+            ) from error
         self._point_latest_at(run)
         return run.absolute()
 

@@ -6,10 +6,7 @@ from pathlib import Path
 
 import click
 
-from foreshock.harness.analysis import analyze
 from foreshock.harness.cli.common import output_options, print_json, set_up_logging, store_option
-from foreshock.harness.cli.outcome import show_outcome
-from foreshock.harness.store import Store
 
 
 @click.command(epilog="Try: foreshock analyze latest")
@@ -18,11 +15,19 @@ from foreshock.harness.store import Store
 @store_option
 @output_options
 def command(run: str, report: bool, store: Path, as_json: bool, verbose: bool, quiet: bool) -> int:
-    """Check a stored run again: RUN is its folder, or 'latest'. Also one whose harness was killed."""
+    """Check a stored run again: RUN is its folder, or 'latest'. Also one whose harness was killed.
+
+    The exit code is the verdict on what was recorded. Neither the backend nor the target is needed.
+    """
+    from foreshock.harness.analysis import analyze
+    from foreshock.harness.cli.outcome import say_harness_errors, show_outcome
+    from foreshock.harness.store import Store
+
     set_up_logging(verbose=verbose)
     outcome = analyze(Store(store).find(run), report=report)
     if as_json:
         print_json(outcome.judgement)
+        say_harness_errors(outcome.judgement)
     else:
         show_outcome(outcome, quiet=quiet)
     return outcome.judgement.exit

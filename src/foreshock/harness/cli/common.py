@@ -6,17 +6,19 @@ import logging
 import os
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
-from rich.console import Console
-from rich.text import Text
 
 from foreshock.harness.errors import UsageError
 from foreshock.harness.options import nearest
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 F = TypeVar("F", bound=Callable[..., Any])
 COLORS = {"valid": "green", "unknown": "yellow", "invalid": "bold red"}
@@ -66,6 +68,8 @@ def set_up_logging(*, verbose: bool) -> None:
 
 def console() -> Console:
     """stdout for people; honours ``NO_COLOR`` and pipes."""
+    from rich.console import Console
+
     return Console(highlight=False, soft_wrap=True)
 
 
@@ -76,6 +80,8 @@ def print_json(value: Any) -> None:
 
 def verdict_text(verdict: str) -> Text:
     """The verdict with a shape as well as a colour."""
+    from rich.text import Text
+
     return Text(f"{SIGNS.get(verdict, '!')} {verdict.upper()}", style=COLORS.get(verdict, "bold"))
 
 
@@ -96,7 +102,7 @@ def parse_assignments(pairs: tuple[str, ...]) -> dict[str, str]:
     return given
 
 
-def read_config(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:
+def read_config(path: Path, known: Collection[str]) -> dict[str, Any]:
     """A TOML file of the same names as the options; ``[options]`` holds what ``-o`` would."""
     try:
         with path.open("rb") as file:
@@ -109,9 +115,12 @@ def read_config(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in content.items():
         name = key.replace("-", "_")
         if name not in known:
-            names = [k.replace("_", "-") for k in known]
-            raise UsageError(f"{path}: there is no setting {key!r}{nearest(key, names)}")
-        found[name] = ",".join(value) if isinstance(value, list) and name in ("nemesis", "nodes") else value
+            hint = nearest(key, [k.replace("_", "-") for k in known])
+            raise UsageError(f"the configuration {str(path)!r}: there is no setting {key!r}{hint}")
+        if isinstance(value, dict) != (name == "options"):
+            kind = "a table" if name == "options" else "a value and no table"
+            raise UsageError(f"the configuration {str(path)!r}: {key} must be {kind}")
+        found[name] = ",".join(map(str, value)) if isinstance(value, list) else value
     return found
 
 

@@ -16,7 +16,8 @@ def complete(kind: Kind, *more: str) -> Callable[[click.Context, click.Parameter
 
     def completer(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
         done, comma, start = incomplete.rpartition(",")
-        known = [*names(kind), *more]
+        taken = done.split(",")
+        known = [name for name in [*names(kind), *more] if name not in taken]
         return [CompletionItem(done + comma + name) for name in known if name.startswith(start)]
 
     return completer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import sys
@@ -10,26 +11,32 @@ from typing import Any
 
 import click
 
-from foreshock.harness.cli.common import console, output_options, print_json, set_up_logging
-from foreshock.harness.cluster import Backend
+from foreshock.harness.cli.common import console, output_options, print_json, set_up_logging, store_option
 from foreshock.harness.errors import ForeshockError
 from foreshock.harness.registry import Kind, broken, load, names
 from foreshock.harness.verdict import ExitCode
 
 DISK_FREE_MIN_BYTES = 1 << 30
+GIB = 1 << 30
 
 
 @click.command(epilog="Try: foreshock doctor")
+@store_option
 @output_options
-def command(as_json: bool, verbose: bool, quiet: bool) -> int:
-    """Say what this machine can do, what is missing for the rest, and the command that mends it."""
+def command(store: Path, as_json: bool, verbose: bool, quiet: bool) -> int:
+    """Say what this machine can do, what is missing for the rest, and the command that mends it.
+
+    Exit code 0 when tests can be run on real nodes, by whichever backend, and nothing is broken; else 3.
+    """
     set_up_logging(verbose=verbose)
-    findings = [_python(), _disk(), *_backends(), *_plug_ins()]
-    worst = ExitCode.VALID if all(f["ok"] for f in findings) else ExitCode.HARNESS_ERROR
-    usable = any(f["ok"] for f in findings if f["about"].startswith("backend") and "sim" not in f["about"])
+    backends = _backends()
+    others = [_python(), _store(store), _state(), *_plug_ins()]
+    usable = any(found["ok"] and found["about"] != "backend sim" for found in backends)
+    code = ExitCode.VALID if usable and all(found["ok"] for found in others) else ExitCode.HARNESS_ERROR
+    findings = [*others, *backends, _leftovers()]
     if as_json:
-        print_json({"findings": findings, "exit": int(worst)})
-        return int(worst)
+        print_json({"findings": findings, "exit": int(code)})
+        return int(code)
     out = console()
     for finding in findings if not quiet else [f for f in findings if not f["ok"]]:
         sign, style = ("\N{CHECK MARK}", "green") if finding["ok"] else ("\N{BALLOT X}", "yellow")
@@ -37,7 +44,7 @@ def command(as_json: bool, verbose: bool, quiet: bool) -> int:
         out.print(finding["text"], markup=False)
     if not usable:
         out.print("Only the simulator can be used here.", style="yellow")
-    return int(worst)
+    return int(code)
 
 
 def _finding(about: str, ok: bool, text: str) -> dict[str, Any]:
@@ -50,19 +57,47 @@ def _python() -> dict[str, Any]:
     )
 
 
-def _disk() -> dict[str, Any]:
-    free = shutil.disk_usage(Path()).free
-    text = f"{free / (1 << 30):.1f} GiB free here for the store"
+def _store(store: Path) -> dict[str, Any]:
+    folder = next(path for path in (store.absolute(), *store.absolute().parents) if path.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        return _finding("store", False, f"{folder} cannot be written: choose another store with --store")
+    free = shutil.disk_usage(folder).free
+    enough = free > DISK_FREE_MIN_BYTES
+    text = f"{store}: {free / GIB:.1f} GiB free" + ("" if enough else ", less than 1 GiB: free some")
+    return _finding("store", enough, text)
+
+
+def _state() -> dict[str, Any]:
+    from foreshock.harness.live_runs import ensure_directory, state_directory
+
+    directory = state_directory()
+    try:
+        ensure_directory(directory)
+    except ForeshockError as error:
+        return _finding("state", False, str(error))
+    writable = os.access(directory, os.W_OK)
     return _finding(
-        "disk", free > DISK_FREE_MIN_BYTES, text + ("" if free > DISK_FREE_MIN_BYTES else ": free some")
+        "state",
+        writable,
+        str(directory) + ("" if writable else " cannot be written: set XDG_STATE_HOME to a folder that can"),
     )
+
+
+def _leftovers() -> dict[str, Any]:
+    from foreshock.harness.live_runs import dead_runs
+
+    dead = [run.run for run in dead_runs()]
+    if not dead:
+        return _finding("leftovers", True, "none: no dead run is registered")
+    mend = "foreshock heal undoes their faults, foreshock clean removes what they left"
+    return _finding("leftovers", False, f"{len(dead)} runs whose harness died ({', '.join(dead)}): {mend}")
 
 
 def _backends() -> list[dict[str, Any]]:
     findings = []
     for name in names(Kind.BACKENDS):
         try:
-            backend: Backend = load(Kind.BACKENDS, name)()
+            backend = load(Kind.BACKENDS, name)()
             reason = backend.available()
         except ForeshockError as error:
             reason = str(error)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from foreshock.harness.cli.common import output_options, print_json, set_up_logging
-from foreshock.harness.recovery import heal_dead_runs
 from foreshock.harness.verdict import ExitCode
 
 
@@ -17,6 +16,8 @@ def command(run: str | None, as_json: bool, verbose: bool, quiet: bool) -> int:
 
     Idempotent; touches only what is ours, and never a run that is still under way.
     """
+    from foreshock.harness.recovery import heal_dead_runs
+
     set_up_logging(verbose=verbose)
     done, errors = heal_dead_runs(run)
     if as_json:

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 import msgspec
+from click.shell_completion import CompletionItem
 
 from foreshock.harness.errors import ForeshockError, UsageError
 from foreshock.harness.options import nearest
@@ -46,6 +47,13 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the commands' names without importing any of them."""
+        found = [
+            CompletionItem(n, help=text) for n, (_, text) in COMMANDS.items() if n.startswith(incomplete)
+        ]
+        return found or super(click.Group, self).shell_complete(ctx, incomplete)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -117,7 +125,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _say(arguments: list[str], code: ExitCode, text: str, hint: str = "") -> int:
-    if "--json" in arguments:
+    if "--json" in arguments or os.environ.get("FORESHOCK_JSON", "").lower() in (
+        "1",
+        "true",
+        "yes",
+        "on",
+        "t",
+        "y",
+    ):
         document: dict[str, Any] = {"verdict": "unknown", "exit": int(code), "error": text}
         sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
     sys.stderr.write(f"foreshock: {text}{hint}\n")

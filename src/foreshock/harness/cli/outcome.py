@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import click
+
 from foreshock.harness.cli.common import console, relative, verdict_text
 from foreshock.harness.cli.explain import explain
+from foreshock.harness.judge import NOT_CHECKED, Judgement
 from foreshock.harness.publish import Outcome
 
 
 def show_outcome(outcome: Outcome, *, quiet: bool) -> None:
     """The verdict, the reason, the counterexample, the figures, and where to read on."""
     out, judgement = console(), outcome.judgement
-    out.print(verdict_text(judgement.verdict), judgement.reason, sep="  ")
+    out.print(verdict_text(judgement.verdict), judgement.reason, sep="  ", markup=False)
+    say_harness_errors(judgement, unless_in=judgement.reason)
     if quiet:
         return
     for checker in judgement.checkers.values():
         for counterexample in checker.get("counterexamples", ())[:1]:
             out.print(explain(counterexample), markup=False)
-    for error in judgement.harness_errors:
-        out.print("! harness error:", error, style="yellow", markup=False)
     counts = judgement.operations
     faults = ", ".join(f"{kind} {count}" for kind, count in judgement.faults.items()) or "none"
     rows = [
@@ -27,6 +29,15 @@ def show_outcome(outcome: Outcome, *, quiet: bool) -> None:
         *[("report", relative(path)) for path in outcome.reports],
         ("again", judgement.replay),
     ]
+    if judgement.reason == NOT_CHECKED:
+        rows.append(("decide", f"foreshock analyze {relative(outcome.run)}"))
     for name, text in rows:
         out.print(f"  [dim]{name:<11}[/dim]", end="")
         out.print(text, markup=False)
+
+
+def say_harness_errors(judgement: Judgement, *, unless_in: str = "") -> None:
+    """One line an error on stderr."""
+    for error in judgement.harness_errors:
+        if error not in unless_in:
+            click.echo(f"foreshock: {error}", err=True)

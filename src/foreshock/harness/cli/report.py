@@ -7,9 +7,6 @@ from pathlib import Path
 import click
 
 from foreshock.harness.cli.common import output_options, print_json, relative, set_up_logging, store_option
-from foreshock.harness.errors import HarnessError
-from foreshock.harness.publish import report_all
-from foreshock.harness.store import Store
 from foreshock.harness.verdict import ExitCode
 
 
@@ -18,15 +15,20 @@ from foreshock.harness.verdict import ExitCode
 @store_option
 @output_options
 def command(run: str, store: Path, as_json: bool, verbose: bool, quiet: bool) -> int:
-    """Write the reports of RUN (a folder, or 'latest') again."""
+    """Write the reports of RUN (a folder, or 'latest') again. 'foreshock analyze' decides it again, too."""
+    from foreshock.harness.publish import report_all
+    from foreshock.harness.store import Store
+
     set_up_logging(verbose=verbose)
     folder = Store(store).find(run)
     written, errors = report_all(folder)
+    code = ExitCode.HARNESS_ERROR if errors else ExitCode.VALID
     if as_json:
-        print_json({"run": str(folder), "reports": [str(p) for p in written], "harness_errors": errors})
+        reports = [str(path) for path in written]
+        print_json({"exit": int(code), "run": str(folder), "reports": reports, "harness_errors": errors})
     elif not quiet:
         for path in written:
             click.echo(relative(path))
-    if errors:
-        raise HarnessError("; ".join(errors))
-    return int(ExitCode.VALID)
+    for error in errors:
+        click.echo(f"foreshock: {error}", err=True)
+    return int(code)

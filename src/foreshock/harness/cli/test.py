@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
-from click.core import ParameterSource
 
 from foreshock.harness.cli.common import (
     flatten_options,
@@ -20,18 +20,28 @@ from foreshock.harness.cli.common import (
     store_option,
 )
 from foreshock.harness.cli.completion import complete
-from foreshock.harness.cli.outcome import show_outcome
-from foreshock.harness.errors import UsageError
-from foreshock.harness.plan import Request, resolve
-from foreshock.harness.progress import choose_progress
-from foreshock.harness.publish import Outcome
+from foreshock.harness.errors import ForeshockError, UsageError
 from foreshock.harness.registry import Kind
-from foreshock.harness.runner import run_test
-from foreshock.harness.store import Store
+from foreshock.harness.request import Request
 from foreshock.harness.verdict import ExitCode, Verdict
+
+if TYPE_CHECKING:
+    from foreshock.harness.publish import Outcome
+
+# What runs a test is imported when one is run: completing a word of the command line must be quick.
 
 DEFAULT = Request()
 SETTINGS = [f for f in Request.__struct_fields__ if f != "options"]
+IN_FILE = (*SETTINGS, "options", "store", "repeat", "report")
+FILE_OPTIONS = "foreshock.file-options"
+
+
+def _use_config(ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> None:
+    """Let the settings of the file stand where neither the command line nor the environment says anything."""
+    if path is not None and not ctx.resilient_parsing:
+        content = read_config(path, IN_FILE)
+        ctx.meta[FILE_OPTIONS] = flatten_options(content.pop("options", {}))
+        ctx.default_map = content
 
 
 @click.command(
@@ -92,6 +102,7 @@ SETTINGS = [f for f in Request.__struct_fields__ if f != "options"]
     "assignments",
     multiple=True,
     metavar="KEY=VALUE",
+    envvar="FORESHOCK_OPTIONS",
     help="An option of the target, workload or nemesis; 'foreshock list targets raft' shows them.",
 )
 @option(
@@ -119,7 +130,15 @@ SETTINGS = [f for f in Request.__struct_fields__ if f != "options"]
     "--deadline", type=float, default=DEFAULT.deadline, show_default=True, help="Seconds for all checkers."
 )
 @option("--memory", default=DEFAULT.memory, show_default=True, help="Memory for a checker.")
-@option("--config", type=click.Path(path_type=Path), default=None, help="A TOML file of these settings.")
+@option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=None,
+    is_eager=True,
+    expose_value=False,
+    callback=_use_config,
+    help="A TOML file of these settings; environment and command line go before it.",
+)
 @option(
     "--repeat",
     type=click.IntRange(1, 100_000),
@@ -137,7 +156,6 @@ def command(
     ctx: click.Context,
     /,
     assignments: tuple[str, ...],
-    config: Path | None,
     repeat: int,
     report: bool,
     store: Path,
@@ -147,48 +165,71 @@ def command(
     **settings: Any,
 ) -> int:
     """Run one test: deploy a cluster, break it, record the history, decide, report."""
+    from foreshock.harness.cli.outcome import say_harness_errors, show_outcome
+    from foreshock.harness.plan import resolve
+    from foreshock.harness.progress import choose_progress
+    from foreshock.harness.runner import run_test
+    from foreshock.harness.store import Store
+
     set_up_logging(verbose=verbose)
-    request = _request(ctx, settings, assignments, config)
-    resolved = resolve(request)
-    outcomes = []
+    resolved = resolve(
+        _request(settings, {**ctx.meta.get(FILE_OPTIONS, {}), **parse_assignments(assignments)})
+    )
+    outcomes: list[Outcome] = []
+    stopped: ForeshockError | None = None
     for number in range(repeat):
-        if number:
-            seed = resolved.plan.seed + 1
-            resolved = resolve(msgspec.structs.replace(request, seed=seed))
-        outcome = run_test(
-            resolved, Store(store), choose_progress(quiet=quiet, as_json=as_json), report=report
-        )
+        progress = choose_progress(quiet=quiet, as_json=as_json)
+        test = resolved.with_seed(resolved.plan.seed + number) if number else resolved
+        try:
+            outcome = run_test(test, Store(store), progress, report=report)
+        except ForeshockError as error:
+            if not outcomes:
+                raise
+            stopped = error
+            break
         outcomes.append(outcome)
-        if not as_json:
+        if as_json:
+            say_harness_errors(outcome.judgement)
+        else:
             show_outcome(outcome, quiet=quiet)
         if outcome.judgement.interrupted:
             break
-    code = ExitCode.worst(ExitCode(outcome.judgement.exit) for outcome in outcomes)
-    if as_json:
-        print_json(outcomes[0].judgement if repeat == 1 else _summary(outcomes, code))
-    return int(code)
+    if repeat == 1:
+        if as_json:
+            print_json(outcomes[0].judgement)
+        return outcomes[0].judgement.exit
+    return _conclude(outcomes, stopped, as_json=as_json)
 
 
-def _request(
-    ctx: click.Context, settings: dict[str, Any], assignments: tuple[str, ...], config: Path | None
-) -> Request:
-    """Command line over environment over file over default."""
-    options: dict[str, Any] = {}
-    if config is not None:
-        content = read_config(config, {**settings, "options": None})
-        options = flatten_options(content.pop("options", {}))
-        defaulted = {n for n in content if ctx.get_parameter_source(n) is ParameterSource.DEFAULT}
-        settings |= {name: value for name, value in content.items() if name in defaulted}
-    if settings["nodes"] is not None:
-        settings["nodes"] = str(settings["nodes"])
-    settings["concurrency"] = str(settings["concurrency"])
-    options |= parse_assignments(assignments)
+def _request(settings: dict[str, Any], options: dict[str, Any]) -> Request:
     try:
         return msgspec.convert({**{k: settings[k] for k in SETTINGS}, "options": options}, Request)
     except msgspec.ValidationError as error:
-        raise UsageError(f"the test cannot be planned: {error}") from None
+        # Such as: Expected `float` <= 86400.0 - at `$.time_limit`
+        found = re.fullmatch(r"Expected (.*) - at `\$\.(\w+)`", str(error))
+        if not found:
+            raise UsageError(f"the test cannot be planned: {error}") from None
+        kind = found[1].replace("`float`", "a number").replace("`int`", "a whole number").replace("`", "")
+        value = settings.get(found[2])
+        raise UsageError(
+            f"--{found[2].replace('_', '-')} {value} is out of bounds: expected {kind}"
+        ) from None
 
 
-def _summary(outcomes: list[Outcome], code: ExitCode) -> dict[str, Any]:
-    verdict = Verdict.worst(Verdict.of_word(outcome.judgement.verdict) for outcome in outcomes)
-    return {"verdict": verdict.word, "exit": int(code), "tests": [outcome.judgement for outcome in outcomes]}
+def _conclude(outcomes: list[Outcome], stopped: ForeshockError | None, *, as_json: bool) -> int:
+    """Several tests: the worst of them counts."""
+    judgements = [outcome.judgement for outcome in outcomes]
+    codes = [ExitCode(judgement.exit) for judgement in judgements]
+    verdict = Verdict.worst(Verdict.of_word(judgement.verdict) for judgement in judgements)
+    if stopped is not None:
+        codes.append(ExitCode.HARNESS_ERROR)
+        click.echo(f"foreshock: {stopped}", err=True)
+    code = ExitCode.worst(codes)
+    if as_json:
+        document = {"verdict": verdict.word, "exit": int(code), "tests": judgements}
+        print_json(document if stopped is None else {**document, "error": str(stopped)})
+    else:
+        words = [judgement.verdict for judgement in judgements]
+        counts = ", ".join(f"{words.count(v.word)} {v.word}" for v in Verdict if v.word in words)
+        click.echo(f"{len(words)} tests: {counts}")
+    return int(code)

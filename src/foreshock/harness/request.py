@@ -1,0 +1,36 @@
+"""What the user asks of a test: the options of ``foreshock test``, and the shape of a ``--config`` file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the user asked for; also the shape of a ``--config`` file."""
+
+    target: str = "raft"
+    workload: str = "register"
+    nemesis: str = "none"
+    """Names separated by commas, or ``none``."""
+    backend: str = "auto"
+    nodes: str | None = None
+    """A count, or names separated by commas; ``None``: what the target is made for."""
+    concurrency: str = "2n"
+    """A count of processes, or a multiple of the nodes such as ``2n``."""
+    rate: Annotated[float, msgspec.Meta(ge=0, le=1e6)] = 100.0
+    time_limit: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 60.0
+    interval: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 5.0
+    seed: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    bug: str | None = None
+    options: Mapping[str, Any] = {}
+    """``KEY`` or ``OWNER.KEY`` (``target``, ``workload`` or a nemesis' name) to value."""
+    operation_timeout_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)] = 5_000
+    recovery_time: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 10.0
+    """Seconds that the cluster gets between healing and the final phase."""
+    ready_timeout: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 60.0
+    deadline: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 60.0
+    """Seconds that the checkers may take together."""
+    memory: str = "2GiB"
