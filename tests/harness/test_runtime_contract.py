@@ -345,6 +345,26 @@ def test_a_cancellation_inside_a_timeout_stays_a_cancellation(runtime: AnyRuntim
     runtime.run(main())
 
 
+def test_a_cancellation_outlives_a_timeout_that_passes_during_the_clean_up(runtime: AnyRuntime) -> None:
+    async def main() -> None:
+        async def cleans_up_slowly() -> None:
+            try:
+                await forever(runtime)
+            finally:
+                await runtime.sleep(60 * MS)
+
+        async def worker() -> None:
+            await runtime.timeout(cleans_up_slowly(), 30 * MS)
+
+        task = runtime.spawn(worker(), name="worker")
+        await runtime.sleep(0)
+        task.cancel()
+        with pytest.raises(CANCELLED):
+            await task.wait()
+
+    runtime.run(main())
+
+
 def test_a_result_that_a_cancelled_body_still_returns_is_kept(runtime: AnyRuntime) -> None:
     async def main() -> str:
         async def stubborn() -> str:

@@ -61,6 +61,42 @@ def test_a_deadlock_is_an_error_that_says_who_waits_and_where() -> None:
     assert "consumer, test_sim_runtime.py:" in text
 
 
+def test_the_task_that_ran_last_before_a_deadlock_cleans_up_too() -> None:
+    runtime = SimRuntime(1)
+    cleaned: list[str] = []
+
+    async def main() -> None:
+        try:
+            await runtime.channel(1).get()
+        finally:
+            cleaned.append("main")
+
+    with pytest.raises(HarnessError, match="deadlock"):
+        runtime.run(main())
+    assert cleaned == ["main"]
+
+
+def test_the_task_that_ran_last_can_be_cancelled_by_a_program() -> None:
+    town = Town("n1")
+    ended: list[int] = []
+
+    async def main() -> None:
+        async def waiter() -> None:
+            try:
+                await town.runtime.sleep(10 * SECOND)
+            finally:
+                ended.append(town.runtime.now())
+
+        task = town.runtime.spawn(waiter(), name="waiter")
+        town.programs["n1"].react["timer"] = lambda token: task.cancel()
+        town.machine("n1").set_timer(SECOND, "t")
+        with pytest.raises(Cancelled):
+            await task.wait()
+
+    town.run(main)
+    assert ended == [SECOND]
+
+
 def test_too_many_events_are_an_error() -> None:
     runtime = SimRuntime(1, events_max=10_000)
 

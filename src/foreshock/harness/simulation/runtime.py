@@ -100,8 +100,10 @@ class SimRuntime:
     async def timeout(self, awaitable: Coroutine[Any, Any, T], duration_ns: int) -> T:
         """Await with a bound; cancels it and raises :class:`TimeoutExpired` when the bound passes first."""
         scheduler = self._scheduler
+        task = scheduler.current
+        cancellations = task.cancellations
         expiry = Cancelled()
-        alarm: list[SimTask[Any] | None] = [scheduler.current]
+        alarm: list[SimTask[Any] | None] = [task]
         heappush(
             scheduler.heap,
             (scheduler.now + max(duration_ns, 0), scheduler.sequence(), _ring, alarm, expiry),
@@ -109,7 +111,8 @@ class SimRuntime:
         try:
             return await awaitable
         except Cancelled as cancelled:
-            if cancelled is expiry:
+            # A task that was cancelled, too, must not go on only because its clean-up outlasted the bound.
+            if cancelled is expiry and task.cancellations == cancellations:
                 raise TimeoutExpired(f"not done within {duration_ns} ns") from None
             raise
         finally:

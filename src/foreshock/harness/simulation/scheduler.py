@@ -54,6 +54,7 @@ class SimTask(Generic[T]):
         "_scheduler",
         "_send",
         "_waiters",
+        "cancellations",
         "name",
         "ticket",
     )
@@ -61,6 +62,8 @@ class SimTask(Generic[T]):
     def __init__(self, scheduler: Scheduler, coroutine: Coroutine[Any, Any, T], name: str) -> None:
         self.name = name
         self.ticket = 0
+        self.cancellations = 0
+        """How often it has been asked to stop, by anybody but a time-out of its own."""
         self._scheduler = scheduler
         self._coroutine = coroutine
         self._send = coroutine.send
@@ -108,7 +111,8 @@ class SimTask(Generic[T]):
         """Ask the coroutine to stop: :class:`Cancelled` is raised at its present (or next) await."""
         if self._done or self._cancel_queued:
             return
-        if self._scheduler.current is self:
+        # Not ``scheduler.current``: that is still the task which ran last when a world's event or a signal cancels it.
+        if cast("types.CoroutineType[Any, Any, T]", self._coroutine).cr_running:
             self._cancel_self = True
         else:
             self._queue_cancel()
@@ -167,6 +171,7 @@ class SimTask(Generic[T]):
     def _queue_cancel(self) -> None:
         self._cancel_self = False
         self._cancel_queued = True
+        self.cancellations += 1
         self.ticket += 1
         self._scheduler.ready.append((self.throw, self.ticket, Cancelled()))
 
