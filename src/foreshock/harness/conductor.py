@@ -20,7 +20,7 @@ from foreshock.harness.interpreter import Interpreter
 from foreshock.harness.ledger import FaultLedger
 from foreshock.harness.parts import Parts, sentence
 from foreshock.harness.plan import Resolved
-from foreshock.harness.progress import Progress, Snapshot
+from foreshock.harness.progress import Progress, Snapshot, fault_text
 from foreshock.harness.recorder import HistoryRecorder
 from foreshock.harness.runtime import Cancelled, Runtime, Task, TimeoutExpired
 from foreshock.harness.store import FAULTS, HISTORY, NODES
@@ -271,7 +271,7 @@ class Conductor:
                     rate=(done - before) * SECOND_NS / max(1, now - then),
                     p50_ms=p50_ms,
                     p99_ms=p99_ms,
-                    faults=tuple(f"{f.kind} {','.join(f.nodes)}".strip() for f in self.ledger.open_faults()),
+                    faults=tuple(fault_text(fault, now) for fault in self.ledger.open_faults()),
                     nodes=await self._states(),
                 )
             )

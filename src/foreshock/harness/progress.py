@@ -1,21 +1,23 @@
 """Live progress: what a person sees while a test runs.
 
-A terminal gets a live panel; a pipe, or ``--json``, gets a line every few seconds; ``--quiet`` gets nothing. The
-runner hands over a :class:`Snapshot` twice a second of the runtime's time.
+A terminal gets a live panel; a pipe, or ``--json``, gets a line every few seconds; ``--quiet`` gets nothing. All of
+it goes to stderr. The conductor hands over a :class:`Snapshot` twice a second of the runtime's time.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import msgspec
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+from foreshock.harness.ledger import Fault
+
+SECOND_NS = 1_000_000_000
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -34,12 +36,12 @@ class Snapshot(msgspec.Struct, frozen=True):
     p50_ms: float
     p99_ms: float
     faults: tuple[str, ...]
-    """What is wrong right now, such as ``partition`` or ``kill n3``."""
+    """What is wrong right now, such as ``partition ring (3 s)`` or ``kill n3 (1 s)``."""
     nodes: Mapping[str, str]
 
 
 class Progress(Protocol):
-    """Where progress goes."""
+    """Where progress goes. What it raises would end the test, so it raises nothing."""
 
     def __enter__(self) -> Progress:
         """Start showing."""
@@ -83,92 +85,55 @@ class LineProgress(SilentProgress):
 
     def phase(self, text: str) -> None:
         """Say at once which step has begun."""
-        sys.stderr.write(f"foreshock: {text}\n")
+        _say(text)
 
     def show(self, snapshot: Snapshot) -> None:
         """Print a line when enough time has passed on the wall clock."""
-        if time.monotonic() - self._last < self._every_s:
-            return
-        self._last = time.monotonic()
-        sys.stderr.write(f"foreshock: {one_line(snapshot)}\n")
+        if time.monotonic() - self._last >= self._every_s:
+            self._last = time.monotonic()
+            _say(one_line(snapshot))
 
 
-class TerminalProgress(SilentProgress):
-    """A live panel on the terminal."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.live import Live
-
-        self._console = Console(stderr=True)
-        self._live = Live(console=self._console, auto_refresh=False, transient=True)
-        self._last = 0.0
-
-    def __enter__(self) -> TerminalProgress:
-        self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._live.stop()
-
-    def phase(self, text: str) -> None:
-        """A lasting line above the panel."""
-        self._live.console.print(f"[dim]foreshock:[/dim] {text}", highlight=False)
-
-    def show(self, snapshot: Snapshot) -> None:
-        """Redraw the panel, at most ten times a second."""
-        if time.monotonic() - self._last < 0.1:
-            return
-        self._last = time.monotonic()
-        self._live.update(_panel(snapshot), refresh=True)
+def _say(text: str) -> None:
+    # Whoever read our stderr may have gone away: that is no reason to stop a test.
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"foreshock: {text}\n")
+        sys.stderr.flush()
 
 
 def one_line(snapshot: Snapshot) -> str:
     """The snapshot as one line of text."""
+    if not snapshot.ok + snapshot.fail + snapshot.info:
+        return f"{snapshot.phase} {elapsed(snapshot)}"
     faults = ", ".join(snapshot.faults) or "none"
     return (
-        f"{snapshot.phase} {_elapsed(snapshot)}  "
+        f"{snapshot.phase} {elapsed(snapshot)}  "
         f"ok {snapshot.ok} fail {snapshot.fail} info {snapshot.info}  {snapshot.rate:.0f}/s  "
         f"p50 {snapshot.p50_ms:.1f} ms p99 {snapshot.p99_ms:.1f} ms  faults: {faults}"
     )
 
 
-def _panel(snapshot: Snapshot) -> RenderableType:
-    from rich.console import Group
-    from rich.panel import Panel
-    from rich.progress_bar import ProgressBar
-    from rich.text import Text
-
-    colors = {"running": "green", "paused": "yellow", "killed": "red", "lost": "red"}
-    counts = Text.assemble(
-        ("ok ", "dim"), (f"{snapshot.ok:<9}", "bright_blue"),
-        ("fail ", "dim"), (f"{snapshot.fail:<9}", "magenta"),
-        ("info ", "dim"), (f"{snapshot.info:<9}", "yellow"),
-        ("rate ", "dim"), f"{snapshot.rate:.0f}/s   ",
-        ("p50 ", "dim"), f"{snapshot.p50_ms:.1f} ms   ",
-        ("p99 ", "dim"), f"{snapshot.p99_ms:.1f} ms",
-    )  # fmt: skip
-    nodes = Text()
-    for name, state in snapshot.nodes.items():
-        nodes.append(f"{name} ", style="dim").append(f"{state}   ", style=colors.get(state, "white"))
-    faults = Text("faults ", style="dim")
-    faults.append(", ".join(snapshot.faults) or "none", style="red" if snapshot.faults else "green")
-    bar = ProgressBar(
-        total=snapshot.time_limit_s, completed=snapshot.elapsed_s, pulse=snapshot.time_limit_s is None
-    )
-    title = f"{snapshot.phase}  {_elapsed(snapshot)}"
-    return Panel(Group(bar, counts, nodes, faults), title=title, title_align="left")
+def elapsed(snapshot: Snapshot) -> str:
+    """Such as ``12 of 60 s``; past its limit a phase waits for what is still in flight."""
+    limit, now = snapshot.time_limit_s, snapshot.elapsed_s
+    if limit is None:
+        return f"{now:.0f} s"
+    return f"{min(now, limit):.0f} of {limit:g} s" + (", last operations ending" if now > limit else "")
 
 
-def _elapsed(snapshot: Snapshot) -> str:
-    limit = "" if snapshot.time_limit_s is None else f" of {snapshot.time_limit_s:.0f}"
-    return f"{snapshot.elapsed_s:.0f}{limit} s"
+def fault_text(fault: Fault, now_ns: int) -> str:
+    """What is wrong right now and since when, in a few words."""
+    kind = fault.value.get("kind") if isinstance(fault.value, Mapping) else None
+    where = str(kind) if kind is not None else ",".join(fault.nodes)
+    return f"{fault.kind} {where} ({max(0, now_ns - fault.planned_ns) // SECOND_NS} s)"
 
 
 def choose_progress(*, quiet: bool, as_json: bool) -> Progress:
     """The right progress for where stderr goes."""
     if quiet:
         return SilentProgress()
-    return TerminalProgress() if sys.stderr.isatty() and not as_json else LineProgress()
+    if as_json or not sys.stderr.isatty():
+        return LineProgress()
+    from foreshock.harness.terminal_view import TerminalView
+
+    return TerminalView()

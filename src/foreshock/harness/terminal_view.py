@@ -1,0 +1,128 @@
+"""The live panel on a terminal: where the test stands, its operations, the faults in force, the nodes."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import termios
+import time
+from collections import deque
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Final
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from foreshock.harness.progress import SilentProgress, Snapshot, elapsed
+
+REDRAW_S: Final = 0.1
+RATES_SHOWN: Final = 40
+LOCAL_MODES: Final = 3  # where termios keeps the local modes (termios(3))
+BARS: Final = "▁▂▃▄▅▆▇█"
+STATE_STYLES: Final = {"running": "green", "paused": "yellow", "killed": "red", "lost": "bold red"}
+STATE_SIGNS: Final = {"running": "●", "paused": "‖", "killed": "✗", "lost": "!"}
+
+
+class TerminalView(SilentProgress):
+    """A live panel; the phases stay above it as lines. The panel is gone when the test is over."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, highlight=False)
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._rates: deque[float] = deque(maxlen=RATES_SHOWN)
+        self._last_s = 0.0
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> TerminalView:
+        self._stack.enter_context(_no_caret_c())
+        with contextlib.suppress(OSError):
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._live.stop()
+        self._stack.close()
+
+    def phase(self, text: str) -> None:
+        """A lasting line above the panel."""
+        with contextlib.suppress(OSError):
+            self._console.print(Text.assemble(("foreshock: ", "dim"), text))
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Redraw the panel, at most ten times a second."""
+        self._rates.append(snapshot.rate)
+        if time.monotonic() - self._last_s < REDRAW_S:
+            return
+        self._last_s = time.monotonic()
+        with contextlib.suppress(OSError):
+            self._live.update(panel(snapshot, tuple(self._rates)), refresh=True)
+
+
+def panel(snapshot: Snapshot, rates: tuple[float, ...]) -> RenderableType:
+    """The panel of one snapshot; ``rates`` are the last completions per second, for the sparkline."""
+    bar = ProgressBar(
+        total=snapshot.time_limit_s,
+        completed=min(snapshot.elapsed_s, snapshot.time_limit_s or snapshot.elapsed_s),
+        pulse=snapshot.time_limit_s is None,
+        pulse_style="cyan",
+        complete_style="cyan",
+        finished_style="cyan",
+    )
+    operations = Text.assemble(
+        ("ok ", "dim"), (f"{snapshot.ok:<8}", "bright_blue"),
+        ("fail ", "dim"), (f"{snapshot.fail:<8}", "magenta"),
+        ("info ", "dim"), (f"{snapshot.info:<8}", "yellow"),
+        ("p50 ", "dim"), f"{snapshot.p50_ms:.1f} ms   ",
+        ("p99 ", "dim"), f"{snapshot.p99_ms:.1f} ms",
+    )  # fmt: skip
+    rate = Text.assemble((sparkline(rates), "bright_blue"), f" {snapshot.rate:.0f}/s")
+    faults = Text("none", style="green")
+    if snapshot.faults:
+        faults = Text(" · ").join(Text(fault, style="red") for fault in snapshot.faults)
+    nodes = Text("   ").join(
+        Text(f"{STATE_SIGNS.get(state, '?')} {name} {state}", style=STATE_STYLES.get(state, "white"))
+        for name, state in snapshot.nodes.items()
+    )
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(style="dim", no_wrap=True)
+    rows.add_column()
+    for name, text in (("operations", operations), ("rate", rate), ("faults", faults), ("nodes", nodes)):
+        rows.add_row(name, text)
+    grid = Table.grid(expand=True)  # a bar alone ends without a line break
+    grid.add_row(bar)
+    title = f"{snapshot.phase}  {elapsed(snapshot)}"
+    return Panel(Group(grid, rows), title=title, title_align="left", border_style="dim")
+
+
+def sparkline(values: tuple[float, ...]) -> str:
+    """The values as bars of eight heights, the greatest the highest."""
+    top = max(values, default=0.0)
+    if top <= 0:
+        return BARS[0] * len(values)
+    return "".join(BARS[min(len(BARS) - 1, int(value / top * len(BARS)))] for value in values)
+
+
+@contextlib.contextmanager
+def _no_caret_c() -> Iterator[None]:
+    """Keep the terminal from echoing Ctrl-C as ``^C`` into the panel; other keys are echoed as ever."""
+    try:
+        before = termios.tcgetattr(sys.stdin)
+        quiet = list(before)
+        quiet[LOCAL_MODES] = before[LOCAL_MODES] & ~termios.ECHOCTL
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, quiet)
+    except (termios.error, OSError, ValueError):
+        yield  # stdin is no terminal: then nobody types into it
+        return
+    try:
+        yield
+    finally:
+        with contextlib.suppress(termios.error, OSError, ValueError):
+            termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
