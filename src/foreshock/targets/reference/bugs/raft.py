@@ -8,8 +8,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from foreshock.targets.reference.node.codes import Body
-from foreshock.targets.reference.node.consensus import Event, Output, Record
+from foreshock.targets.reference.node.consensus import Event, Output, Propose, Record
 from foreshock.targets.reference.node.raft import Raft
+from foreshock.targets.reference.node.raft.messages import Append
+from foreshock.targets.reference.node.raft.progress import Progress
+from foreshock.targets.reference.node.raft.state import LEADER
 from foreshock.targets.reference.node.sessions import Session, Sessions
 
 
@@ -49,22 +52,42 @@ class CommitsOldTermByCounting(Raft):
 
     LogCabin, by Raft's own author, had it (its issue 44), and so had PySyncObj (169) and canonical/raft (220). An
     entry of an old term that is on a majority can still be overwritten by a leader whose last entry is of a term
-    between; whoever was told that it is committed was told wrong. The no-op that opens a term goes too, since it
-    would soon commit the old entries in the right way; reads begin when all that was inherited is "committed".
+    between; whoever was told that it is committed was told wrong. The no-op that opens a term would soon commit the
+    old entries in the right way: this leader first brings its followers into line, and only after three seconds
+    sends its no-op and takes commands. It reads as soon as all that it inherited is "committed".
     """
+
+    _OPENING_NS: Final = 3_000_000_000
+    _inherited = 0
+    _opened_ns = 0
 
     def _may_commit(self, position: int) -> bool:  # noqa: ARG002
         return True
-
-    _inherited = 0
 
     def _committed_in_own_term(self) -> bool:
         return self.commit >= self._inherited
 
     def _open_term(self) -> None:
-        self._inherited = self.log.last
-        for name, peer in self._peers.items():
-            self._feed(name, peer)
+        self._inherited, self._opened_ns = self.log.last, self._now
+        super()._open_term()
+
+    def _is_opening(self) -> bool:
+        return self._now - self._opened_ns < self._OPENING_NS
+
+    def _feed(self, name: str, peer: Progress) -> None:
+        if peer.next <= self._inherited or not self._is_opening():
+            super()._feed(name, peer)
+
+    def _append_after(self, previous: int, entries_max: int) -> Append:
+        if self._is_opening():
+            entries_max = min(entries_max, max(0, self._inherited - previous))
+        return super()._append_after(previous, entries_max)
+
+    def _on_propose(self, event: Propose) -> None:
+        if self.role is LEADER and self._is_opening():
+            self._refuse(event.proposal, "this leader still brings its followers into line")
+        else:
+            super()._on_propose(event)
 
 
 class StaleLeaderReads(Raft):

@@ -50,24 +50,25 @@ class Replication(Snapshots):
         last = self.log.last
         if peer.pace is Pace.REPLICATE:
             window = self.knobs.inflight_appends_max
-            while peer.next <= last and len(peer.inflight) < window and peer.pace is Pace.REPLICATE:
-                self._send_entries(name, peer)
+            while peer.next <= last and len(peer.inflight) < window and self._send_entries(name, peer):
+                pass
         elif peer.pace is Pace.PROBE and not peer.waiting:
             self._send_entries(name, peer)
 
-    def _send_entries(self, name: str, peer: Progress) -> None:
-        """One append with the next batch, empty if there is none; or a snapshot, if the log begins later."""
+    def _send_entries(self, name: str, peer: Progress) -> bool:
+        """One append with the next batch, or a snapshot, if the log begins later; whether more may follow."""
         if peer.next <= self.log.base:
             self._begin_snapshot(name, peer)
-            return
-        knobs = self.knobs
-        message = self._append_after(peer.next - 1, knobs.batch_entries_max)
+            return False
+        message = self._append_after(peer.next - 1, self.knobs.batch_entries_max)
         self._output.send.append((name, message))
         if peer.pace is Pace.PROBE:
             peer.waiting = True
-        elif message.entries:
+            return False
+        if message.entries:
             peer.next += len(message.entries)
             peer.inflight.append(peer.next - 1)
+        return bool(message.entries)
 
     def _append_after(self, previous: int, entries_max: int) -> Append:
         """An append with up to so many of the entries after a position that the log knows.
