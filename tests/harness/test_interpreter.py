@@ -49,6 +49,15 @@ class Client:
         self.bench.closed.append(self.process)
 
 
+class Wordless(Exception):
+    """Fails when it is looked at, as does any object whose ``repr`` is wrong."""
+
+    def __str__(self) -> str:
+        return str(1 // 0)
+
+    __repr__ = __str__
+
+
 class Bench:
     """An interpreter with a client whose behaviour is one function."""
 
@@ -170,10 +179,13 @@ def test_a_round_is_journalled_with_one_write(
         (TimeoutExpired("no answer"), INFO, "timeout: no answer"),
         (ValueError("what?"), INFO, "ValueError: what?"),
         (RuntimeError(), INFO, "RuntimeError"),
+        (SystemExit(3), INFO, "SystemExit: 3"),
+        (BaseExceptionGroup("two", [SystemExit(1)]), INFO, "BaseExceptionGroup: two (1 sub-exception)"),
+        (Wordless(), INFO, "Wordless: (its text cannot be had: ZeroDivisionError)"),
     ],
 )
 def test_what_a_client_raises_says_how_its_operation_ended(
-    runtime: AnyRuntime, error: Exception, kind: OperationType, text: str
+    runtime: AnyRuntime, error: BaseException, kind: OperationType, text: str
 ) -> None:
     async def invoke(client: Client, operation: Operation) -> None:
         raise error
@@ -395,6 +407,16 @@ def test_what_the_nemesis_raises_is_info_and_kept(
     assert len(bench.errors) == 3
 
 
+def test_a_nemesis_that_exits_the_process_has_only_failed(runtime: AnyRuntime) -> None:
+    async def nemesis(operation: Operation) -> None:
+        raise SystemExit(1)
+
+    bench = Bench(runtime, nemesis=nemesis)
+    rows = bench.run(gen.nemesis([Operation("cut"), Operation("cut")]))
+    assert [row.error for row in rows] == ["SystemExit: 1"] * 2
+    assert len(bench.errors) == 2
+
+
 def test_a_nemesis_that_hangs_is_given_up() -> None:
     runtime = SimRuntime(1)
 
@@ -575,9 +597,12 @@ def test_a_value_that_is_no_generator_is_an_error(runtime: AnyRuntime) -> None:
         Bench(runtime).run("write")
 
 
-def test_a_result_that_json_cannot_hold_ends_the_run_with_the_operation_unknown(runtime: AnyRuntime) -> None:
+@pytest.mark.parametrize("result", [object(), Wordless()], ids=["object", "broken object"])
+def test_a_result_that_json_cannot_hold_ends_the_run_with_the_operation_unknown(
+    runtime: AnyRuntime, result: object
+) -> None:
     async def invoke(client: Client, operation: Operation) -> object:
-        return object()
+        return result
 
     bench = Bench(runtime, invoke)
     with pytest.raises(PlugInError, match="the result of the operation 'write' cannot be recorded"):

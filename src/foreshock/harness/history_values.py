@@ -102,6 +102,14 @@ def json_text(value: object) -> bytes:
         raise PlugInError(
             f"the text {value!r:.200} is not valid Unicode, so the history cannot hold it"
         ) from None
+    except PlugInError:
+        raise
+    except Exception as error:
+        # Its own code raised: a list, an object or a number with methods of its own, or a ``repr`` that fails.
+        raise PlugInError(
+            f"the history cannot hold a value of type {type(value).__name__}: looking at it raised "
+            f"{type(error).__name__}"
+        ) from error
 
 
 def _plain(value: Any, depth: int) -> Any:

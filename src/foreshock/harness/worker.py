@@ -23,6 +23,9 @@ CLOSE_TIMEOUT_NS: Final = 5_000_000_000
 """How long a client may take to close."""
 
 CANCELLED: Final = (asyncio.CancelledError, Cancelled)
+NOT_THE_CLIENTS: Final = (*CANCELLED, KeyboardInterrupt, GeneratorExit)
+"""What passes through a worker. Anything else is a client's or a nemesis's own, ``SystemExit`` and groups included:
+a library that exits the process must end its operation, not the test."""
 
 OpenClient = Callable[[int, str], Awaitable[Client]]
 Invoke = Callable[[Any, Operation], Awaitable[Any]]
@@ -135,7 +138,9 @@ class ClientWorker(Worker):
                 result = await invoke(self._client, operation)
             except Definite as error:
                 report(self, operation, OperationType.FAIL, None, error_text(error))
-            except Exception as error:  # noqa: BLE001 - whatever a client raises, the operation may have happened
+            except NOT_THE_CLIENTS:
+                raise
+            except BaseException as error:  # noqa: BLE001 - whatever a client raises, the operation may have happened
                 report(self, operation, OperationType.INFO, None, error_text(error))
                 return
             else:
@@ -145,7 +150,9 @@ class ClientWorker(Worker):
         self._unsent = "no client: it did not open in time"
         try:
             self._client = await self._open(self.process, self._node)
-        except Exception as error:  # noqa: BLE001 - whatever it was, nothing has been sent
+        except NOT_THE_CLIENTS:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever it was, nothing has been sent
             self._unsent = f"no client: {error_text(error)}"
             await self.runtime.sleep(OPEN_AGAIN_AFTER_NS)
             self._report(self, operation, OperationType.FAIL, None, self._unsent)
@@ -160,7 +167,9 @@ class ClientWorker(Worker):
         closing = close() if inspect.iscoroutinefunction(close) else self.runtime.call(close)
         try:
             await self.runtime.timeout(closing, CLOSE_TIMEOUT_NS)
-        except Exception as error:  # noqa: BLE001 - its operations are accounted for; a plug-in's author wants to know
+        except NOT_THE_CLIENTS:
+            raise
+        except BaseException as error:  # noqa: BLE001 - its operations are accounted for; a plug-in's author wants to know
             logger.warning("the client of process %d did not close: %s", self.process, error_text(error))
 
 
@@ -187,7 +196,9 @@ class NemesisWorker(Worker):
                 return
             try:
                 result = await self._nemesis(operation)
-            except Exception as error:
+            except NOT_THE_CLIENTS:
+                raise
+            except BaseException as error:
                 logger.warning("the nemesis operation %r failed", operation.f, exc_info=error)
                 self._failed(operation, error_text(error))
                 self._report(self, operation, OperationType.INFO, None, error_text(error))
@@ -197,7 +208,10 @@ class NemesisWorker(Worker):
 
 def error_text(error: BaseException) -> str:
     """An exception in one line for the history: the text alone where the text was written for it."""
-    text = str(error).strip()
+    try:
+        text = str(error).strip()
+    except Exception as problem:  # noqa: BLE001 - said in place of the text that cannot be had
+        text = f"(its text cannot be had: {type(problem).__name__})"
     if isinstance(error, TimeoutExpired):
         return f"timeout: {text}" if text else "timeout"
     if isinstance(error, OperationError) and text:
