@@ -208,17 +208,13 @@ def _parse(data: bytes, offset: int) -> tuple[Any, int]:
 def _has_valid_record(data: bytes, offset: int) -> bool:
     """Whether a valid record stands anywhere behind the broken one at an offset.
 
-    Every record ends at a line's end, so the next may begin after any line's end. A record whose own line's end
-    alone is broken, with more behind it, counts as valid: it was whole once.
+    It may begin behind any line's end; and where the broken record would have ended, if only that line's end is
+    what is broken.
     """
     space = data.find(b" ", offset, offset + _LENGTH_DIGITS_MAX + 1)
     digits = data[offset:space] if space > offset else b""
-    if digits.isdigit():
-        start = space + 10
-        end = start + int(digits)
-        whole = data[space + 1 : start] == b"%08x " % zlib.crc32(data[start:end])
-        if whole and end < len(data):
-            return True
+    if digits.isdigit() and _parse(data, space + 10 + int(digits) + 1)[0] is not None:
+        return True
     while (line_end := data.find(b"\n", offset)) >= 0:
         offset = line_end + 1
         if _parse(data, offset)[0] is not None:
