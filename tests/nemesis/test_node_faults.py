@@ -122,3 +122,20 @@ def test_a_node_that_went_down_by_itself_is_started_and_named(world: Any) -> Non
     kill = make("kill", world)
     world.cluster.down.add("n4")
     assert perform(kill, "start") == {"nodes": ["n4"], "not by us": ["n4"]}
+
+
+@both
+def test_undoing_some_leaves_the_fault_open_until_every_node_is_well(
+    kind: str, start: str, stop: str, world: Any
+) -> None:
+    nemesis = make(kind, world)
+    perform(nemesis, start, "all")
+    well: list[str] = []
+    while len(well) < 5:
+        assert world.ledger.open_faults(kind)
+        result = perform(nemesis, stop, "some")
+        assert result["nodes"]
+        well += result["nodes"]
+        assert sorted(well + result.get("left", [])) == ["n1", "n2", "n3", "n4", "n5"]
+    assert not world.ledger.open_faults()
+    assert perform(nemesis, stop, "some") == {"nodes": []}

@@ -26,17 +26,17 @@ class NemesisThread:
         self.free: tuple[int, ...] = (NEMESIS,)
 
 
-def first(seed: int, began_ns: int = 0) -> FaultSchedule:
+def first(seed: int, began_ns: int = 0, **more: Any) -> FaultSchedule:
     context: Any = SimpleNamespace(
         interval_ns=INTERVAL_NS,
         rng=RandomStream(seed, "nemesis"),
         runtime=SimpleNamespace(now=lambda: began_ns),
     )
-    return FaultSchedule.first("kill", "start", ("one", "all"), context)
+    return FaultSchedule.first("kill", "start", ("one", "all"), context, **more)
 
 
-def steps(seed: int, count: int, outcome: OperationType = OperationType.INFO) -> list[Operation]:
-    schedule: Any = first(seed)
+def steps(seed: int, count: int, outcome: OperationType = OperationType.INFO, **more: Any) -> list[Operation]:
+    schedule: Any = first(seed, **more)
     context: Any = NemesisThread(seed)
     taken = []
     for _ in range(count):
@@ -79,6 +79,24 @@ def test_long_distances_alternate_with_short_ones_and_bursts() -> None:
     assert long > 200
     assert tiny > 400
     assert max(distances) <= 2 * INTERVAL_NS
+
+
+def test_a_stop_of_some_is_followed_by_a_stop_of_all() -> None:
+    taken = steps(3, 300, in_parts="some")
+    pairs = [(one, two) for one, two in itertools.pairwise(taken) if (one.f, one.value) == ("start", "some")]
+    assert len(pairs) > 20
+    assert all((two.f, two.value) == ("start", None) for _, two in pairs)
+
+
+def test_a_fault_that_leaves_no_quorum_is_brief() -> None:
+    taken = steps(5, 500, brief=frozenset({"all"}))
+    held = [
+        (two.time_ns or 0) - (one.time_ns or 0)
+        for one, two in itertools.pairwise(taken)
+        if one.value == "all"
+    ]
+    assert len(held) > 50
+    assert max(held) <= INTERVAL_NS * 400 // 1000
 
 
 def test_nothing_happens_while_the_nemesis_is_busy_or_somebody_else_completes() -> None:

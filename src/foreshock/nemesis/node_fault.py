@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from foreshock.harness.errors import FaultError, HarnessError
 from foreshock.harness.generator.base import Liftable
@@ -17,6 +17,9 @@ from foreshock.nemesis.schedule import FaultSchedule
 
 OBSERVE_ATTEMPTS_MAX = 20
 OBSERVE_PAUSE_NS = 100_000_000
+
+SOME: Final = "some"
+"""The value of a stop that undoes the fault only on a random part of the nodes, at least on one."""
 
 Observe = Callable[[frozenset[str]], Awaitable[Mapping[str, bool]]]
 
@@ -74,7 +77,9 @@ class NodeFaultNemesis(Nemesis[OptionsT_co], Generic[OptionsT_co]):
     def generator(self) -> Liftable:
         """Strikes and undoes without end."""
         words = self.words
-        return FaultSchedule.first(words.start, words.stop, self.targets(), self.context, brief=NO_QUORUM)
+        return FaultSchedule.first(
+            words.start, words.stop, self.targets(), self.context, brief=NO_QUORUM, in_parts=SOME
+        )
 
     def final_generator(self) -> Liftable:
         """One step that undoes all there is to undo."""
@@ -84,7 +89,7 @@ class NodeFaultNemesis(Nemesis[OptionsT_co], Generic[OptionsT_co]):
         """Strike or undo; a fault that did not take, or did not heal, is a ``FaultError``."""
         if operation.f == self.words.start:
             return await self._start(str(operation.value))
-        return await self._stop()
+        return await self._stop(some=operation.value == SOME)
 
     async def _start(self, spec: str) -> Mapping[str, Any]:
         context, words = self.context, self.words
@@ -110,28 +115,40 @@ class NodeFaultNemesis(Nemesis[OptionsT_co], Generic[OptionsT_co]):
         context.ledger.verified(fault, dict.fromkeys(sorted(nodes), words.struck))
         return {"spec": spec, "nodes": sorted(nodes)}
 
-    async def _stop(self) -> Mapping[str, Any]:
+    async def _stop(self, *, some: bool) -> Mapping[str, Any]:
         context, words = self.context, self.words
         faults = context.ledger.open_faults(words.kind)
-        every = frozenset(context.nodes)
         try:
-            before = await self.struck(every)
-            nodes = frozenset(node for node in context.nodes if before.get(node, False))
-            if nodes:
-                await self.undo(nodes)
-                after = await self._observe(nodes, expected=False)
-                left = sorted(node for node in nodes if after.get(node, False))
-                if left:
-                    raise FaultError(f"{words.stop} did not take: still {words.struck}: {', '.join(left)}")
+            struck = await self._struck_now()
+            nodes = self._rng.sample(struck, self._rng.between(1, len(struck))) if some and struck else struck
+            await self._undo(frozenset(nodes))
         except HarnessError as error:
             for fault in faults:
                 context.ledger.failed(fault.id, str(error))
             raise
+        left = sorted(set(struck) - set(nodes))
         for fault in faults:
-            context.ledger.healed(fault.id)
-        ours = {node for fault in faults for node in fault.nodes}
-        stray = sorted(nodes - ours)
-        return {"nodes": sorted(nodes)} | ({"not by us": stray} if stray else {})
+            if not set(fault.nodes) & set(left):
+                context.ledger.healed(fault.id)
+        stray = sorted(set(nodes) - {node for fault in faults for node in fault.nodes})
+        return (
+            {"nodes": sorted(nodes)}
+            | ({"left": left} if left else {})
+            | ({"not by us": stray} if stray else {})
+        )
+
+    async def _struck_now(self) -> list[str]:
+        seen = await self.struck(frozenset(self.context.nodes))
+        return [node for node in self.context.nodes if seen.get(node, False)]
+
+    async def _undo(self, nodes: frozenset[str]) -> None:
+        if not nodes:
+            return
+        await self.undo(nodes)
+        after = await self._observe(nodes, expected=False)
+        left = sorted(node for node in nodes if after.get(node, False))
+        if left:
+            raise FaultError(f"{self.words.stop} did not take: still {self.words.struck}: {', '.join(left)}")
 
     async def _observe(self, nodes: frozenset[str], *, expected: bool) -> Mapping[str, bool]:
         """Look until every node is as expected, or the attempts are used up; the last observation."""

@@ -23,6 +23,7 @@ BURST_STEPS_MIN = 4
 BURST_STEPS_MAX = 16
 SHORT_CHANCE = (1, 3)
 SHORT_MAX = 250
+PART_CHANCE = (1, 3)
 BRIEF_MAX = 400
 
 
@@ -70,6 +71,8 @@ class FaultSchedule(Generator):
     interval_ns: int
     brief: frozenset[str]
     """Kinds that leave nobody a quorum: while nothing is served nothing is found, so they never last long."""
+    in_parts: str | None
+    """The value of a stop that undoes only a part, where there is such a thing; a whole stop follows it."""
     temper: Temper
     step: Step
     burst: int = 0
@@ -86,6 +89,7 @@ class FaultSchedule(Generator):
         context: NemesisContext,
         *,
         brief: frozenset[str] = frozenset(),
+        in_parts: str | None = None,
     ) -> FaultSchedule:
         """The schedule before its first step, which comes within the interval from now."""
         rng = context.rng.stream("schedule")
@@ -94,7 +98,7 @@ class FaultSchedule(Generator):
             kinds = tuple(rng.sample(kinds, rng.between(2, len(kinds) - 1)))
         due_ns = context.runtime.now() + rng.between(context.interval_ns // 10, context.interval_ns)
         step = Step(start, rng.choice(kinds), due_ns)
-        return cls(start, stop, kinds, context.interval_ns, brief, temper, step)
+        return cls(start, stop, kinds, context.interval_ns, brief, in_parts, temper, step)
 
     def op(self, ctx: Context) -> tuple[Operation, Generator] | Pending:
         """The next step, at its time; pending while one is under way."""
@@ -109,18 +113,25 @@ class FaultSchedule(Generator):
         """Draws the next step when the one before has completed, whether it took or not."""
         if not self.waiting or event.type is OperationType.INVOKE or event.f != self.step.f:
             return self
-        on = self.step.f == self.start
         permille, burst = self._delay(ctx.rng, self._longest())
-        delay_ns = self.interval_ns * permille // 1000
-        due_ns = ctx.time_ns + delay_ns
-        step = Step(self.stop, None, due_ns) if on else Step(self.start, ctx.rng.choice(self.kinds), due_ns)
-        return replace(self, step=step, burst=burst, waiting=False)
+        due_ns = ctx.time_ns + self.interval_ns * permille // 1000
+        f, value = self._next(ctx.rng)
+        return replace(self, step=Step(f, value, due_ns), burst=burst, waiting=False)
+
+    def _next(self, rng: RandomStream) -> tuple[str, str | None]:
+        done = self.step
+        if done.f == self.start:
+            return self.stop, self.in_parts if self.in_parts and rng.chance(*PART_CHANCE) else None
+        if done.value is not None:
+            return self.stop, None
+        return self.start, rng.choice(self.kinds)
 
     def _longest(self) -> int:
         """The longest time between this step and the next, outside bursts, in per mille of the interval."""
-        if self.step.f != self.start:
-            return self.temper.gap_max
-        return BRIEF_MAX if self.step.value in self.brief else self.temper.hold_max
+        done = self.step
+        if done.f == self.start:
+            return BRIEF_MAX if done.value in self.brief else self.temper.hold_max
+        return self.temper.hold_max if done.value is not None else self.temper.gap_max
 
     def _delay(self, rng: RandomStream, longest: int) -> tuple[int, int]:
         """The time to the next step, in per mille of the interval, and the steps that the burst has left."""
