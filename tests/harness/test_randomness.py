@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,3 +53,15 @@ def test_below_and_exponential_have_the_right_mean() -> None:
     exponential = [stream.exponential(1_000_000) for _ in range(20_000)]
     assert 930_000 < sum(exponential) / len(exponential) < 1_070_000
     assert max(exponential) <= 8_500_000
+
+
+def test_a_draw_from_nothing_is_an_error_and_does_not_hang() -> None:
+    stream = RandomStream(1, "empty")
+    draws: list[Callable[[], int]] = [
+        lambda: stream.below(0),
+        lambda: stream.between(5, 3),
+        lambda: stream.choice([]),
+    ]
+    for draw in draws:
+        with pytest.raises(ValueError, match="'empty' cannot draw below"):
+            draw()

@@ -34,10 +34,14 @@ class RandomStream:
         return self._bits(count)
 
     def below(self, limit: int) -> int:
-        """A uniform integer in ``[0, limit)``; ``limit`` is at least 1."""
-        width = (limit - 1).bit_length()
-        if not width:
+        """A uniform integer in ``[0, limit)``; raises ``ValueError`` when ``limit`` is less than 1."""
+        if limit < 2:
+            if limit < 1:
+                raise ValueError(
+                    f"the stream {self.name!r} cannot draw below {limit}: there is nothing to draw from"
+                )
             return 0
+        width = (limit - 1).bit_length()
         draw = self._bits(width)
         while draw >= limit:
             draw = self._bits(width)
@@ -52,7 +56,7 @@ class RandomStream:
         return self.below(denominator) < numerator
 
     def choice(self, items: Sequence[T]) -> T:
-        """One of the items, each as likely; the sequence is not empty."""
+        """One of the items, each as likely; raises ``ValueError`` when there are none."""
         return items[self.below(len(items))]
 
     def shuffle(self, items: MutableSequence[T]) -> None:
