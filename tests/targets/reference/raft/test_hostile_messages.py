@@ -118,7 +118,7 @@ TAGS = st.sampled_from(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(JSON | st.builds(lambda tag, rest: [tag, *rest], TAGS, st.lists(NUMBERS | JSON, max_size=8)))
 def test_decoding_gives_a_message_or_a_value_error(value: Any) -> None:
     raft = Raft.recover("n1", ("n1", "n2", "n3"), (), QUICK, lambda _: 0, 0)

@@ -70,6 +70,7 @@ class CommitsOldTermByCounting(Raft):
     def _open_term(self) -> None:
         self._inherited, self._opened_ns = self.log.last, self._now
         super()._open_term()
+        self._beat()
 
     def _is_opening(self) -> bool:
         return self._now - self._opened_ns < self._OPENING_NS

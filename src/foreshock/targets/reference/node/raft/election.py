@@ -144,9 +144,9 @@ class Election(Membership):
         self._peers = {
             voter: Progress(self.log.last + 1, self._now) for voter in self._voters if voter != self._name
         }
+        self._heartbeat_deadline = self._now + self.knobs.heartbeat_ms * NS_PER_MS
         self._open_term()
-        self._beat()
 
     def _open_term(self) -> None:
-        """A no-op that commits what earlier terms left, and lets reads begin (section 8)."""
+        """A no-op that commits what earlier terms left, and lets reads begin (section 8); and the first heartbeat."""
         self._propose("noop", None)
