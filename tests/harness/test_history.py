@@ -235,9 +235,39 @@ def test_a_parquet_file_of_something_else_is_refused(tmp_path: Path) -> None:
         History.read(path)
 
 
+@pytest.mark.parametrize(
+    ("column", "numbers"),
+    [
+        ("invoke_index", [2, 0]),
+        ("invoke_index", [0, 0]),
+        ("complete_index", [-1, 3]),
+        ("complete_index", [1, 2]),
+    ],
+)
+def test_a_parquet_file_whose_events_are_out_of_order_is_refused(
+    tmp_path: Path, column: str, numbers: list[int]
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "h.parquet"
+    rows = [
+        Row(0, "read", invoke_index=0, complete_index=1),
+        Row(0, "read", invoke_index=2, complete_index=3),
+    ]
+    History.of(rows).write_parquet(path)
+    table = pq.read_table(path)
+    place = table.schema.get_field_index(column)
+    pq.write_table(table.set_column(place, column, pa.array(numbers, pa.int64())), path)
+    with pytest.raises(UsageError, match="no history of ours: operation"):
+        History.read(path)
+
+
 def test_rows_with_wrong_indexes_are_refused() -> None:
     for rows in (
         [Row(0, "read")],
+        [Row(0, "read", invoke_index=3)],
+        [Row(0, "read", type=OperationType.FAIL, invoke_index=3)],
         [Row(0, "read", invoke_index=3, complete_index=2)],
         [Row(0, "read", invoke_index=1), Row(1, "read", invoke_index=1)],
         [Row(0, "read", invoke_index=1, complete_index=2), Row(1, "read", invoke_index=2)],
@@ -252,7 +282,9 @@ class Point(msgspec.Struct):
 
 
 def test_structs_and_tuples_are_kept_as_json_has_them() -> None:
-    row = next(iter(History.of([Row(0, "put", None, Point(1, (2, 3)), (1, (2,)), invoke_index=0)])))
+    row = next(
+        iter(History.of([Row(0, "put", None, Point(1, (2, 3)), (1, (2,)), invoke_index=0, complete_index=1)]))
+    )
     assert row.value == {"x": 1, "y": [2, 3]}
     assert row.result == [1, [2]]
 
@@ -262,14 +294,14 @@ def test_structs_and_tuples_are_kept_as_json_has_them() -> None:
 )
 def test_a_value_that_json_would_change_is_refused_in_a_sentence(value: object) -> None:
     with pytest.raises(PlugInError, match="history"):
-        History.of([Row(0, "write", None, value, invoke_index=0)])
+        History.of([Row(0, "write", None, value, invoke_index=0, complete_index=1)])
 
 
 def test_a_value_that_contains_itself_is_refused() -> None:
     loop: list[object] = []
     loop.append(loop)
     with pytest.raises(PlugInError, match="nests more than"):
-        History.of([Row(0, "write", None, loop, invoke_index=0)])
+        History.of([Row(0, "write", None, loop, invoke_index=0, complete_index=1)])
 
 
 def test_a_list_taken_from_a_history_cannot_change_it() -> None:
@@ -384,7 +416,7 @@ def test_our_format_knows_its_own_files(tmp_path: Path) -> None:
         path = tmp_path / name
         assert ours.detect(path, path.read_bytes()[:4096])
         assert list(ours.read(path)) == list(history)
-    long = History.of([Row(0, "write", None, "x" * 9999, invoke_index=0)])
+    long = History.of([Row(0, "write", None, "x" * 9999, invoke_index=0, complete_index=1)])
     long.write_jsonl(tmp_path / "c.txt")
     assert ours.detect(tmp_path / "c.txt", (tmp_path / "c.txt").read_bytes()[:4096])
     assert ours.detect(tmp_path / "empty.jsonl", b"")

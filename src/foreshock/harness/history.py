@@ -69,13 +69,16 @@ class History:
     def of(cls, rows: Iterable[Row]) -> History:
         """A history of rows, put into the order of their invocation.
 
-        Raises :class:`UsageError` when an index is missing or comes twice, or a row completes before it begins.
+        Raises :class:`UsageError` when an index is missing or comes twice, a row completes before it begins, or one
+        that is ok or fail has no completion.
         """
         builder = ColumnBuilder()
         seen: set[int] = set()
         for row in sorted(rows, key=lambda row: row.invoke_index):
             indexes = {row.invoke_index} if row.complete_index < 0 else {row.invoke_index, row.complete_index}
-            if row.invoke_index < 0 or 0 <= row.complete_index <= row.invoke_index or indexes & seen:
+            unended = row.complete_index < 0 and row.type != OperationType.INFO
+            reversed_ = 0 <= row.complete_index <= row.invoke_index
+            if row.invoke_index < 0 or unended or reversed_ or indexes & seen:
                 raise UsageError(
                     f"{row} cannot be in a history: its indexes are missing, reversed or not its own"
                 )

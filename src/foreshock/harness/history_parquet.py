@@ -15,6 +15,7 @@ from foreshock.harness.errors import HarnessError, UsageError
 from foreshock.harness.history_columns import PROCESS_MAX, TYPE_CODES, TYPES, ColumnBuilder, Columns
 from foreshock.harness.history_lines import payload_of_json
 from foreshock.harness.history_values import NONE_PAYLOAD
+from foreshock.harness.operation import OperationType
 
 MAGIC: Final = b"PAR1"
 """The first bytes of a Parquet file."""
@@ -68,13 +69,14 @@ def read_parquet(path: Path) -> Columns:
     import pyarrow.parquet as pq
 
     builder = ColumnBuilder()
+    last_index = -1
     try:
         with pq.ParquetFile(path) as file:
             missing = [field for field in _FIELDS if field not in file.schema_arrow.names]
             if missing:
                 raise UsageError(f"{path} is no history of ours: it has no column {missing[0]!r}")
             for batch in file.iter_batches(_ROWS_AT_ONCE, columns=list(_FIELDS)):
-                _read_batch(builder, batch.to_pydict())
+                last_index = _read_batch(builder, batch.to_pydict(), last_index)
     except OSError as error:
         raise UsageError(f"the history {str(path)!r} cannot be read: {error.strerror or error}") from None
     except (pa.ArrowException, msgspec.MsgspecError, KeyError, TypeError, ValueError, OverflowError) as error:
@@ -82,15 +84,24 @@ def read_parquet(path: Path) -> Columns:
     return builder.columns()
 
 
-def _read_batch(builder: ColumnBuilder, batch: dict[str, list[Any]]) -> None:
+def _read_batch(builder: ColumnBuilder, batch: dict[str, list[Any]], last_index: int) -> int:
+    """Add rows, which follow the one that was invoked at ``last_index``; returns the last one's."""
     values = builder.values
     for row in zip(*(batch[field] for field in _FIELDS), strict=True):
         process, f, key, value, result, kind, index, end_index, time_ns, end_ns, node, error = row
         if not isinstance(f, str) or not -1 <= process <= PROCESS_MAX or not 0 <= index < 1 << 62:
             raise ValueError(f"operation {index} of process {process} is {f!r}")
+        if index <= last_index:
+            raise ValueError(
+                f"operation {index} follows operation {last_index}, but they go by their invocations"
+            )
+        if end_index <= index and not (end_index < 0 and kind == OperationType.INFO):
+            raise ValueError(f"operation {index} is {kind}, but completes at event {end_index}")
+        last_index = index
         key = NONE_PAYLOAD if key is None else values.key_payload(msgspec.json.decode(key))
         number = builder.open(index, time_ns, key, _payload(builder, value), process, f, node)
         builder.close(number, end_index, end_ns, _payload(builder, result), error, TYPE_CODES[kind])
+    return last_index
 
 
 def _payload(builder: ColumnBuilder, text: str | None) -> int:
