@@ -96,8 +96,12 @@ def test_a_fault_that_did_not_take_does_not_count() -> None:
 
 
 def test_without_faults_the_whole_test_is_the_final_phase() -> None:
-    assert liveness(history((0, 10, "n1", OK))).verdict is Verdict.VALID
-    assert liveness(history((0, 10, "n1", FAIL))).verdict is Verdict.INVALID
+    assert liveness(history((0, 10, "n1", OK), (20, 30, "n1", FAIL))).verdict is Verdict.VALID
+
+
+def test_of_a_system_that_never_served_nothing_is_known() -> None:
+    assert liveness(history((0, 10, "n1", FAIL))).verdict is Verdict.UNKNOWN
+    assert liveness(history((350, 400, "n1", FAIL)), fault(0, 100, 300)).verdict is Verdict.UNKNOWN
 
 
 def test_every_key_can_be_asked_to_live() -> None:
@@ -108,9 +112,20 @@ def test_every_key_can_be_asked_to_live() -> None:
     assert result.details["dead_keys"] == ["b"]
 
 
+def test_a_key_that_was_asked_for_only_before_the_system_served_again_says_nothing() -> None:
+    early, served = rows((310, 320, "n1", FAIL), key="a"), rows((330, 340, "n1", OK), key="b", first=1)
+    again = rows((350, 360, "n1", FAIL), key="a", first=2)
+    outage = fault(0, 100, 300)
+    assert liveness(History.of([*early, *served]), outage, every_key=True).verdict is Verdict.VALID
+    asked_again = History.of([*early, *served, *again])
+    assert liveness(asked_again, outage, every_key=True).verdict is Verdict.INVALID
+
+
 def test_only_the_named_operations_count() -> None:
-    found = History.of([*rows((0, 10, "n1", OK)), *rows((20, 30, "n1", FAIL), f="acquire", first=1)])
-    assert liveness(found, operations={"acquire"}).verdict is Verdict.INVALID
+    acquires = rows((10, 20, "n1", OK), (320, 330, "n1", FAIL), f="acquire")
+    found = History.of([*acquires, *rows((340, 350, "n1", OK), first=2)])
+    assert liveness(found, fault(0, 100, 300)).verdict is Verdict.VALID
+    assert liveness(found, fault(0, 100, 300), operations={"acquire"}).verdict is Verdict.INVALID
 
 
 def statistics(found: History, *faults: dict[str, Any]) -> Any:

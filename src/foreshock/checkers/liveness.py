@@ -28,7 +28,7 @@ class LivenessChecker(Checker):
     """Judges whether operations succeed after the last fault was healed.
 
     ``operations`` limits it to operations of these names. With ``every_key``, each key that was asked for in the final
-    phase must have had a success in it, not just some key.
+    phase, after its first success, must have had a success in it too.
     """
 
     name = "liveness"
@@ -98,9 +98,16 @@ def _recovered(faults: Sequence[FaultTime], recoveries: Sequence[dict[str, Any]]
 
 
 def _first_on_dead_keys(clients: History, final: Bools, is_ok: Bools) -> list[int]:
-    """The first rows of the keys that were asked for in the final phase and had no success in it."""
+    """The first rows of the keys without a success in the final phase that were asked for once the system served.
+
+    What failed before the first success of the final phase says only that the system had not recovered by then.
+    """
+    answered = final & is_ok
+    if not answered.any():
+        return []
     keys = clients.payloads("key")
-    dead = np.setdiff1d(keys[final], keys[final & is_ok])
+    asked = final & (clients.column("invoke_ns") >= clients.column("complete_ns")[answered].min())
+    dead = np.setdiff1d(keys[asked], keys[answered])
     rows = np.flatnonzero(final)
     found, first = np.unique(keys[rows], return_index=True)
     return sorted(rows[first[np.isin(found, dead)]].tolist())
