@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -187,6 +188,22 @@ def test_a_refused_compare_and_set_says_nothing_about_availability() -> None:
     assert statistics(found)["availability"]["by_node"] == {"n1": 1.0}
     refused_read = history((0, 5, "n1", OK), (10, 15, "n1", FAIL))
     assert statistics(refused_read)["availability"]["by_node"] == {"n1": 0.5}
+
+
+def test_ten_thousand_different_errors_do_not_make_the_figures_larger() -> None:
+    found = History.of(
+        row._replace(error=f"reset by port {row.process}")
+        for row in rows(*[(10 * number, 10 * number + 5, "n1", INFO) for number in range(10_000)])
+    )
+    tracemalloc.start()
+    try:
+        figures = statistics(found)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert figures["by_f"] == {"read": {"ok": 0, "fail": 0, "info": 10_000}}
+    assert sum(figures["rate"]["series"]["read"]["info"]) == 10_000
+    assert peak_bytes < 8 << 20
 
 
 def test_an_empty_history_has_empty_figures() -> None:

@@ -72,20 +72,23 @@ def _bucket_ms(end_ns: int) -> int:
     return -(-end_ns // (BUCKETS_MAX * _MILLISECOND_NS))
 
 
-def _used_names(clients: History) -> list[tuple[int, str]]:
-    names = clients.names
-    return sorted(
-        ((int(code), names[code]) for code in np.unique(clients.column("f"))), key=lambda pair: pair[1]
-    )
+def _by_f(clients: History) -> tuple[list[str], Ints]:
+    """The names of the operations there are, in order, and for each operation which of them it is."""
+    codes, which = np.unique(clients.column("f"), return_inverse=True)
+    # Counted by these few and not by code: codes go on to every error text that a client ever gave.
+    names = [clients.names[code] for code in codes.tolist()]
+    order = sorted(range(len(names)), key=names.__getitem__)
+    places: Ints = np.argsort(np.array(order, dtype=np.int64))[which.reshape(-1)]
+    return [names[place] for place in order], places
 
 
 def _counts_by_f(clients: History) -> dict[str, dict[str, int]]:
-    counts = np.bincount(
-        clients.column("f") * len(TYPES) + clients.column("type"), minlength=len(clients.names) * len(TYPES)
-    ).reshape(-1, len(TYPES))
+    names, f = _by_f(clients)
+    cells = f * len(TYPES) + clients.column("type")
+    counts = np.bincount(cells, minlength=len(names) * len(TYPES)).reshape(-1, len(TYPES))
     return {
-        name: {str(kind): int(count) for kind, count in zip(TYPES, counts[code], strict=True)}
-        for code, name in _used_names(clients)
+        name: {str(kind): int(count) for kind, count in zip(TYPES, row, strict=True)}
+        for name, row in zip(names, counts, strict=True)
     }
 
 
@@ -100,13 +103,14 @@ def _buckets(clients: History, bucket_ms: int) -> tuple[Ints, int]:
 def _rates(clients: History, bucket_ms: int) -> dict[str, dict[str, list[int]]]:
     """How many operations ended in each bucket."""
     buckets, count = _buckets(clients, bucket_ms)
-    cells = (clients.column("f") * len(TYPES) + clients.column("type")) * count + buckets
-    table = np.bincount(cells, minlength=len(clients.names) * len(TYPES) * count).reshape(
-        len(clients.names), len(TYPES), count
+    names, f = _by_f(clients)
+    cells = (f * len(TYPES) + clients.column("type")) * count + buckets
+    table = np.bincount(cells, minlength=len(names) * len(TYPES) * count).reshape(
+        len(names), len(TYPES), count
     )
     return {
-        name: {str(kind): table[code, number].tolist() for number, kind in enumerate(TYPES)}
-        for code, name in _used_names(clients)
+        name: {str(kind): row[number].tolist() for number, kind in enumerate(TYPES)}
+        for name, row in zip(names, table, strict=True)
     }
 
 
@@ -119,10 +123,11 @@ def _latency_ms(clients: History) -> npt.NDArray[np.float64]:
 
 def _latencies(clients: History) -> dict[str, dict[str, float]]:
     ok = clients.where(type="ok")
-    latency, f = _latency_ms(ok), ok.column("f")
+    latency = _latency_ms(ok)
+    names, f = _by_f(ok)
     figures = {}
-    for code, name in _used_names(ok):
-        p50, p95, p99, most = np.quantile(latency[f == code], (0.5, 0.95, 0.99, 1.0)).tolist()
+    for number, name in enumerate(names):
+        p50, p95, p99, most = np.quantile(latency[f == number], (0.5, 0.95, 0.99, 1.0)).tolist()
         figures[name] = {
             "p50": round(p50, 3),
             "p95": round(p95, 3),
