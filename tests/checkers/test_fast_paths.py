@@ -109,6 +109,11 @@ def test_a_cycle_of_compare_and_sets_is_illegal() -> None:
     assert not is_linearizable(cycle, CasRegister())
 
 
+def test_of_many_conflicts_the_clusters_tell_the_first() -> None:
+    reads = [Entry(i, 2 * i, 2 * i + 1, "read", None, f"from nowhere {i}") for i in range(20)]
+    assert clusters.decide_by_clusters(reads) == (Decision.INVALID, [0])
+
+
 def test_a_crashed_write_counts_only_if_its_value_was_seen() -> None:
     crashed = Entry(0, 0, NEVER, "write", 1, UNKNOWN, True)
     seen = [

@@ -127,7 +127,8 @@ def _clusters(values: dict[Any, _Value]) -> list[_Cluster]:
 def _certain(values: dict[Any, _Value]) -> dict[Any, _Value]:
     """The values whose updates must have happened, in the order of their updates' calls."""
     certain = {name for name, v in values.items() if not v.crashed or v.read_first is not None}
-    open_names = list(certain)
+    # In the order of the history: which conflict is told must not depend on how a set is ordered.
+    open_names = [name for name in reversed(values) if name in certain]
     while open_names:
         value = values[open_names.pop()]
         if value.update is None:

@@ -50,7 +50,7 @@ class FencingChecker(Checker):
         grants, uses = _bearers(history)
         breaches = [
             (key, breach)
-            for key in sorted({*grants, *uses}, key=str)
+            for key in dict.fromkeys((*grants, *uses))
             if (breach := _first_breach(grants.get(key, []), uses.get(key, []))) is not None
         ]
         counterexamples = tuple(
