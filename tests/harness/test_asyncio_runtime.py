@@ -44,6 +44,7 @@ def runtime() -> AsyncioRuntime:
         (b"3\n", "no JSON object"),
         (b'{"a": "\xff"}\n', "no JSON object"),
         (b"[" * 100_000 + b"\n", "no JSON object"),
+        (b'{"a": ' + b"[" * 100_000 + b"\n", "no JSON object"),
         (b"", "the peer closed"),
         (b'{"half": ', "the peer closed"),
     ],

@@ -141,7 +141,7 @@ class JsonLines(asyncio.Protocol):
             try:
                 if line:
                     self._inbox.append(_decode(line))
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 self._break(f"the peer sent a line that is no JSON object: {error}")
                 return
         if self._receivers:
