@@ -60,6 +60,10 @@ def test_a_torn_last_line_is_left_out_and_a_broken_one_is_named(tmp_path: Path) 
     path.write_bytes(b"nonsense\n" + whole)
     with pytest.raises(HarnessError, match="line 1 is not a ledger entry"):
         read_ledger(path)
+    for broken in (b'{"event":"healed","id":0}\n', b'{"event":"shrugged","id":0,"time_ns":1}\n'):
+        path.write_bytes(whole + broken)
+        with pytest.raises(HarnessError, match="line 2 is not a ledger entry"):
+            read_ledger(path)
 
 
 def test_no_ledger_means_no_faults(tmp_path: Path) -> None:

@@ -143,17 +143,23 @@ def read_ledger(path: Path) -> tuple[Fault, ...]:
             event = msgspec.json.decode(line)
             if event["event"] == "planned":
                 faults[event["id"]] = msgspec.convert(event, Fault)
-                continue
-            fault = faults[event["id"]]
+            else:
+                _note(faults[event["id"]], event)
         except (msgspec.MsgspecError, KeyError, TypeError) as error:
             raise HarnessError(f"{path}, line {number} is not a ledger entry: {error}") from error
-        match event["event"]:
-            case "verified":
-                fault.verified_ns, fault.observation = event["time_ns"], event["observation"]
-            case "failed":
-                fault.failed_ns, fault.failure = event["time_ns"], event["failure"]
-            case "healed":
-                fault.healed_ns = event["time_ns"]
-            case "healed-later":
-                fault.healed_later = True
     return tuple(faults.values())
+
+
+def _note(fault: Fault, event: Mapping[str, Any]) -> None:
+    """Take in what became of a fault; raises ``KeyError`` when the event lacks what its kind should have."""
+    match event["event"]:
+        case "verified":
+            fault.verified_ns, fault.observation = event["time_ns"], event["observation"]
+        case "failed":
+            fault.failed_ns, fault.failure = event["time_ns"], event["failure"]
+        case "healed":
+            fault.healed_ns = event["time_ns"]
+        case "healed-later":
+            fault.healed_later = True
+        case other:
+            raise KeyError(f"there is no event {other!r}")
