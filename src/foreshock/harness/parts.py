@@ -165,6 +165,7 @@ def workload_context(plan: Plan, runtime: Runtime) -> WorkloadContext:
         time_limit_ns=round(plan.time_limit_s * SECOND_NS),
         seed=plan.seed,
         runtime=runtime,
+        operation_timeout_ms=plan.operation_timeout_ms,
     )
 
 

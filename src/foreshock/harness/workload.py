@@ -27,6 +27,8 @@ class WorkloadContext(msgspec.Struct, frozen=True):
     time_limit_ns: int
     seed: int
     runtime: Runtime
+    operation_timeout_ms: int = 5_000
+    """After this an operation is info: one that waits by design must wait for less."""
 
 
 OptionsT_co = TypeVar("OptionsT_co", bound=Options, covariant=True)

@@ -75,7 +75,7 @@ class LockOptions(Options, frozen=True, kw_only=True):
     blocking_wait_ms: Annotated[
         int,
         msgspec.Meta(
-            description="the wait of a blocking acquire, in ms; less than an operation's time-out",
+            description="the wait of a blocking acquire, in ms; half an operation's time-out at most",
             ge=1,
             le=600_000,
         ),
@@ -115,8 +115,8 @@ class LockWorkload(Workload[LockOptions]):
             try_weight=options.tries,
             timed_weight=options.timed,
             blocking_weight=options.blocking,
-            timed_wait_ms_max=options.timed_wait_ms_max,
-            blocking_wait_ms=options.blocking_wait_ms,
+            timed_wait_ms_max=self._wait_ms(options.timed_wait_ms_max),
+            blocking_wait_ms=self._wait_ms(options.blocking_wait_ms),
             uses_max=options.uses_max,
             use_margin_ms=4 * options.use_ms,
         )
@@ -167,6 +167,14 @@ class LockWorkload(Workload[LockOptions]):
         self._resource.write(key, token, seen + 1)
         return {"seen": seen, "wrote": seen + 1}
 
+    def _wait_ms(self, wanted_ms: int) -> int:
+        """A wait that ends well before the operation's time-out.
+
+        A waiter that times out is unknown, and may be granted the lock with nobody there to give it back: were all
+        waits so long, a correct lock could never be had again.
+        """
+        return max(1, min(wanted_ms, self.context.operation_timeout_ms // 2))
+
     def _proof_of_life(self, processes: Sequence[int]) -> list[list[Chore]]:
         """By thread: give back what its process holds, then have each lock of its share once.
 
@@ -179,7 +187,7 @@ class LockWorkload(Workload[LockOptions]):
                 key, token = self._held[process]
                 mine.append(Chore.of(Operation(f="release", key=key, value=token), once=True))
             for lock in range(place, self.options.locks, len(processes)):
-                acquire = Operation(f="acquire", key=lock, value=FINAL_WAIT_MS)
+                acquire = Operation(f="acquire", key=lock, value=self._wait_ms(FINAL_WAIT_MS))
                 mine += [Chore.of(acquire), Chore(_release_what_was_acquired, needs_ok=True)]
             chores.append(mine)
         return chores

@@ -1,0 +1,154 @@
+"""The ``foreshock`` command in a process of its own: run it, watch it, signal it. Every wait is bounded."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+FORESHOCK = (sys.executable, "-m", "foreshock")
+WAIT_S = 120.0
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """stdout as the one JSON document that it must be."""
+        found = json.loads(self.out)
+        assert isinstance(found, dict)
+        return found
+
+
+def foreshock(*arguments: str, environment: Mapping[str, str] | None = None) -> Result:
+    """Run a command to its end."""
+    done = subprocess.run(
+        [*FORESHOCK, *arguments],
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr + done.stdout
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+class Started:
+    """A command under way. Leaving the block kills what is left of it."""
+
+    def __init__(
+        self,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        before: Callable[[], object] | None = None,
+    ) -> None:
+        self.process = subprocess.Popen(
+            [*FORESHOCK, *arguments],
+            env={**os.environ, **(environment or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=before,
+        )
+        self._lines: list[str] = []
+        self._news = threading.Condition()
+        self._ended = False
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Started:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(WAIT_S)
+        self._reader.join(WAIT_S)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr as stream:
+            for line in stream:
+                with self._news:
+                    self._lines.append(line)
+                    self._news.notify_all()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
+
+    def wait_for_line(self, text: str) -> None:
+        """Until a line on stderr holds the text."""
+        with self._news:
+            seen = self._news.wait_for(
+                lambda: self._ended or any(text in line for line in self._lines), timeout=WAIT_S
+            )
+        assert seen, f"no line with {text!r} came: {self._lines}"
+        assert any(text in line for line in self._lines), f"it ended without {text!r}: {self._lines}"
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """``kill -9``."""
+        self.process.kill()
+        self.process.wait(WAIT_S)
+
+    def finish(self) -> Result:
+        """Wait for its end."""
+        assert self.process.stdout is not None
+        out = self.process.stdout.read()
+        code = self.process.wait(WAIT_S)
+        self._reader.join(WAIT_S)
+        result = Result(code, out, "".join(self._lines))
+        assert "Traceback" not in result.err + result.out
+        return result
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Look again and again until the condition holds."""
+    deadline = time.monotonic() + WAIT_S
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come within {WAIT_S:g} s"
+        pause.wait(0.01)
+
+
+def only_run(store: Path) -> Path:
+    """The folder of the one run in the store."""
+    (run,) = (path for path in store.glob("*/*") if path.parent.name != "latest" and path.is_dir())
+    return run
+
+
+def recorded(store: Path) -> int:
+    """How many events all histories of the store hold by now."""
+    return sum(path.read_bytes().count(b"\n") for path in store.glob("*/*/history.jsonl"))
+
+
+def faults_injected(store: Path) -> set[str]:
+    """The kinds of fault that have been verified by now."""
+    found: dict[int, str] = {}
+    kinds = set()
+    for path in store.glob("*/*/faults.jsonl"):
+        for line in path.read_text().splitlines():
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue  # the line is just being written
+            if event["event"] == "planned":
+                found[event["id"]] = event["kind"]
+            elif event["event"] == "verified":
+                kinds.add(found[event["id"]])
+    return kinds
