@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import threading
+from functools import partial
 
 import pytest
 
@@ -286,6 +287,33 @@ def test_threads_are_used_again(runtime: AsyncioRuntime) -> None:
         assert len(set(names)) <= 2
 
     runtime.run(main())
+
+
+def test_a_call_that_was_given_up_before_it_had_a_thread_is_never_made(
+    runtime: AsyncioRuntime, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = threading.Event()
+    made: list[str] = []
+
+    async def main() -> None:
+        busy = [runtime.spawn(runtime.call(gate.wait), name=f"call {i}") for i in range(THREADS_MAX)]
+        await runtime.sleep(0)
+        assert not caplog.records
+        for what in ("given up", "given up too"):
+            late = runtime.spawn(runtime.call(partial(made.append, what)), name=what)
+            await runtime.sleep(0)
+            late.cancel()
+        kept = runtime.spawn(runtime.call(partial(made.append, "kept")), name="kept")
+        await runtime.sleep(0)
+        gate.set()
+        for task in busy:
+            await task.wait()
+        await kept.wait()
+
+    runtime.run(main())
+    assert made == ["kept"]
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{THREADS_MAX} blocking calls are under way")
 
 
 def test_a_blocking_call_that_never_returns_does_not_hold_up_the_end(runtime: AsyncioRuntime) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import threading
 import time
@@ -36,6 +37,8 @@ T = TypeVar("T")
 THREADS_MAX: Final = 64
 SHUTDOWN_SECONDS_MAX: Final = 10
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+logger = logging.getLogger("foreshock")
 
 
 class AsyncioTask(Generic[T]):
@@ -95,6 +98,7 @@ class AsyncioRuntime:
         self._connections: dict[JsonLines, None] = {}
         self._servers: dict[asyncio.Server, None] = {}
         self._threads: DaemonThreads | None = None
+        self._told_of_threads = False
         self._callbacks: list[Callable[[], None]] = []
         self._handlers: dict[signal.Signals, Any] = {}
 
@@ -256,9 +260,17 @@ class AsyncioRuntime:
         return stream
 
     async def call(self, function: Callable[[], T]) -> T:
-        """Run a blocking function in a thread, one of 64 at most. Cancelling leaves the thread to itself."""
+        """Run a blocking function in a thread, one of 64 at most.
+
+        Cancelling leaves the thread to itself; a function that still waited for a thread is then never called.
+        """
         loop = self._loop
         future: asyncio.Future[T] = loop.create_future()
+
+        def unless_given_up() -> T:
+            if future.cancelled():
+                raise asyncio.CancelledError
+            return function()
 
         def settle(result: T, error: BaseException | None) -> None:
             if future.done():
@@ -276,7 +288,13 @@ class AsyncioRuntime:
 
         if self._threads is None:
             self._threads = DaemonThreads(THREADS_MAX, "blocking call")
-        self._threads.submit(function, done)
+        if not self._threads.submit(unless_given_up, done) and not self._told_of_threads:
+            self._told_of_threads = True
+            logger.warning(
+                "%d blocking calls are under way at once and further ones wait: give the client's library a "
+                "time-out, use fewer processes, or make the client's methods async",
+                THREADS_MAX,
+            )
         return await future
 
     def _protocol(self) -> JsonLines:

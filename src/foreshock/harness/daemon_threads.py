@@ -26,15 +26,21 @@ class DaemonThreads:
         self._idle = 0
         self._waiting = 0
 
-    def submit(self, function: Callable[[], Any], done: Done) -> None:
-        """Call ``function`` in a thread, and then, in the same thread, ``done(result, error)``."""
+    def submit(self, function: Callable[[], Any], done: Done) -> bool:
+        """Call ``function`` in a thread, and then, in the same thread, ``done(result, error)``.
+
+        Returns whether there is a thread for it; when all are busy, and no more may be started, it waits.
+        """
         self._calls.put((function, done))
         with self._lock:
             self._waiting += 1
-            if self._waiting <= self._idle or self._threads == self._limit:
-                return
+            if self._waiting <= self._idle:
+                return True
+            if self._threads == self._limit:
+                return False
             self._threads += 1
         threading.Thread(target=self._work, name=self._name, daemon=True).start()
+        return True
 
     def close(self) -> None:
         """Let the threads end once they have nothing to do; does not wait for them."""
