@@ -6,10 +6,15 @@ from typing import Any
 import msgspec
 
 from foreshock.harness.operation import Operation, OperationType
-from foreshock.workloads.rotating_keys import Effect, KeyJournal, Kind, RotatingKeys
+from foreshock.workloads.rotating_keys import Effect, KeyJournal, Kind, Mix, RotatingKeys
 
 REGISTER = (Kind("write", Effect.WRITE, 1), Kind("read", Effect.READ, 2), Kind("cas", Effect.CAS, 1))
 CACHE = (Kind("put", Effect.WRITE, 3), Kind("get", Effect.READ, 6), Kind("delete", Effect.DELETE, 1))
+
+
+def keys(kinds: tuple[Kind, ...], active_keys: int, updates_per_key: int, readers: int = 0) -> RotatingKeys:
+    mix = Mix.of(kinds, updates_per_key=updates_per_key, readers=readers)
+    return RotatingKeys.over(mix, active_keys=active_keys)
 
 
 class Registers:
@@ -47,7 +52,7 @@ def written(operations: list[Operation]) -> list[Any]:
 
 def test_written_values_are_distinct_and_never_the_initial_one(play: Any) -> None:
     for kinds in (REGISTER, CACHE):
-        played = play(RotatingKeys.over(kinds, active_keys=3, updates_per_key=20), Registers()).run(3000)
+        played = play(keys(kinds, 3, 20), Registers()).run(3000)
         values = written(played.invoked)
         assert len(values) > 300
         assert len(set(values)) == len(values)
@@ -55,7 +60,7 @@ def test_written_values_are_distinct_and_never_the_initial_one(play: Any) -> Non
 
 
 def test_a_key_retires_after_its_updates_and_never_comes_back(play: Any) -> None:
-    played = play(RotatingKeys.over(REGISTER, active_keys=3, updates_per_key=20), Registers()).run(4000)
+    played = play(keys(REGISTER, 3, 20), Registers()).run(4000)
     updates = Counter(operation.key for operation in played.invoked if operation.f != "read")
     assert len(updates) > 10
     assert max(updates.values()) == 20
@@ -70,12 +75,12 @@ def test_a_key_retires_after_its_updates_and_never_comes_back(play: Any) -> None
 
 
 def test_only_so_many_keys_are_active_at_a_time(play: Any) -> None:
-    played = play(RotatingKeys.over(REGISTER, active_keys=3, updates_per_key=50), Registers()).run(500)
+    played = play(keys(REGISTER, 3, 50), Registers()).run(500)
     assert {operation.key for operation in played.invoked[:60]} == {0, 1, 2}
 
 
 def test_a_compare_and_set_expects_what_was_seen_and_so_often_succeeds(play: Any) -> None:
-    played = play(RotatingKeys.over(REGISTER, active_keys=4, updates_per_key=200), Registers()).run(6000)
+    played = play(keys(REGISTER, 4, 200), Registers()).run(6000)
     outcomes = Counter(e.type for e in played.events if e.f == "cas" and e.type is not OperationType.INVOKE)
     assert outcomes[OperationType.OK] > outcomes[OperationType.FAIL] // 3
     known = {None, *written(played.invoked)}
@@ -83,17 +88,24 @@ def test_a_compare_and_set_expects_what_was_seen_and_so_often_succeeds(play: Any
 
 
 def test_the_mix_is_by_weight(play: Any) -> None:
-    played = play(RotatingKeys.over(CACHE, active_keys=4, updates_per_key=200), Registers()).run(8000)
+    played = play(keys(CACHE, 4, 200), Registers()).run(8000)
     by_f = Counter(operation.f for operation in played.invoked)
     total = by_f.total()
     assert 0.5 < by_f["get"] / total < 0.7
     assert 0.05 < by_f["delete"] / total < 0.15
 
 
+def test_some_processes_only_read(play: Any) -> None:
+    played = play(keys(REGISTER, 4, 200, readers=2), Registers(), concurrency=5).run(2000)
+    by_process = {p: {e.f for e in played.invoked if e.process == p} for p in range(5)}
+    assert by_process[0] == by_process[1] == {"read"}
+    assert by_process[2] == by_process[3] == by_process[4] == {"read", "write", "cas"}
+
+
 def test_the_generator_is_immutable(play: Any) -> None:
-    first = RotatingKeys.over(REGISTER, active_keys=2, updates_per_key=5)
+    first = keys(REGISTER, 2, 5)
     one = play(first, Registers(), seed=3).run(400).events
-    assert first == RotatingKeys.over(REGISTER, active_keys=2, updates_per_key=5)
+    assert (first.slots, first.next_key, first.next_value) == (keys(REGISTER, 2, 5).slots, 2, 1)
     assert one == play(first, Registers(), seed=3).run(400).events
 
 

@@ -13,7 +13,7 @@ from foreshock.harness.operation import Operation
 from foreshock.harness.options import Options
 from foreshock.nemesis.leaders import known_primaries
 from foreshock.nemesis.node_specs import NO_QUORUM, pick_nodes
-from foreshock.nemesis.schedule import FaultSchedule
+from foreshock.nemesis.schedule import Faults, FaultSchedule
 
 OBSERVE_ATTEMPTS_MAX = 20
 OBSERVE_PAUSE_NS = 100_000_000
@@ -77,9 +77,8 @@ class NodeFaultNemesis(Nemesis[OptionsT_co], Generic[OptionsT_co]):
     def generator(self) -> Liftable:
         """Strikes and undoes without end."""
         words = self.words
-        return FaultSchedule.first(
-            words.start, words.stop, self.targets(), self.context, brief=NO_QUORUM, in_parts=SOME
-        )
+        faults = Faults(words.start, words.stop, self.targets(), brief=NO_QUORUM, in_parts=SOME)
+        return FaultSchedule.first(faults, self.context)
 
     def final_generator(self) -> Liftable:
         """One step that undoes all there is to undo."""

@@ -16,7 +16,7 @@ from foreshock.harness.options import Options
 from foreshock.nemesis.choices import chosen
 from foreshock.nemesis.grudges import SHAPES, pairs
 from foreshock.nemesis.leaders import known_primaries
-from foreshock.nemesis.schedule import FaultSchedule
+from foreshock.nemesis.schedule import Faults, FaultSchedule
 
 LISTEN_ATTEMPTS_MAX = 6
 LISTEN_PAUSE_NS = 100_000_000
@@ -61,7 +61,8 @@ class PartitionNemesis(Nemesis[PartitionOptions]):
 
     def generator(self) -> Liftable:
         """Partitions of the chosen kinds without end."""
-        return FaultSchedule.first("start-partition", "stop-partition", self._kinds, self.context)
+        faults = Faults("start-partition", "stop-partition", self._kinds)
+        return FaultSchedule.first(faults, self.context)
 
     def final_generator(self) -> Liftable:
         """One step that heals every link."""

@@ -11,7 +11,6 @@ little of another ("swarm testing": Groce and others, ISSTA 2012).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from foreshock.harness.generator.base import PENDING, Context, Generator, Pending
@@ -57,48 +56,49 @@ class Step(NamedTuple):
     due_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+class Faults(NamedTuple):
+    """The part of a schedule that never changes."""
+
+    start: str
+    """The operation that injects a fault; its value is one of ``kinds``."""
+    stop: str
+    kinds: tuple[str, ...]
+    brief: frozenset[str] = frozenset()
+    """Kinds that leave nobody a quorum: while nothing is served nothing is found, so they never last long."""
+    in_parts: str | None = None
+    """The value of a stop that undoes only a part, where there is such a thing; a whole stop follows it."""
+
+
 class FaultSchedule(Generator):
-    """Alternates ``start`` (with one of ``kinds`` as its value) and ``stop``, for ever.
+    """Alternates starts and stops of faults, for ever; immutable.
 
     The step that comes next, and when, is drawn when the one before completes, so asking again changes nothing.
     Outside bursts, steps are about ``interval_ns`` apart on average over many tests.
     """
 
-    start: str
-    stop: str
-    kinds: tuple[str, ...]
-    interval_ns: int
-    brief: frozenset[str]
-    """Kinds that leave nobody a quorum: while nothing is served nothing is found, so they never last long."""
-    in_parts: str | None
-    """The value of a stop that undoes only a part, where there is such a thing; a whole stop follows it."""
-    temper: Temper
-    step: Step
-    burst: int = 0
-    """How many steps of a burst are left."""
-    waiting: bool = False
-    """Whether the step is under way."""
+    __slots__ = ("burst", "faults", "interval_ns", "step", "temper", "waiting")
+
+    def __init__(
+        self, faults: Faults, interval_ns: int, temper: Temper, step: Step, burst: int = 0, *, waiting: bool
+    ) -> None:
+        self.faults = faults
+        self.interval_ns = interval_ns
+        self.temper = temper
+        self.step = step
+        self.burst = burst  # how many steps of a burst are left
+        self.waiting = waiting  # whether the step is under way
 
     @classmethod
-    def first(
-        cls,
-        start: str,
-        stop: str,
-        kinds: tuple[str, ...],
-        context: NemesisContext,
-        *,
-        brief: frozenset[str] = frozenset(),
-        in_parts: str | None = None,
-    ) -> FaultSchedule:
+    def first(cls, faults: Faults, context: NemesisContext) -> FaultSchedule:
         """The schedule before its first step, which comes within the interval from now."""
         rng = context.rng.stream("schedule")
         temper = Temper.draw(rng)
+        kinds = faults.kinds
         if len(kinds) > 2 and rng.chance(1, 2):
             kinds = tuple(rng.sample(kinds, rng.between(2, len(kinds) - 1)))
         due_ns = context.runtime.now() + rng.between(context.interval_ns // 10, context.interval_ns)
-        step = Step(start, rng.choice(kinds), due_ns)
-        return cls(start, stop, kinds, context.interval_ns, brief, in_parts, temper, step)
+        step = Step(faults.start, rng.choice(kinds), due_ns)
+        return cls(faults._replace(kinds=kinds), context.interval_ns, temper, step, waiting=False)
 
     def op(self, ctx: Context) -> tuple[Operation, Generator] | Pending:
         """The next step, at its time; pending while one is under way."""
@@ -107,7 +107,8 @@ class FaultSchedule(Generator):
         step = self.step
         time_ns = max(step.due_ns, ctx.time_ns)
         operation = Operation(f=step.f, value=step.value, process=NEMESIS, time_ns=time_ns)
-        return operation, replace(self, waiting=True)
+        under_way = FaultSchedule(self.faults, self.interval_ns, self.temper, step, self.burst, waiting=True)
+        return operation, under_way
 
     def update(self, ctx: Context, event: Operation) -> Generator:
         """Draws the next step when the one before has completed, whether it took or not."""
@@ -116,21 +117,22 @@ class FaultSchedule(Generator):
         permille, burst = self._delay(ctx.rng, self._longest())
         due_ns = ctx.time_ns + self.interval_ns * permille // 1000
         f, value = self._next(ctx.rng)
-        return replace(self, step=Step(f, value, due_ns), burst=burst, waiting=False)
+        step = Step(f, value, due_ns)
+        return FaultSchedule(self.faults, self.interval_ns, self.temper, step, burst, waiting=False)
 
     def _next(self, rng: RandomStream) -> tuple[str, str | None]:
-        done = self.step
-        if done.f == self.start:
-            return self.stop, self.in_parts if self.in_parts and rng.chance(*PART_CHANCE) else None
+        done, faults = self.step, self.faults
+        if done.f == faults.start:
+            return faults.stop, faults.in_parts if faults.in_parts and rng.chance(*PART_CHANCE) else None
         if done.value is not None:
-            return self.stop, None
-        return self.start, rng.choice(self.kinds)
+            return faults.stop, None
+        return faults.start, rng.choice(faults.kinds)
 
     def _longest(self) -> int:
         """The longest time between this step and the next, outside bursts, in per mille of the interval."""
-        done = self.step
-        if done.f == self.start:
-            return BRIEF_MAX if done.value in self.brief else self.temper.hold_max
+        done, faults = self.step, self.faults
+        if done.f == faults.start:
+            return BRIEF_MAX if done.value in faults.brief else self.temper.hold_max
         return self.temper.hold_max if done.value is not None else self.temper.gap_max
 
     def _delay(self, rng: RandomStream, longest: int) -> tuple[int, int]:

@@ -32,7 +32,7 @@ from foreshock.harness.options import Options
 from foreshock.harness.runtime import Runtime
 from foreshock.harness.workload import Workload, WorkloadContext
 from foreshock.workloads.final_phase import Chore, Chores, reads_everywhere
-from foreshock.workloads.rotating_keys import Effect, KeyJournal, Kind, RotatingKeys
+from foreshock.workloads.rotating_keys import Effect, KeyJournal, Kind, Mix, RotatingKeys
 
 LIVE_KEYS_READ_MAX = 64
 RETIRED_KEYS_READ_MAX = 100
@@ -90,12 +90,8 @@ class CacheWorkload(Workload[CacheOptions]):
             Kind("get", Effect.READ, options.gets),
             Kind("delete", Effect.DELETE, options.deletes),
         )
-        return RotatingKeys.over(
-            kinds,
-            active_keys=options.active_keys,
-            updates_per_key=options.updates_per_key,
-            readers=readers,
-        )
+        mix = Mix.of(kinds, updates_per_key=options.updates_per_key, readers=readers)
+        return RotatingKeys.over(mix, active_keys=options.active_keys)
 
     def final_generator(self) -> Liftable:
         """Every process gets every live key, twice: from a cold cache and from a warm one."""

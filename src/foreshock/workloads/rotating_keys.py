@@ -6,12 +6,13 @@ between them matter to the target. Values count up over the whole history, so th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple
 
 from foreshock.harness.generator.base import PENDING, Context, Generator, Pending
 from foreshock.harness.operation import Operation, OperationType
+from foreshock.harness.randomness import RandomStream
 
 
 class Effect(Enum):
@@ -31,6 +32,50 @@ class Kind(NamedTuple):
     weight: int
 
 
+class Mix(NamedTuple):
+    """The part of the generator that never changes."""
+
+    kinds: tuple[Kind, ...]
+    effects: Mapping[str, Effect]
+    read: Kind
+    write: Kind
+    weight: int
+    """Of all kinds together."""
+    updates_per_key: int
+    readers: int
+    """Threads below this number only read."""
+
+    @classmethod
+    def of(cls, kinds: tuple[Kind, ...], *, updates_per_key: int, readers: int = 0) -> Mix:
+        """The mix of some kinds, of which one reads and one writes."""
+        return cls(
+            kinds=kinds,
+            effects={kind.f: kind.effect for kind in kinds},
+            read=next(kind for kind in kinds if kind.effect is Effect.READ),
+            write=next(kind for kind in kinds if kind.effect is Effect.WRITE),
+            weight=sum(kind.weight for kind in kinds),
+            updates_per_key=updates_per_key,
+            readers=readers,
+        )
+
+    def draw(self, rng: RandomStream) -> Kind:
+        """One of the kinds, by weight."""
+        ticket = rng.below(self.weight)
+        for kind in self.kinds:
+            ticket -= kind.weight
+            if ticket < 0:
+                return kind
+        raise AssertionError("a ticket is below the sum of all weights")
+
+    def learned(self, event: Operation) -> int | None:
+        """The value that the event's key is known to have held; ``None`` when that is absence or unknown."""
+        effect = self.effects.get(event.f)
+        found = event.result if effect is Effect.READ else event.value
+        if effect is Effect.CAS and isinstance(found, list | tuple):
+            found = found[-1]
+        return found if isinstance(found, int) else None
+
+
 class Slot(NamedTuple):
     """One active key: how many updates it still takes, and the value last seen or written there."""
 
@@ -39,54 +84,50 @@ class Slot(NamedTuple):
     seen: int | None
 
 
-@dataclass(frozen=True, slots=True)
 class RotatingKeys(Generator):
-    """Random operations on the active keys, without end.
+    """Random operations on the active keys, without end; immutable.
 
     Some threads only read. A process that also writes soon hangs on a node that has lost its quorum, and moves on;
     one that only reads stays there, and so it is the one to meet a stale node.
 
     A compare-and-set expects the value that was last seen, so that it has a chance; where none was seen yet it
-    becomes a write (of the first kind that writes).
+    becomes a write.
     """
 
-    kinds: tuple[Kind, ...]
-    updates_per_key: int
-    readers: int
-    """Threads below this number only read."""
-    slots: tuple[Slot, ...]
-    next_key: int
-    next_value: int = 1
+    __slots__ = ("mix", "next_key", "next_value", "slots")
+
+    def __init__(self, mix: Mix, slots: tuple[Slot, ...], next_key: int, next_value: int) -> None:
+        self.mix = mix
+        self.slots = slots
+        self.next_key = next_key
+        self.next_value = next_value
 
     @classmethod
-    def over(
-        cls, kinds: tuple[Kind, ...], *, active_keys: int, updates_per_key: int, readers: int = 0
-    ) -> RotatingKeys:
-        """The generator at the start of a test; ``kinds`` holds one that reads and one that writes."""
-        slots = tuple(Slot(key, updates_per_key, None) for key in range(active_keys))
-        return cls(kinds, updates_per_key, readers, slots, next_key=active_keys)
+    def over(cls, mix: Mix, *, active_keys: int) -> RotatingKeys:
+        """The generator at the start of a test."""
+        slots = tuple(Slot(key, mix.updates_per_key, None) for key in range(active_keys))
+        return cls(mix, slots, next_key=active_keys, next_value=1)
 
     def op(self, ctx: Context) -> tuple[Operation, Generator] | Pending:
         """One operation of a random free process on a random active key."""
         thread = ctx.some_free()
         if thread is None:
             return PENDING
-        rng = ctx.rng
+        rng, mix = ctx.rng, self.mix
         place = rng.below(len(self.slots))
         slot = self.slots[place]
-        kind = self._draw(rng.below(sum(kind.weight for kind in self.kinds)))
-        if thread < self.readers:
-            kind = self._first(Effect.READ)
-        elif kind.effect is Effect.CAS and slot.seen is None:
-            kind = self._first(Effect.WRITE)
+        kind = mix.read if thread < mix.readers else mix.draw(rng)
+        if kind.effect is Effect.CAS and slot.seen is None:
+            kind = mix.write
+        value: object = None
+        if kind.effect is Effect.WRITE:
+            value = self.next_value
+        elif kind.effect is Effect.CAS:
+            value = [slot.seen, self.next_value]
         operation = Operation(
-            f=kind.f,
-            key=slot.key,
-            value=self._value(kind.effect, slot),
-            process=ctx.process(thread),
-            time_ns=ctx.time_ns,
+            f=kind.f, key=slot.key, value=value, process=ctx.process(thread), time_ns=ctx.time_ns
         )
-        return operation, self if kind.effect is Effect.READ else self._after_update(place, kind.effect)
+        return operation, self if kind.effect is Effect.READ else self._updated(place, value)
 
     def update(self, ctx: Context, event: Operation) -> Generator:  # noqa: ARG002
         """Learns from every ok completion what its key holds."""
@@ -94,48 +135,26 @@ class RotatingKeys(Generator):
             return self
         for place, slot in enumerate(self.slots):
             if slot.key == event.key:
-                seen = self._learned(event)
+                seen = self.mix.learned(event)
                 if seen is None or seen == slot.seen:
                     return self
-                return self._with_slot(place, slot._replace(seen=seen))
+                slots = self._with(place, Slot(slot.key, slot.updates_left, seen))
+                return RotatingKeys(self.mix, slots, self.next_key, self.next_value)
         return self
 
-    def _draw(self, ticket: int) -> Kind:
-        for kind in self.kinds:
-            ticket -= kind.weight
-            if ticket < 0:
-                return kind
-        raise AssertionError("a ticket is below the sum of all weights")
-
-    def _first(self, effect: Effect) -> Kind:
-        return next(kind for kind in self.kinds if kind.effect is effect)
-
-    def _value(self, effect: Effect, slot: Slot) -> object:
-        if effect is Effect.WRITE:
-            return self.next_value
-        return [slot.seen, self.next_value] if effect is Effect.CAS else None
-
-    def _after_update(self, place: int, effect: Effect) -> RotatingKeys:
+    def _updated(self, place: int, value: object) -> RotatingKeys:
+        """After an update of a key, which retires when that was its last one."""
         slot = self.slots[place]
-        next_value = self.next_value + (effect is not Effect.DELETE)
+        next_key, next_value = self.next_key, self.next_value + (value is not None)
         if slot.updates_left > 1:
-            after = self._with_slot(place, slot._replace(updates_left=slot.updates_left - 1))
-            return replace(after, next_value=next_value)
-        after = self._with_slot(place, Slot(self.next_key, self.updates_per_key, None))
-        return replace(after, next_key=self.next_key + 1, next_value=next_value)
-
-    def _with_slot(self, place: int, slot: Slot) -> RotatingKeys:
-        return replace(self, slots=(*self.slots[:place], slot, *self.slots[place + 1 :]))
-
-    def _learned(self, event: Operation) -> int | None:
-        effect = next((kind.effect for kind in self.kinds if kind.f == event.f), None)
-        if effect is Effect.READ:
-            found = event.result
-        elif effect is Effect.CAS and isinstance(event.value, list | tuple):
-            found = event.value[-1]
+            after = Slot(slot.key, slot.updates_left - 1, slot.seen)
         else:
-            found = event.value
-        return found if isinstance(found, int) else None
+            after = Slot(next_key, self.mix.updates_per_key, None)
+            next_key += 1
+        return RotatingKeys(self.mix, self._with(place, after), next_key, next_value)
+
+    def _with(self, place: int, slot: Slot) -> tuple[Slot, ...]:
+        return (*self.slots[:place], slot, *self.slots[place + 1 :])
 
 
 class KeyJournal:
