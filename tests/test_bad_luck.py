@@ -345,7 +345,10 @@ def test_an_image_that_fails_to_build_is_a_sentence(store: Path) -> None:
     result = foreshock("test", "--target", f"{PLUG_INS}:NoSuchPackage", *arguments)
     assert result.code == 3
     document = result.document
-    assert "foreshock-has-no-such-package" in document["reason"]
+    (error,) = document["harness_errors"]
+    assert error.startswith("the image with foreshock-has-no-such-package could not be built: E: ")
+    assert error.endswith(" (the last lines of the output are in harness.log)")
+    assert f"foreshock: {error}\n" in result.err
     assert live_runs.registered_runs() == []
 
 

@@ -12,6 +12,7 @@ import hashlib
 import io
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -163,17 +164,19 @@ class ImageBuilder:
                     raise DeployError(f"building {what} was given up")
                 self._note(event, output)
                 if "error" in event:
-                    raise _failure(f"{what} could not be built", "\n".join([*output, str(event["error"])]))
+                    raise _failure(f"{what} could not be built", f"{''.join(output)}\n{event['error']}")
         return tag
 
     @staticmethod
     def _note(event: dict[str, Any], output: list[str]) -> None:
-        for line in str(event.get("stream", "")).splitlines():
-            if line.strip():
-                output.append(line.rstrip())
-                _log.debug("build: %s", line.rstrip())
+        # The engine sends pieces of lines, and colours what came from stderr.
+        text = _COLOURS.sub("", str(event.get("stream", "")))
+        output.append(text)
+        if text.strip():
+            _log.debug("build: %s", text.strip())
 
 
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
 _NO_BASE: Final = (
     "there is no base image: no registry answers and mmdebstrap is not installed: install it "
     f"(sudo apt install mmdebstrap), or name an image that has python3 in {BASE_VARIABLE}."
