@@ -29,8 +29,14 @@ def test_options_are_read_as_their_type_and_bounds_hold() -> None:
     assert parse_options(SomeOptions, {"heartbeat_ms": "20", "fencing": "false"}, owner="x") == SomeOptions(
         heartbeat_ms=20, fencing=False
     )
-    with pytest.raises(UsageError, match="heartbeat_ms"):
-        parse_options(SomeOptions, {"heartbeat_ms": "0"}, owner="x")
+    for given, said in (
+        ({"heartbeat_ms": "0"}, "x: the option 'heartbeat_ms' cannot be '0': expected int >= 1"),
+        ({"heartbeat_ms": "soon"}, "x: the option 'heartbeat_ms' cannot be 'soon': expected int"),
+        ({"fencing": 3}, "x: the option 'fencing' cannot be 3: expected bool"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            parse_options(SomeOptions, given, owner="x")
+        assert str(caught.value) == said
 
 
 @pytest.mark.parametrize(

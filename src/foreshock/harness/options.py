@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -48,4 +49,14 @@ def parse_options(options: type[OptionsT], given: Mapping[str, Any], *, owner: s
     try:
         return msgspec.convert(dict(given), options, strict=False)
     except msgspec.ValidationError as error:
-        raise UsageError(f"{owner}: {error}") from None
+        raise UsageError(f"{owner}: {_in_words(str(error), given)}") from None
+
+
+def _in_words(problem: str, given: Mapping[str, Any]) -> str:
+    """What msgspec says of a field (``Expected `int`, got `str` - at `$.locks```), with the value that it was given."""
+    wanted, _, place = problem.partition(" - at `$.")
+    name = "".join(itertools.takewhile(lambda character: character not in "[.`", place))
+    if name not in given:
+        return problem
+    wanted = wanted[:1].lower() + wanted[1:].partition(", got")[0].replace("`", "")
+    return f"the option {name!r} cannot be {given[name]!r:.200}: {wanted}"
