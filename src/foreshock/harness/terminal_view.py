@@ -18,6 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from foreshock.harness.patient_console import PatientConsole
 from foreshock.harness.progress import SilentProgress, Snapshot, elapsed
 
 REDRAW_S: Final = 0.1
@@ -32,7 +33,7 @@ class TerminalView(SilentProgress):
     """A live panel; the phases stay above it as lines. The panel is gone when the test is over."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True, highlight=False)
+        self._console = console or PatientConsole(stderr=True, highlight=False)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._rates: deque[float] = deque(maxlen=RATES_SHOWN)
         self._last_s = 0.0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import msgspec
 
+from foreshock.harness.broken_pipe import reader_may_leave
 from foreshock.harness.errors import UsageError
 from foreshock.harness.options import nearest
 
@@ -68,14 +69,15 @@ def set_up_logging(*, verbose: bool) -> None:
 
 def console() -> Console:
     """stdout for people; honours ``NO_COLOR`` and pipes."""
-    from rich.console import Console
+    from foreshock.harness.patient_console import PatientConsole
 
-    return Console(highlight=False, soft_wrap=True)
+    return PatientConsole(highlight=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
     """The one JSON document of ``--json``."""
-    sys.stdout.write(msgspec.json.encode(value, enc_hook=str).decode() + "\n")
+    with reader_may_leave():
+        sys.stdout.write(msgspec.json.encode(value, enc_hook=str).decode() + "\n")
 
 
 def verdict_text(verdict: str) -> Text:

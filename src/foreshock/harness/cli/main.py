@@ -15,6 +15,7 @@ import click
 import msgspec
 from click.shell_completion import CompletionItem
 
+from foreshock.harness.broken_pipe import reader_may_leave, silence_stdout
 from foreshock.harness.errors import ForeshockError, UsageError
 from foreshock.harness.options import nearest
 from foreshock.harness.verdict import ExitCode
@@ -97,7 +98,8 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     try:
         result = cli.main(args=given, prog_name="foreshock", standalone_mode=False)
-        sys.stdout.flush()
+        with reader_may_leave():
+            sys.stdout.flush()
         return int(result or 0)
     except click.exceptions.Exit as error:
         return error.exit_code
@@ -113,8 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _say(given, ExitCode.INTERRUPTED, "interrupted")
     except BrokenPipeError:
-        # The reader went away (``| head``): nothing is wrong, and Python must not complain at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence_stdout()
         return int(ExitCode.VALID)
     except Exception as error:
         logging.getLogger("foreshock").debug("unexpected", exc_info=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from foreshock.harness.broken_pipe import reader_may_leave
 from foreshock.harness.cli.common import (
     flatten_options,
     option,
@@ -231,5 +232,6 @@ def _conclude(outcomes: list[Outcome], stopped: ForeshockError | None, *, as_jso
     else:
         words = [judgement.verdict for judgement in judgements]
         counts = ", ".join(f"{words.count(v.word)} {v.word}" for v in Verdict if v.word in words)
-        click.echo(f"{len(words)} tests: {counts}")
+        with reader_may_leave():
+            click.echo(f"{len(words)} tests: {counts}")
     return int(code)

@@ -1,0 +1,203 @@
+"""The life of one test in the simulator: what goes wrong, and when the user wants it to end."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from foreshock.harness.conductor import Conductor
+from foreshock.harness.errors import FaultError
+from foreshock.harness.ledger import read_ledger
+from foreshock.harness.plan import resolve
+from foreshock.harness.progress import SilentProgress, Snapshot
+from foreshock.harness.request import Request
+from foreshock.harness.simulation.runtime import SimRuntime
+
+
+class Phases(SilentProgress):
+    """Remembers the steps, and interrupts when it is told a certain one has begun."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.shown: list[Snapshot] = []
+        self.at: dict[str, Callable[[], object]] = {}
+
+    def phase(self, text: str) -> None:
+        self.said.append(text)
+        for words, act in list(self.at.items()):
+            if text.startswith(words):
+                del self.at[words]
+                act()
+
+    def show(self, snapshot: Snapshot) -> None:
+        self.shown.append(snapshot)
+
+
+class Rehearsal:
+    """A conductor in the simulator, not begun yet."""
+
+    def __init__(self, folder: Path, **request: Any) -> None:
+        request = {"nemesis": "partition,kill", "interval": 0.5, "time_limit": 5.0, "seed": 3, **request}
+        self.phases = Phases()
+        self.runtime = SimRuntime(request["seed"])
+        resolved = resolve(Request(backend="sim", **request))
+        self.conductor = Conductor(resolved, folder, self.runtime, self.phases)
+
+    def after(self, seconds: float, act: Callable[[], object]) -> None:
+        """Do something so long after the main phase has begun."""
+
+        async def wait() -> None:
+            await self.runtime.sleep(round(seconds * 1e9))
+            act()
+
+        self.phases.at["running"] = lambda: self.runtime.spawn(wait(), name="later")
+
+    def go(self) -> Conductor:
+        self.runtime.run(self.conductor.conduct())
+        return self.conductor
+
+
+ALL = ["deploying", "running", "healing", "waiting", "final", "fetching"]
+
+
+def steps(conductor_phases: Phases) -> list[str]:
+    return [text.split()[0] for text in conductor_phases.said if not text.startswith("interrupted")]
+
+
+def test_a_test_goes_through_every_step(tmp_path: Path) -> None:
+    rehearsal = Rehearsal(tmp_path)
+    conductor = rehearsal.go()
+    assert steps(rehearsal.phases) == ALL
+    assert conductor.complete
+    assert conductor.harness_errors == []
+    assert all(fault.healed_ns is not None for fault in read_ledger(tmp_path / "faults.jsonl"))
+    assert conductor.recorder.ok > 50
+
+
+def test_progress_is_shown_twice_a_second_with_faults_and_nodes(tmp_path: Path) -> None:
+    rehearsal = Rehearsal(tmp_path)
+    rehearsal.go()
+    main = [snapshot for snapshot in rehearsal.phases.shown if snapshot.phase == "main"]
+    assert len(main) >= 9
+    elapsed_s = [snapshot.elapsed_s for snapshot in main]
+    assert all(round(after - before, 6) == 0.5 for before, after in pairwise(elapsed_s))
+    assert any(snapshot.faults for snapshot in main)
+    assert any(fault.startswith("kill n") for snapshot in main for fault in snapshot.faults)
+    assert {state for snapshot in main for state in snapshot.nodes.values()} == {"running", "killed"}
+    assert main[-1].ok > main[0].ok
+
+
+def test_the_first_interrupt_ends_the_main_phase_alone(tmp_path: Path) -> None:
+    rehearsal = Rehearsal(tmp_path)
+    rehearsal.after(1.0, rehearsal.conductor.interrupt)
+    conductor = rehearsal.go()
+    assert steps(rehearsal.phases) == ALL
+    assert (conductor.complete, conductor.interrupts) == (True, 1)
+    planned = [fault.planned_ns for fault in conductor.ledger.all()]
+    assert max(planned, default=0) < 2e9
+    assert not conductor.ledger.open_faults()
+
+
+def test_the_second_interrupt_heals_and_tears_down(tmp_path: Path) -> None:
+    rehearsal = Rehearsal(tmp_path)
+
+    def twice() -> None:
+        rehearsal.conductor.interrupt()
+        rehearsal.conductor.interrupt()
+
+    rehearsal.after(2.0, twice)
+    conductor = rehearsal.go()
+    assert steps(rehearsal.phases) == ["deploying", "running", "healing", "fetching"]
+    assert (conductor.complete, conductor.interrupts) == (False, 2)
+    assert conductor.ledger.all()
+    assert not conductor.ledger.open_faults()
+    assert conductor.harness_errors == []
+
+
+@pytest.mark.parametrize(
+    ("when", "missing"), [("deploying", ALL[1:5]), ("waiting", ["final"]), ("final", [])]
+)
+def test_an_interrupt_ends_the_step_that_it_meets(tmp_path: Path, when: str, missing: list[str]) -> None:
+    rehearsal = Rehearsal(tmp_path)
+
+    async def soon() -> None:
+        await rehearsal.runtime.sleep(1)
+        rehearsal.conductor.interrupt()
+
+    rehearsal.phases.at[when] = lambda: rehearsal.runtime.spawn(soon(), name="soon")
+    conductor = rehearsal.go()
+    assert steps(rehearsal.phases) == [step for step in ALL if step not in missing]
+    assert not conductor.complete
+    assert conductor.harness_errors == []
+
+
+def test_an_interrupt_while_healing_does_not_stop_the_healing(tmp_path: Path) -> None:
+    rehearsal = Rehearsal(tmp_path)
+    rehearsal.phases.at["healing"] = rehearsal.conductor.interrupt
+    conductor = rehearsal.go()
+    assert not conductor.ledger.open_faults()
+    assert steps(rehearsal.phases) == ALL
+
+
+def test_a_fault_that_the_nemesis_left_is_healed_by_its_inverse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("foreshock.nemesis.kill.KillNemesis.final_generator", lambda _self: None)
+    rehearsal = Rehearsal(tmp_path, nemesis="kill", seed=4, time_limit=3.0)
+    conductor = rehearsal.go()
+    assert not conductor.ledger.open_faults()
+    assert conductor.harness_errors == []
+    log = (tmp_path / "history.jsonl").read_text()
+    assert '"f":"kill"' in log
+
+
+def test_a_fault_that_cannot_be_healed_is_said_and_the_others_are_healed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rehearsal = Rehearsal(tmp_path)
+    ledger = rehearsal.conductor.ledger
+    rehearsal.after(
+        1.0,
+        lambda: [
+            ledger.planned("smoke", frozenset({"n1"}), inverse={"backend": "sim", "fault": name})
+            for name in ("stubborn", "meek")
+        ],
+    )
+
+    def heal(inverse: dict[str, Any]) -> str:
+        if inverse["fault"] == "stubborn":
+            raise FaultError("it will not go out")
+        return "put out"
+
+    monkeypatch.setattr(rehearsal.conductor.resolved.backend, "heal", heal)
+    conductor = rehearsal.go()
+    (left,) = ledger.open_faults()
+    assert left.inverse["fault"] == "stubborn"
+    assert conductor.harness_errors == [
+        f"the fault smoke (number {left.id}) could not be healed: it will not go out"
+    ]
+    assert conductor.complete
+
+
+def test_what_teardown_raises_is_said_and_the_files_are_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rehearsal = Rehearsal(tmp_path, nemesis="none", time_limit=1.0)
+
+    async def teardown() -> None:
+        raise OSError("stuck")
+
+    monkeypatch.setattr(rehearsal.conductor.parts.cluster, "teardown", teardown)
+    conductor = rehearsal.go()
+    (error,) = conductor.harness_errors
+    assert re.fullmatch(
+        r"teardown failed: OSError: stuck \(test_conductor.py, line \d+, in teardown\)", error
+    )
+    last = (tmp_path / "history.jsonl").read_text().splitlines()[-1]
+    assert json.loads(last)["type"] in ("ok", "fail", "info")
