@@ -45,6 +45,8 @@ def test_a_message_survives_the_wire_as_one_line() -> None:
         b"\xff\xfe{}",
         b'{"a": NaN}',
         b'{"a": Infinity}',
+        b'{"a": 1e999}',
+        b'{"a": [-1e400]}',
         b"{} {}",
         b"GET / HTTP/1.1\r",
         b"[" * 100_000,

@@ -7,6 +7,7 @@ a ``hello`` that names the protocol's version and the cluster; all other lines o
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection
 from typing import Any, Final
 
@@ -30,7 +31,15 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
-_decode = json.JSONDecoder(parse_constant=_no_constant).decode
+def _finite(text: str) -> float:
+    """A number that is out of a float's range would leave this node as ``Infinity``, which no peer could read."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text[:40]} is out of range")
+    return number
+
+
+_decode = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite).decode
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
