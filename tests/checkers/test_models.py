@@ -70,6 +70,24 @@ def test_how_long_a_crashed_update_is_of_use() -> None:
     assert CasRegister().useful_until(history)[:5] == [30, 20, 20, 20, UNNOTICED]
 
 
+def test_a_long_chain_of_crashed_compare_and_sets_takes_no_longer_an_operation_than_a_short_one() -> None:
+    def frozen(count: int) -> int:
+        chain = [Entry(i, i, NEVER, "cas", [i or None, i + 1], UNKNOWN, True) for i in range(count)]
+        calls = 0
+
+        class Counting(CasRegister):
+            def _cas_values(self, value: Any) -> tuple[Any, Any]:
+                nonlocal calls
+                calls += 1
+                return super()._cas_values(value)
+
+        found = Counting().useful_until([*chain, Entry(count, count, count + 1, "read", None, count)])
+        assert set(found[:-1]) == {count + 1}
+        return calls
+
+    assert frozen(400) == 10 * frozen(40)
+
+
 def test_a_mutex_is_held_by_one() -> None:
     mutex = Mutex()
     assert mutex.step(False, "acquire", 0, None) is True

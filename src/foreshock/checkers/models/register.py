@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final
 
 from foreshock.checkers.entries import UNNOTICED, Entry, freeze, thaw
@@ -65,30 +65,23 @@ class Register:
 
         An unobserved crashed write may as well never have happened: the next update over it is a write. A
         crashed compare-and-set observes its old value only for as long as it is itself of use, so the
-        horizon is a least fixed point over the crashed ones.
+        horizon is a least fixed point over the crashed ones. O(n log n): there is no deadline here.
         """
         horizon: dict[Any, int] = {}
-        crashed_cas = []
+        found_by: dict[Any, list[Any]] = {}
         for entry in entries:
             if entry.f in READS:
                 observed = freeze(entry.result)
             elif entry.f == CAS:
-                observed = self._cas_values(entry.value)[0]
+                observed, new = self._cas_values(entry.value)
                 if entry.crashed:
-                    crashed_cas.append(entry)
+                    found_by.setdefault(new, []).append(observed)
                     continue
             else:
                 continue
             if not entry.crashed:
                 horizon[observed] = max(horizon.get(observed, UNNOTICED), entry.ret)
-        changed = bool(crashed_cas)
-        while changed:
-            changed = False
-            for entry in crashed_cas:
-                old, new = self._cas_values(entry.value)
-                if horizon.get(new, UNNOTICED) > horizon.get(old, UNNOTICED):
-                    horizon[old] = horizon[new]
-                    changed = True
+        _hand_on(horizon, found_by)
         return [
             UNNOTICED if e.f in READS else horizon.get(self._written(e.f, e.value), UNNOTICED)
             for e in entries
@@ -136,6 +129,23 @@ class CasRegister(Register):
         if f == CAS:
             return f"the value to be {word(thaw(self._cas_values(value)[0]))}"
         return super().needs(f, value, result)
+
+
+def _hand_on(horizon: dict[Any, int], found_by: Mapping[Any, Sequence[Any]]) -> None:
+    """Let each value be of use for as long as any that a crashed compare-and-set makes of it.
+
+    ``found_by`` holds, for each value written by one, the values that it found. From the latest horizon on down: so
+    whatever is reached for the first time has got its own.
+    """
+    done = set()
+    for value in sorted(horizon, key=horizon.__getitem__, reverse=True):
+        position, reached = horizon[value], [value]
+        while reached:
+            new = reached.pop()
+            if new not in done:
+                done.add(new)
+                horizon[new] = position
+                reached += found_by.get(new, ())
 
 
 def word(value: Any) -> str:
