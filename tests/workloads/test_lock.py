@@ -149,8 +149,36 @@ def test_in_the_end_what_is_held_is_given_back_and_every_lock_is_had_once(play: 
 
     assert run(story, locks=2) == [
         (0, "release", 1, 1),
-        (0, "acquire", 0, 1000),
-        (0, "release", 0, 9),
-        (1, "acquire", 1, 1000),
-        (1, "release", 1, 9),
+        (1, "acquire", 0, 1000),
+        (1, "release", 0, 9),
+        (2, "acquire", 1, 1000),
+        (2, "release", 1, 9),
+    ]
+
+
+def test_in_the_end_nobody_asks_for_a_lock_that_it_gave_up_on_and_may_still_hold(play: Any) -> None:
+    """Its own request would be refused for ever and keep its session alive: a healthy cluster would be convicted."""
+
+    async def story(workload: LockWorkload, runtime: SimRuntime) -> list[Any]:
+        client = Granting()
+        for f, key in (("acquire", 0), ("acquire", 1), ("release", 1)):  # the releases of 0 were all refused
+            await workload.invoke(client, Operation(f=f, key=key, value=0, process=0), runtime)
+
+        def answer(operation: Operation) -> Operation:
+            kind = OperationType.FAIL if operation.process == 0 else OperationType.OK
+            grant = {"token": 9, "ttl_ms": None} if operation.f == "acquire" else None
+            return Operation(
+                f=operation.f, key=operation.key, process=operation.process, type=kind, result=grant
+            )
+
+        played = play(workload.final_generator(), answer, concurrency=2).run(500)
+        assert played.ended
+        return [(e.process, e.f, e.key) for e in sorted(played.invoked, key=lambda e: e.process)]
+
+    assert run(story, locks=2) == [
+        (0, "release", 0),
+        (1, "acquire", 0),
+        (1, "release", 0),
+        (1, "acquire", 1),
+        (1, "release", 1),
     ]

@@ -42,7 +42,7 @@ from foreshock.harness.generator.base import Liftable
 from foreshock.harness.operation import Operation
 from foreshock.harness.options import Options
 from foreshock.harness.runtime import Runtime
-from foreshock.harness.services import Grant
+from foreshock.harness.services import Grant, Key
 from foreshock.harness.workload import Workload, WorkloadContext
 from foreshock.workloads.calls import call
 from foreshock.workloads.final_phase import Chore, Chores
@@ -105,7 +105,7 @@ class LockWorkload(Workload[LockOptions]):
         super().__init__(options, context)
         self._resource = GuardedResource(fencing=options.fencing)
         self._rng = context.runtime.random("workload/lock/use")
-        self._held: dict[int, tuple[int | str | None, int | None]] = {}
+        self._held: dict[int, dict[Key, int | None]] = {}
 
     def generator(self) -> Liftable:
         """Processes that acquire, use, renew and release, one lock each at a time."""
@@ -138,16 +138,17 @@ class LockWorkload(Workload[LockOptions]):
 
     async def invoke(self, client: Any, operation: Operation, runtime: Runtime) -> Any:
         """Call the lock's client, or use the guarded resource."""
-        key, process = operation.key, operation.process or 0
+        key, process = operation.key or 0, operation.process or 0
         if operation.f == "use":
             return await self._use(operation, runtime)
-        result = await call(runtime, getattr(client, operation.f), key, operation.value)
+        result = await call(runtime, getattr(client, operation.f), operation.key, operation.value)
+        held = self._held.setdefault(process, {})
         if operation.f == "release":
-            self._held.pop(process, None)
+            held.pop(key, None)
             return None
         if not isinstance(result, Grant):
             raise TypeError(f"{operation.f} of the lock client gave {result!r}: it must be a Grant")
-        self._held[process] = (key, result.token)
+        held[key] = result.token
         return {"token": result.token, "ttl_ms": result.ttl_ms}
 
     async def _use(self, operation: Operation, runtime: Runtime) -> dict[str, int]:
@@ -176,20 +177,30 @@ class LockWorkload(Workload[LockOptions]):
         return max(1, min(wanted_ms, self.context.operation_timeout_ms // 2))
 
     def _proof_of_life(self, processes: Sequence[int]) -> list[list[Chore]]:
-        """By thread: give back what its process holds, then have each lock of its share once.
+        """By thread: give back what its process may hold, then have each lock of its share once.
 
-        A process that died in the test holds its lock until its session ends: acquires are tried until then.
+        A process that died in the test holds its lock until its session ends: acquires are tried until then. A living
+        one whose releases were all refused (there was no leader, say) may hold a lock that it has given up on, and
+        every request of its keeps its session alive. So a lock is asked for by a process that holds nothing, where
+        there is one, and never by its own holder, who would be refused for ever.
         """
-        chores: list[list[Chore]] = []
-        for place, process in enumerate(processes):
-            mine: list[Chore] = []
-            if process in self._held:
-                key, token = self._held[process]
-                mine.append(Chore.of(Operation(f="release", key=key, value=token), once=True))
-            for lock in range(place, self.options.locks, len(processes)):
-                acquire = Operation(f="acquire", key=lock, value=self._wait_ms(FINAL_WAIT_MS))
-                mine += [Chore.of(acquire), Chore(_release_what_was_acquired, needs_ok=True)]
-            chores.append(mine)
+        held = [self._held.get(process, {}) for process in processes]
+        chores = [
+            [
+                Chore.of(Operation(f="release", key=key, value=token), once=True)
+                for key, token in locks.items()
+            ]
+            for locks in held
+        ]
+        asked = [0] * len(processes)
+        for lock in range(self.options.locks):
+            place = min(
+                range(len(processes)),
+                key=lambda p: (lock in held[p], bool(held[p]), asked[p], (p - lock) % len(processes)),
+            )
+            asked[place] += 1
+            acquire = Operation(f="acquire", key=lock, value=self._wait_ms(FINAL_WAIT_MS))
+            chores[place] += [Chore.of(acquire), Chore(_release_what_was_acquired, needs_ok=True)]
         return chores
 
 
