@@ -38,7 +38,10 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
         (["test", "--backend", "sim", "--target", "rafft"], "did you mean 'raft'?"),
         (["test", "--backend", "sim", "--rate", "fast"], "'fast' is not a valid float"),
         (["test", "--backend", "sim", "-o", "heartbeat"], "'heartbeat' is not KEY=VALUE"),
-        (["test", "--backend", "sim", "--time-limit", "0"], "--time-limit 0.0 is out of bounds: expected a number > 0.0"),
+        (
+            ["test", "--backend", "sim", "--time-limit", "0"],
+            "--time-limit 0.0 is out of bounds: expected a number > 0.0",
+        ),
         (["list", "targts"], "did you mean 'targets'?"),
         (["analyze", "nowhere"], "there is no run 'nowhere'"),
         (["check", "nowhere.jsonl"], "cannot be read: No such file"),

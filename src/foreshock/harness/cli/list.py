@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -20,7 +21,6 @@ from foreshock.harness.cli.common import (
 from foreshock.harness.errors import ForeshockError, PlugInError, UsageError
 from foreshock.harness.options import Options, nearest
 from foreshock.harness.registry import Kind, load, names
-from foreshock.harness.store import RESULTS, Store, read_json, summary_line
 from foreshock.harness.verdict import ExitCode
 
 RUNS_SHOWN_MAX = 50
@@ -128,13 +128,11 @@ def _show_one(described: dict[str, Any]) -> None:
 
 
 def _runs(store: Path, *, as_json: bool) -> int:
+    from foreshock.harness.store import Store
+
     rows = []
     for run in Store(store).runs():
-        try:
-            results = read_json(run / RESULTS)
-        except ForeshockError:
-            results = {"verdict": "no results: foreshock analyze decides"}
-        rows.append({"run": str(run), **{k: v for k, v in results.items() if k not in ("run", "checkers")}})
+        rows.append(_row(run))
         if len(rows) >= RUNS_SHOWN_MAX and not as_json:
             break
     if as_json:
@@ -142,7 +140,45 @@ def _runs(store: Path, *, as_json: bool) -> int:
         return int(ExitCode.VALID)
     out = console()
     for row in rows:
-        out.print(f"{relative(row['run'])}  {summary_line(row)}", markup=False)
+        out.print(f"{relative(row['run'])}  {_line(row)}", markup=False)
     if not rows:
         out.print(f"no runs in {store}", markup=False)
     return int(ExitCode.VALID)
+
+
+def _row(run: Path) -> dict[str, Any]:
+    """What is known of a stored run; ``state`` tells whether it is ``finished``, ``running`` or ``unfinished``."""
+    from foreshock.harness import live_runs
+    from foreshock.harness.store import RESULTS, TEST, read_json
+
+    folder = {"run": str(run.absolute())}
+    try:
+        results = read_json(run / RESULTS)
+        return {"state": "finished", **{k: v for k, v in results.items() if k != "checkers"}, **folder}
+    except ForeshockError:
+        entry = live_runs.find_run(run.name.lower())
+    running = entry is not None and not live_runs.is_dead(entry)
+    try:
+        plan = read_json(run / TEST).get("plan", {})
+    except ForeshockError:
+        plan = {}
+    known = {
+        name: plan[name]
+        for name in ("target", "workload", "nemeses", "backend", "bug", "seed")
+        if name in plan
+    }
+    return {"state": "running" if running else "unfinished", "verdict": "unknown", **known, **folder}
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    from foreshock.harness.store import summary_line
+
+    match row["state"]:
+        case "finished":
+            return summary_line(row)
+        case "running":
+            return f"running  {row.get('target', '?')}/{row.get('workload', '?')} seed {row.get('seed', '?')}"
+    return (
+        f"no results: foreshock analyze decides  {row.get('target', '?')}/{row.get('workload', '?')} "
+        f"seed {row.get('seed', '?')}"
+    )
