@@ -196,6 +196,25 @@ def test_interrupts_are_called_back_between_events_and_the_old_handlers_come_bac
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
+def test_a_run_that_was_refused_leaves_the_signals_to_the_one_that_runs() -> None:
+    runtime = SimRuntime(1)
+    before = signal.getsignal(signal.SIGTERM)
+    runtime.on_interrupt(lambda: None)
+
+    async def nothing() -> None:
+        return
+
+    async def main() -> None:
+        caught = signal.getsignal(signal.SIGTERM)
+        assert caught != before
+        with pytest.raises(HarnessError, match="already running"):
+            runtime.run(nothing())
+        assert signal.getsignal(signal.SIGTERM) == caught
+
+    runtime.run(main())
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
 def test_an_interrupt_that_nobody_asked_for_ends_the_run_and_still_cleans_up() -> None:
     runtime = SimRuntime(1)
     cleaned: list[bool] = []

@@ -57,6 +57,8 @@ class SimRuntime:
 
         Also raises the exception of a task that nobody waited for, and ``HarnessError`` on a deadlock.
         """
+        if self._running:
+            return self._scheduler.run(coroutine)  # which refuses; this run keeps its signal handlers
         self._running = True
         if self._callbacks:
             self._catch_signals()
