@@ -40,12 +40,16 @@ def _methods(protocol: type[Any]) -> list[str]:
     return [name for name in dict.fromkeys(own) if inspect.isfunction(getattr(protocol, name, None))]
 
 
-def _takes(found: Any, wanted: Any) -> bool:
+def _takes(client: type[Any], name: str, wanted: Any) -> bool:
     """Whether the method can be called with as many arguments as the protocol's."""
+    found = getattr(client, name)
     if not inspect.isfunction(found):
         return True  # only calling it would tell
+    arguments = list(inspect.signature(wanted).parameters)
+    if isinstance(inspect.getattr_static(client, name), staticmethod):
+        del arguments[0]
     try:
-        inspect.signature(found).bind(*inspect.signature(wanted).parameters)
+        inspect.signature(found).bind(*arguments)
     except TypeError:
         return False
     return True
