@@ -23,7 +23,7 @@ def check_client(client: type[Any], service: str) -> None:
         missing = found is None or (found is wanted and name not in ("open", "close"))
         if missing or not callable(found):
             problems.append(f"has no method {name!r}")
-        elif not _takes(found, wanted):
+        elif not _takes(client, name, wanted):
             problems.append(f"has a method {name!r} that takes {_parameters(found)}")
         else:
             continue
