@@ -8,11 +8,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from foreshock.targets.reference.node.codes import Body
-from foreshock.targets.reference.node.consensus import Event, Output, Propose, Record
+from foreshock.targets.reference.node.consensus import Event, Output, Record
 from foreshock.targets.reference.node.raft import Raft
 from foreshock.targets.reference.node.raft.messages import Append
 from foreshock.targets.reference.node.raft.progress import Progress
-from foreshock.targets.reference.node.raft.state import LEADER
 from foreshock.targets.reference.node.sessions import Session, Sessions
 
 
@@ -53,11 +52,11 @@ class CommitsOldTermByCounting(Raft):
     LogCabin, by Raft's own author, had it (its issue 44), and so had PySyncObj (169) and canonical/raft (220). An
     entry of an old term that is on a majority can still be overwritten by a leader whose last entry is of a term
     between; whoever was told that it is committed was told wrong. The no-op that opens a term would soon commit the
-    old entries in the right way: this leader first brings its followers into line, and only after three seconds
-    sends its no-op and takes commands. It reads as soon as all that it inherited is "committed".
+    old entries in the right way: this leader first brings its followers into line, and for ten seconds keeps the
+    no-op and all that follows it to itself. It reads as soon as all that it inherited is "committed".
     """
 
-    _OPENING_NS: Final = 3_000_000_000
+    _OPENING_NS: Final = 10_000_000_000
     _inherited = 0
     _opened_ns = 0
 
@@ -83,12 +82,6 @@ class CommitsOldTermByCounting(Raft):
         if self._is_opening():
             entries_max = min(entries_max, max(0, self._inherited - previous))
         return super()._append_after(previous, entries_max)
-
-    def _on_propose(self, event: Propose) -> None:
-        if self.role is LEADER and self._is_opening():
-            self._refuse(event.proposal, "this leader still brings its followers into line")
-        else:
-            super()._on_propose(event)
 
 
 class StaleLeaderReads(Raft):

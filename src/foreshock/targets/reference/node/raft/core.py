@@ -108,7 +108,7 @@ class Raft(Election):
         replica.durable_position = log.last
         if snapshot is not None:
             replica._restore = snapshot
-            replica.commit = replica.applied = replica._matched = snapshot.position
+            replica.commit = replica.applied = snapshot.position
         replica._adopt_configuration()
         return replica
 

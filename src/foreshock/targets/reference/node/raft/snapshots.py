@@ -100,6 +100,7 @@ class Snapshots(Following):
             return
         self._leader_round = max(self._leader_round, message.round)
         if message.position <= self.commit:
+            self._matched = max(self._matched, message.position)
             self._acknowledgement_owed = True
             self._acknowledge()
             return

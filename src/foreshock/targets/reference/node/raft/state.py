@@ -222,10 +222,10 @@ class RaftState:
         self._election_deadline = self._now + self._election_timeout_ns
 
     def _enter_term(self, term: int) -> None:
-        """Take over a greater term: no vote, no leader, and nothing known of its leader's log but the commits."""
+        """Take over a greater term: no vote, and nothing known yet of how our log and its leader's compare."""
         self.term = term
         self.vote = None
-        self._matched = self.commit
+        self._matched = 0
         self._leader_round = 0
         self._acknowledgement_owed = False
         self._incoming = None
