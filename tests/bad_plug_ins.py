@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -209,6 +210,8 @@ class _Endless(Checker):
     name = "endless"
 
     def check(self, history: History, context: CheckContext) -> CheckResult:
+        sys.stderr.write("the endless checker has begun\n")
+        sys.stderr.flush()
         while not context.should_stop():
             time.sleep(0.01)
         return CheckResult(verdict=Verdict.UNKNOWN, reason="it was interrupted")

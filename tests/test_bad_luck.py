@@ -543,7 +543,7 @@ def test_an_interrupt_while_checking_ends_the_checkers_as_unknown(store: Path) -
     with Started(
         "test", *SIMULATED, "--workload", f"{PLUG_INS}:CheckerIsEndless", "--store", str(store)
     ) as test:
-        test.wait_for_line("checking")
+        test.wait_for_line("the endless checker has begun")
         test.signal(signal.SIGINT)
         result = test.finish()
     assert result.code == 130
