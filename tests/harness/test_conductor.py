@@ -201,3 +201,32 @@ def test_what_teardown_raises_is_said_and_the_files_are_closed(
     )
     last = (tmp_path / "history.jsonl").read_text().splitlines()[-1]
     assert json.loads(last)["type"] in ("ok", "fail", "info")
+
+
+@pytest.mark.parametrize("how", ["raises", "hangs"])
+def test_a_node_whose_check_raises_or_hangs_after_healing_is_waited_for_no_longer_than_the_plan_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    rehearsal = Rehearsal(tmp_path, nemesis="none", time_limit=1.0, recovery_time=7.0)
+    target = rehearsal.conductor.parts.target
+    asked: list[str] = []
+    began: list[int] = []
+
+    async def ready(node: Any, runtime: SimRuntime) -> bool:
+        asked.append(node.name)
+        if how == "raises":
+            raise ConnectionError("not yet")
+        await runtime.sleep(10**15)
+        return True
+
+    def waiting() -> None:
+        began.append(rehearsal.runtime.now())
+        monkeypatch.setattr(target, "ready", ready)
+
+    rehearsal.phases.at["waiting"] = waiting
+    rehearsal.phases.at["final"] = lambda: began.append(rehearsal.runtime.now())
+    conductor = rehearsal.go()
+    assert conductor.harness_errors == []
+    assert conductor.complete
+    assert {"n1", "n2"} <= set(asked)
+    assert 7e9 <= began[1] - began[0] < 7.2e9

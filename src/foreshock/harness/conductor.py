@@ -14,6 +14,7 @@ from typing import Any
 
 from foreshock.harness import generator as gen
 from foreshock.harness.blame import describe
+from foreshock.harness.cluster import Node
 from foreshock.harness.errors import DeployError, ForeshockError, PlugInError
 from foreshock.harness.generator.base import Liftable
 from foreshock.harness.interpreter import Interpreter
@@ -29,6 +30,7 @@ SECOND_NS = 1_000_000_000
 DEPLOY_TIMEOUT_NS = 1_800 * SECOND_NS  # the first time an image is built; nodes have their own, shorter bound
 TEARDOWN_TIMEOUT_NS = 120 * SECOND_NS
 HEAL_TIMEOUT_NS = 120 * SECOND_NS
+READY_TIMEOUT_NS = 5 * SECOND_NS
 PROGRESS_EVERY_NS = SECOND_NS // 2
 NO_CANCEL = (asyncio.CancelledError, Cancelled)
 
@@ -166,10 +168,23 @@ class Conductor:
         end = self.runtime.now() + round(self.plan.recovery_time_s * SECOND_NS)
         waiting = list(self.parts.cluster.nodes)
         while waiting and self.runtime.now() < end:
-            waiting = [node for node in waiting if not await self.parts.target.ready(node, self.runtime)]
+            waiting = [node for node in waiting if not await self._is_ready(node, end)]
             await self.runtime.sleep(SECOND_NS // 10)
         if waiting:
             logger.warning("not ready after healing: %s", ", ".join(node.name for node in waiting))
+
+    async def _is_ready(self, node: Node, end_ns: int) -> bool:
+        """What a target's check raises, or does not say in time, is a no, as it is while the cluster comes up."""
+        bound_ns = min(end_ns - self.runtime.now(), READY_TIMEOUT_NS)
+        if bound_ns <= 0:
+            return False
+        try:
+            return await self.runtime.timeout(self.parts.target.ready(node, self.runtime), bound_ns)
+        except TimeoutExpired:
+            return False
+        except Exception as error:  # noqa: BLE001 - a target's check may raise whatever its client library does
+            logger.debug("the check of node %s after healing raised %r", node.name, error)
+            return False
 
     async def _heal(self, interpreter: Interpreter) -> None:
         interpreter.resume()
