@@ -18,6 +18,7 @@ from relay_target import DeafTarget, ExitingTarget, RelayTarget, Run, ask, speci
 from foreshock.harness import live_runs
 from foreshock.harness.backends.process import ProcessBackend
 from foreshock.harness.backends.process import cluster as process_cluster
+from foreshock.harness.backends.process.child import Child
 from foreshock.harness.backends.process.cluster import ProcessCluster
 from foreshock.harness.backends.process.ports import PortReservations
 from foreshock.harness.backends.process_identity import alive, processes_of_run
@@ -342,6 +343,23 @@ class ForkingTarget(RelayTarget):
     def command(self, node: Node) -> list[str]:
         relay = " ".join(f"'{word}'" for word in super().command(node))
         return ["sh", "-c", f"setsid sleep 600 & exec {relay}"]
+
+
+def test_a_stranger_that_has_the_pid_of_a_node_that_ended_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signalled: list[int] = []
+    monkeypatch.setattr(os, "killpg", lambda group, _signal: signalled.append(group))
+    child = Child("n1", tmp_path / "n1", tmp_path / "n1.log")
+    child.prepare({})
+    child.start([sys.executable, "-c", ""], os.environ)
+    process = cast("subprocess.Popen[bytes]", child._process)
+    process.wait()
+    child.sweep()
+    assert signalled == [process.pid]
+    process.pid = os.getpid()  # as if the system had come round to the number again
+    child.sweep()
+    assert len(signalled) == 1
 
 
 def test_teardown_also_ends_what_a_node_put_into_another_session(run: Run, tmp_path: Path) -> None:

@@ -120,11 +120,16 @@ class Child:
         return self.identity is not None and signal_group(self.identity, number)
 
     def sweep(self) -> None:
-        """Kill what the node left in its process group after its own process ended."""
-        if self._process is None:
+        """Kill what the node left in its process group after its own process ended.
+
+        The group's number is the pid of that process. Once that is reaped and a process has it again, this is a
+        stranger, and so is its group: the number would still have been taken if anybody of ours were left in it.
+        """
+        process = self._process
+        if process is None or (process.poll() is not None and identify(process.pid) is not None):
             return
         try:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             return  # nothing of the group is left (macOS says so with EPERM when only a zombie is)
 
