@@ -10,7 +10,12 @@ import pytest
 
 from foreshock.harness.randomness import RandomStream
 from foreshock.targets.reference.node import codes
+from foreshock.targets.reference.node.raft.messages import Append, InstallSnapshot
 from foreshock.targets.reference.node.requests import _PARSERS
+from foreshock.targets.reference.node.services.cache import CacheOrigin
+from foreshock.targets.reference.node.services.lock import Locks
+from foreshock.targets.reference.node.services.register import Registers
+from foreshock.targets.reference.node.sessions import Sessions
 
 MakeCluster = Callable[..., Any]
 
@@ -293,3 +298,44 @@ def test_whatever_a_client_sends_is_answered_and_the_node_lives(make_cluster: Ma
     cluster.pass_ms(500)
     leader = cluster.lead()
     assert cluster.ask(leader, type="write", key="x", value=1)["type"] == "write_ok"
+
+
+NO_SNAPSHOTS: list[Any] = [
+    None,
+    {"bad": 1},
+    {"sessions": [], "services": {}},
+    {"sessions": [[1, "x", 1, 1, None]], "services": Sessions([Registers()]).snapshot()["services"]},
+    {
+        "sessions": [[1, 100, 1, 1, "reply"]],
+        "services": Sessions([Registers(), Locks(), CacheOrigin()]).snapshot()["services"],
+    },
+    {
+        "sessions": [[1, "x", 1, 1, None]],
+        "services": Sessions([Registers(), Locks(), CacheOrigin()]).snapshot()["services"],
+    },
+]
+
+
+@pytest.mark.parametrize("data", NO_SNAPSHOTS)
+@pytest.mark.parametrize("in_pieces", [False, True])
+def test_a_snapshot_that_nobody_can_have_taken_neither_ends_a_node_nor_reaches_its_disk(
+    make_cluster: MakeCluster, data: Any, in_pieces: bool
+) -> None:
+    cluster = make_cluster(3)
+    node = cluster.machines["n1"]
+    before = dict(cluster.files["n1"].content)
+
+    def install(snapshot: Any) -> None:
+        text = json.dumps(snapshot)
+        total, sent = (len(text), text) if in_pieces else (0, snapshot)
+        message = InstallSnapshot(9, 10, 5, ("n1", "n2", "n3"), 0, total, sent, 0)
+        node.on_peer("n2", message, cluster.now_ns)
+
+    node.on_peer("n2", Append(9, 0, 0, (), 0, 0), cluster.now_ns)
+    install(data)
+    assert node.describe()["replica"]["dropped"] == 1
+    assert node.applied == 0
+    assert b'"snapshot"' not in cluster.files["n1"].content["log"]
+    assert before["log"] in cluster.files["n1"].content["log"]
+    install(node.sessions.snapshot())
+    assert node.applied == 10

@@ -56,7 +56,7 @@ def build_machine(
     replica = raft_class.recover(
         configuration.name, configuration.members, records, configuration.raft_knobs, random_bits, now_ns
     )
-    return NodeMachine(
+    machine = NodeMachine(
         replica,
         storage,
         configuration.knobs,
@@ -64,6 +64,8 @@ def build_machine(
         sessions_class=sessions_class,
         facts={"cluster": configuration.cluster, "version": VERSION, "bug": configuration.bug},
     )
+    replica.accepts_snapshot = machine.understands
+    return machine
 
 
 def load_bug(name: str) -> type[Any]:

@@ -170,6 +170,15 @@ class NodeMachine:
         self._dispatch(asker, request)
         return self._take_effects()
 
+    def understands(self, data: Any) -> bool:
+        """Whether a snapshot with this data could be restored here: asked before it takes the place of the log."""
+        trial = type(self.sessions)([Registers(), Locks(), CacheOrigin()])
+        try:
+            trial.restore(data)
+        except ValueError:
+            return False
+        return True
+
     def on_close(self, connection: int) -> None:
         """A client's connection is gone; what it had asked for may still happen."""
         self._lines.forget(connection)

@@ -110,7 +110,7 @@ class Sessions:
     def restore(self, data: Any) -> None:
         """Put the state of a snapshot in place of the present one; raises ``ValueError`` on nonsense."""
         try:
-            sessions = OrderedDict((i, Session(*fields)) for i, *fields in data["sessions"])
+            sessions = OrderedDict((i, _session(i, *fields)) for i, *fields in data["sessions"])
             for name, service in self.services.items():
                 service.restore(data["services"][name])
         except (TypeError, LookupError) as problem:
@@ -163,3 +163,12 @@ class Sessions:
         del self._sessions[session]
         for service in self.services.values():
             service.end_session(session)
+
+
+def _session(session: Any, ttl_ms: Any, touched: Any, sequence: Any, reply: Any) -> Session:
+    """A session as a snapshot tells of it; raises ``TypeError`` on one that no sessions can have written."""
+    if not all(type(number) is int for number in (session, ttl_ms, touched)) or not isinstance(
+        reply, dict | None
+    ):
+        raise TypeError(f"there is no session {session!r} of {ttl_ms!r} ms, touched at {touched!r}")
+    return Session(ttl_ms, touched, sequence, reply)

@@ -114,6 +114,9 @@ class Snapshots(Following):
             except (ValueError, RecursionError):
                 self.dropped += 1
                 return
+        if not self.accepts_snapshot(data):
+            self.dropped += 1
+            return
         self._install(Snapshot(message.position, message.snapshot_term, message.members, data))
 
     def _gather(self, source: str, message: InstallSnapshot) -> str | None:

@@ -77,6 +77,8 @@ class RaftState:
         now_ns: int,
     ) -> None:
         self._name = name
+        self.accepts_snapshot: Callable[[Any], bool] = lambda _: True
+        """Whether the state machine understands a snapshot's data; one that it does not is dropped and counted."""
         self.knobs = knobs.checked()
         self._random_bits = random_bits
         self._now = now_ns
