@@ -14,6 +14,7 @@ import pytest
 from foreshock.harness.conductor import Conductor
 from foreshock.harness.errors import FaultError
 from foreshock.harness.ledger import read_ledger
+from foreshock.harness.operation import Operation
 from foreshock.harness.plan import resolve
 from foreshock.harness.progress import SilentProgress, Snapshot
 from foreshock.harness.request import Request
@@ -145,16 +146,22 @@ def test_an_interrupt_while_healing_does_not_stop_the_healing(tmp_path: Path) ->
     assert steps(rehearsal.phases) == ALL
 
 
+@pytest.mark.parametrize(("kind", "struck"), [("kill", "killed"), ("pause", "paused")])
 def test_a_fault_that_the_nemesis_left_is_healed_by_its_inverse(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, struck: str
 ) -> None:
-    monkeypatch.setattr("foreshock.nemesis.kill.KillNemesis.final_generator", lambda _self: None)
-    rehearsal = Rehearsal(tmp_path, nemesis="kill", seed=4, time_limit=3.0)
+    nemesis = f"foreshock.nemesis.{kind}.{kind.title()}Nemesis"
+    monkeypatch.setattr(f"{nemesis}.generator", lambda _self: Operation(f=kind, value="minority"))
+    monkeypatch.setattr(f"{nemesis}.final_generator", lambda _self: None)
+    rehearsal = Rehearsal(tmp_path, nemesis=kind, time_limit=3.0)
+    cluster: Any = rehearsal.conductor.parts.cluster
+    states: list[list[str]] = []
+    for step in ("healing", "waiting"):
+        rehearsal.phases.at[step] = lambda: states.append(sorted(cluster.world.states().values()))
     conductor = rehearsal.go()
+    assert states == [sorted([struck] * 2 + ["running"] * 3), ["running"] * 5]
     assert not conductor.ledger.open_faults()
     assert conductor.harness_errors == []
-    log = (tmp_path / "history.jsonl").read_text()
-    assert '"f":"kill"' in log
 
 
 def test_a_fault_that_cannot_be_healed_is_said_and_the_others_are_healed(

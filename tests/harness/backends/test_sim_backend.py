@@ -11,7 +11,7 @@ import pytest
 from foreshock.harness.asyncio_runtime import AsyncioRuntime
 from foreshock.harness.backends.sim import SimBackend, SimCluster
 from foreshock.harness.cluster import ClusterSpecification, Endpoint, Kill, Node, Partition, Pause, capability
-from foreshock.harness.errors import DeployError, HarnessError, UsageError
+from foreshock.harness.errors import DeployError, FaultError, HarnessError, UsageError
 from foreshock.harness.options import Options
 from foreshock.harness.runtime import Runtime
 from foreshock.harness.simulation.knobs import SimKnobs
@@ -167,6 +167,30 @@ def test_kill_pause_and_partition_are_offered_and_observed(tmp_path: Path) -> No
         assert capability(cluster, kind) is cluster
 
 
+def test_faults_are_healed_by_their_inverse_while_the_run_lives(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    cluster = bench.cluster()
+    n1, n2 = frozenset({"n1"}), frozenset({"n2"})
+
+    async def main() -> None:
+        await cluster.deploy()
+        heal, inverse = bench.backend.heal, cluster.inverse
+        await cluster.kill(n1)
+        await cluster.pause(n2)
+        await cluster.cut({"n1": frozenset({"n3"})})
+        assert heal(inverse("pause", n2)) == "resumed n2"
+        assert heal(inverse("pause", n2)) == "nothing to do: no node is paused"
+        assert heal(inverse("kill", n1)) == "started n1"
+        assert heal(inverse("kill", n1)) == "nothing to do: no node is down"
+        assert heal(inverse("partition", n1)) == "all is heard again"
+        assert set((await cluster.states()).values()) == {"running"}
+        assert await cluster.heard(frozenset({("n3", "n1")})) == {("n3", "n1"): True}
+        with pytest.raises(FaultError, match="knows no fault 'smoke'"):
+            heal(inverse("smoke", n1))
+
+    bench.run(main())
+
+
 def test_a_target_that_cannot_be_simulated_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="the target RealOnly cannot be simulated"):
         Bench(tmp_path, RealOnly).cluster()
@@ -227,6 +251,7 @@ def test_it_runs_in_virtual_time_only_and_leaves_nothing_to_heal(tmp_path: Path)
     with pytest.raises(HarnessError, match="virtual time only, not on AsyncioRuntime"):
         bench.backend.cluster(bench.specification, AsyncioRuntime(1))
     assert bench.backend.available() is None
-    assert bench.cluster().inverse("kill", frozenset({"n1"})) == {"backend": "sim"}
-    assert "nothing to heal" in bench.backend.heal({"backend": "sim"})
+    assert "nothing to heal" in bench.backend.heal(
+        {"backend": "sim", "fault": "kill", "run": "another", "nodes": ["n1"]}
+    )
     assert bench.backend.clean(None) == []

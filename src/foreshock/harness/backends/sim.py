@@ -5,13 +5,14 @@ The simulator's network, disks and processes *are* the capabilities: nothing is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from foreshock.harness.cluster import ClusterSpecification, Endpoint, Grudge, Kill, Node, Partition, Pause
-from foreshock.harness.errors import DeployError, HarnessError, UsageError
+from foreshock.harness.errors import DeployError, FaultError, HarnessError, UsageError
 from foreshock.harness.runtime import Runtime, TimeoutExpired
 from foreshock.harness.simulation.knobs import MILLISECOND
 from foreshock.harness.simulation.machine import CRASHED, PAUSED, RUNNING, SimMachine
@@ -29,6 +30,9 @@ class SimBackend:
     name = "sim"
     simulated = True
 
+    def __init__(self) -> None:
+        self._clusters: WeakValueDictionary[str, SimCluster] = WeakValueDictionary()
+
     def available(self) -> str | None:
         """It runs everywhere."""
         return None
@@ -43,11 +47,15 @@ class SimBackend:
             raise HarnessError(f"the sim backend runs in virtual time only, not on {type(runtime).__name__}")
         if not specification.target.can_simulate():
             raise _unsimulated(specification.target)
-        return SimCluster(specification, runtime)
+        cluster = self._clusters[specification.run] = SimCluster(specification, runtime)
+        return cluster
 
-    def heal(self, fault: Mapping[str, Any]) -> str:  # noqa: ARG002 - whatever it was, it is gone
-        """Nothing to do: a simulated fault ends with the process that simulated it."""
-        return "a simulated fault ends with its run: nothing to heal"
+    def heal(self, fault: Mapping[str, Any]) -> str:
+        """Undo a fault by its inverse while its run lives; later there is nothing to do: it ended with the run."""
+        cluster = self._clusters.get(str(fault.get("run")))
+        if cluster is None:
+            return "a simulated fault ends with its run: nothing to heal"
+        return cluster.heal(str(fault["fault"]), fault["nodes"])
 
     def clean(self, run: str | None) -> list[str]:  # noqa: ARG002 - no run leaves anything
         """Nothing to do: a simulated cluster leaves nothing behind."""
@@ -130,9 +138,33 @@ class SimCluster:
         """``running``, ``paused``, ``killed`` or ``crashed`` by node."""
         return self.world.states()
 
-    def inverse(self, fault: str, nodes: frozenset[str]) -> Mapping[str, Any]:  # noqa: ARG002 - nothing will need them
-        """Only the backend's name: there is nothing to undo from another process."""
-        return {"backend": "sim"}
+    def inverse(self, fault: str, nodes: frozenset[str]) -> Mapping[str, Any]:
+        """What ``SimBackend.heal`` needs to undo the fault."""
+        return {
+            "backend": "sim",
+            "fault": fault,
+            "run": self._specification.run,
+            "nodes": sorted(nodes),
+        }
+
+    def heal(self, fault: str, nodes: Sequence[str]) -> str:
+        """Undo a fault on those of the nodes that still suffer it; raises ``FaultError`` for one that is unknown."""
+        states = self.world.states()
+        match fault:
+            case "partition":
+                self.world.cut({})
+                return "all is heard again"
+            case "pause":
+                struck = [name for name in nodes if states.get(name) == PAUSED]
+                for name in struck:
+                    self.world.resume(name)
+                return f"resumed {', '.join(struck)}" if struck else "nothing to do: no node is paused"
+            case "kill":
+                struck = [name for name in nodes if name in states and states[name] not in (RUNNING, PAUSED)]
+                for name in struck:
+                    self.world.start(name)
+                return f"started {', '.join(struck)}" if struck else "nothing to do: no node is down"
+        raise FaultError(f"the sim backend knows no fault {fault!r}")
 
     async def kill(self, nodes: frozenset[str]) -> None:
         """Kill the nodes; what they had not synced is lost."""
