@@ -13,7 +13,7 @@ from foreshock.harness.host import HostResult
 
 
 class LocalHost:
-    """This machine as the host of one node; scripts run in the node's folder with the node's environment."""
+    """This machine as the host of one node; scripts run in the node's folder, in the environment of the harness."""
 
     def __init__(self, name: str, directory: Path) -> None:
         self._name = name
