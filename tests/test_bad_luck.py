@@ -485,7 +485,7 @@ def test_a_stored_run_is_judged_without_the_file_of_its_target(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_interrupt_stops_heals_checks_and_reports(store: Path, number: signal.Signals) -> None:
     with Started("test", "--backend", "process", *BREAKING, "--store", str(store), "--json") as test:
         run = broken_run(test, store)

@@ -216,7 +216,7 @@ def test_a_port_that_is_taken_is_a_sentence(runtime: AsyncioRuntime) -> None:
 def test_signals_are_called_back_in_the_loops_thread_and_the_old_handlers_come_back(
     runtime: AsyncioRuntime, early: bool
 ) -> None:
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     threads: list[threading.Thread] = []
 
     async def main() -> None:
@@ -227,15 +227,15 @@ def test_signals_are_called_back_in_the_loops_thread_and_the_old_handlers_come_b
             channel.put(None)
 
         runtime.on_interrupt(interrupted)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             os.kill(os.getpid(), number)
             await runtime.timeout(channel.get(), 10_000 * MS)
 
     if early:
         runtime.on_interrupt(lambda: None)
     runtime.run(main())
-    assert threads == [threading.main_thread()] * 2
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    assert threads == [threading.main_thread()] * 3
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
 
 
 def test_an_interrupt_that_nobody_asked_for_ends_the_run_and_still_cleans_up(runtime: AsyncioRuntime) -> None:

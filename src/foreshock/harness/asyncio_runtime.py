@@ -16,6 +16,7 @@ from foreshock.harness.asyncio_channel import AsyncioChannel, take_first
 from foreshock.harness.asyncio_connection import JsonLines
 from foreshock.harness.daemon_threads import DaemonThreads
 from foreshock.harness.errors import HarnessError
+from foreshock.harness.interrupts import interrupt_signals
 from foreshock.harness.randomness import RandomStream
 from foreshock.harness.runtime import (
     Address,
@@ -36,7 +37,6 @@ T = TypeVar("T")
 
 THREADS_MAX: Final = 64
 SHUTDOWN_SECONDS_MAX: Final = 10
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 logger = logging.getLogger("foreshock")
 
@@ -132,7 +132,7 @@ class AsyncioRuntime:
         return main.result()
 
     def on_interrupt(self, callback: Callable[[], None]) -> None:
-        """Call back, in the loop's thread, for each SIGINT or SIGTERM that comes while :meth:`run` runs."""
+        """Call back, in the loop's thread, for each signal that interrupts and comes while :meth:`run` runs."""
         self._callbacks.append(callback)
         if self._main is not None:
             self._catch_signals()
@@ -343,8 +343,8 @@ class AsyncioRuntime:
     def _catch_signals(self) -> None:
         if self._handlers or threading.current_thread() is not threading.main_thread():
             return
-        self._handlers = {number: signal.getsignal(number) for number in SIGNALS}
-        for number in SIGNALS:
+        self._handlers = {number: signal.getsignal(number) for number in interrupt_signals()}
+        for number in self._handlers:
             self._loop.add_signal_handler(number, self._interrupted)
 
     def _release_signals(self) -> None:

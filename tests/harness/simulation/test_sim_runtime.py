@@ -178,12 +178,12 @@ def test_knobs_come_from_the_seed_unless_they_are_given() -> None:
 def test_interrupts_are_called_back_between_events_and_the_old_handlers_come_back(early: bool) -> None:
     runtime = SimRuntime(1, events_max=1_000_000)
     interrupts: list[int] = []
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
 
     async def main() -> None:
         if not early:
             runtime.on_interrupt(lambda: interrupts.append(runtime.now()))
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             os.kill(os.getpid(), number)
             seen = len(interrupts)
             while len(interrupts) == seen:
@@ -192,8 +192,8 @@ def test_interrupts_are_called_back_between_events_and_the_old_handlers_come_bac
     if early:
         runtime.on_interrupt(lambda: interrupts.append(runtime.now()))
     runtime.run(main())
-    assert len(interrupts) == 2
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    assert len(interrupts) == 3
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
 
 
 def test_a_run_that_was_refused_leaves_the_signals_to_the_one_that_runs() -> None:

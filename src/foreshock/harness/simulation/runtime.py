@@ -9,6 +9,7 @@ from heapq import heappush
 from types import FrameType
 from typing import Any, Final, TypeVar, cast
 
+from foreshock.harness.interrupts import interrupt_signals
 from foreshock.harness.randomness import RandomStream
 from foreshock.harness.runtime import Address, Cancelled, Channel, Connection, TimeoutExpired
 from foreshock.harness.simulation.channel import SimChannel, select
@@ -20,7 +21,6 @@ T = TypeVar("T")
 
 EVENTS_MAX: Final = 1_000_000_000
 TIME_MAX_NS: Final = 30 * 24 * 3600 * SECOND
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class SimRuntime:
@@ -69,7 +69,7 @@ class SimRuntime:
             self._release_signals()
 
     def on_interrupt(self, callback: Callable[[], None]) -> None:
-        """Call back, between two events, for each SIGINT or SIGTERM that comes while :meth:`run` runs."""
+        """Call back, between two events, for each signal that interrupts and comes while :meth:`run` runs."""
         self._callbacks.append(callback)
         if self._running:
             self._catch_signals()
@@ -150,7 +150,7 @@ class SimRuntime:
     def _catch_signals(self) -> None:
         if self._handlers or threading.current_thread() is not threading.main_thread():
             return
-        self._handlers = {number: signal.signal(number, self._caught) for number in SIGNALS}
+        self._handlers = {number: signal.signal(number, self._caught) for number in interrupt_signals()}
         self._scheduler.interrupted = self._interrupted
 
     def _release_signals(self) -> None:
