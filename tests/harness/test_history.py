@@ -43,7 +43,12 @@ def histories(draw: st.DrawFn) -> list[Row]:
             kind = draw(st.sampled_from(list(OperationType)[1:]))
             result, error = draw(VALUES), draw(st.none() | st.text())
             rows[position] = rows[position]._replace(
-                type=kind, complete_index=index, complete_ns=index * 7, result=result, error=error
+                type=kind,
+                complete_index=index,
+                complete_ns=index * 7,
+                result=result,
+                error=error,
+                attempts=draw(st.integers(0, 3)),
             )
             continue
         under_way[process] = len(rows)

@@ -242,6 +242,41 @@ def test_an_operation_that_takes_too_long_is_info_and_its_late_answer_is_ignored
     assert sorted(bench.closed) == [0, 1]
 
 
+def test_the_attempts_that_a_client_counts_are_recorded_with_each_operation(
+    runtime: AnyRuntime, tmp_path: Path
+) -> None:
+    class Resending(Client):
+        attempts = 0
+
+    async def open_client(process: int, node: str) -> Client:
+        return Resending(bench, process, node)
+
+    async def invoke(client: Any, operation: Operation) -> None:
+        if operation.f == "local":
+            return
+        client.attempts += operation.value
+        if operation.f == "hang":
+            await bench.runtime.sleep(10 * SECOND)
+
+    bench = Bench(
+        runtime, invoke, open_client=open_client, concurrency=1, timeout_ms=60, path=tmp_path / "h.jsonl"
+    )
+    operations = [
+        Operation("send", value=1),
+        Operation("send", value=3),
+        Operation("local"),
+        Operation("hang", value=2),
+    ]
+    rows = bench.run(clients(*operations))
+    assert [(row.f, row.type, row.attempts) for row in rows] == [
+        ("send", OK, 1),
+        ("send", OK, 3),
+        ("local", OK, 1),
+        ("hang", INFO, 2),
+    ]
+    assert [row.attempts for row in History.read(tmp_path / "h.jsonl")] == [1, 3, 1, 2]
+
+
 def test_a_client_that_cancels_itself_leaves_its_operation_unknown(runtime: AnyRuntime) -> None:
     async def invoke(client: Client, operation: Operation) -> str:
         if operation.f == "write":

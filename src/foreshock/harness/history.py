@@ -43,7 +43,10 @@ _VALUE_COLUMNS = ("key", "value", "result")
 
 
 class Row(NamedTuple):
-    """One operation. ``complete_index`` and ``complete_ns`` are -1 when it never completed."""
+    """One operation. ``complete_index`` and ``complete_ns`` are -1 when it never completed.
+
+    ``attempts`` is how often its client sent the request, where the client counts them; else 1.
+    """
 
     process: int
     f: str
@@ -57,6 +60,7 @@ class Row(NamedTuple):
     complete_ns: int = -1
     node: str | None = None
     error: str | None = None
+    attempts: int = 1
 
 
 class History:
@@ -87,7 +91,7 @@ class History:
             key, value = values.key_payload(row.key), values.payload(row.value)
             number = builder.open(row.invoke_index, row.invoke_ns, key, value, row.process, row.f, row.node)
             result, code = values.payload(row.result), TYPE_CODES[row.type]
-            builder.close(number, row.complete_index, row.complete_ns, result, row.error, code)
+            builder.close(number, row.complete_index, row.complete_ns, result, row.error, code, row.attempts)
         return cls(builder.columns())
 
     @classmethod
@@ -138,6 +142,7 @@ class History:
                 column["complete_ns"],
                 map(names.__getitem__, column["node"]),
                 map(names.__getitem__, column["error"]),
+                column["attempts"],
             )
 
     def __getitem__(self, position: int) -> Row:

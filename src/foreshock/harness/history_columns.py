@@ -1,6 +1,6 @@
 """The columns behind a history, and the compact rows that they are recorded in.
 
-While a test runs, each operation is 73 bytes in one growing buffer: one ``pack`` when it is invoked, one
+While a test runs, each operation is 75 bytes in one growing buffer: one ``pack`` when it is invoked, one
 ``pack_into`` when it completes. Columns are taken from it when somebody wants to read.
 """
 
@@ -24,9 +24,9 @@ OK_CODE, FAIL_CODE, INFO_CODE = 0, 1, 2
 Array = npt.NDArray[Any]
 
 _INVOKED: Final = struct.Struct("<4q3i")
-_COMPLETED: Final = struct.Struct("<3qib")
+_COMPLETED: Final = struct.Struct("<3qibh")
 _ROW_BYTES: Final = _INVOKED.size + _COMPLETED.size
-_UNFINISHED: Final = _COMPLETED.pack(-1, -1, NONE_PAYLOAD, -1, INFO_CODE)
+_UNFINISHED: Final = _COMPLETED.pack(-1, -1, NONE_PAYLOAD, -1, INFO_CODE, 1)
 _ROW: Final = np.dtype(
     [
         ("invoke_index", "<i8"),
@@ -41,10 +41,13 @@ _ROW: Final = np.dtype(
         ("result", "<i8"),
         ("error", "<i4"),
         ("type", "i1"),
+        ("attempts", "<i2"),
     ]
 )
 COLUMN_NAMES: Final[tuple[str, ...]] = tuple(_ROW.names or ())
 PROCESS_MAX: Final = (1 << 31) - 1
+ATTEMPTS_MAX: Final = (1 << 15) - 1
+"""More attempts than this at one operation are recorded as so many."""
 
 
 class NameTable(dict[str | None, int]):
@@ -116,11 +119,19 @@ class ColumnBuilder:
         return row
 
     def close(
-        self, row: int, index: int, time_ns: int, result: int, error: str | None, type_code: int
+        self,
+        row: int,
+        index: int,
+        time_ns: int,
+        result: int,
+        error: str | None,
+        type_code: int,
+        attempts: int = 1,
     ) -> None:
         """Say how the operation of a row ended; ``result`` is a payload."""
         offset = row * _ROW_BYTES + _INVOKED.size
-        _COMPLETED.pack_into(self._rows, offset, index, time_ns, result, self.names[error], type_code)
+        code = self.names[error]
+        _COMPLETED.pack_into(self._rows, offset, index, time_ns, result, code, type_code, attempts)
 
     def columns(self) -> Columns:
         """The operations so far, in the order in which they were opened, as columns of their own."""

@@ -6,7 +6,8 @@
     {"index":1,"invoke":0,"type":"ok","process":0,"f":"write","result":null,"time_ns":456}
     {"index":2,"invoke":...,"type":"info","process":3,"f":"write","error":"timeout","time_ns":789}
 
-An invocation without a completion is one that never ended. What is absent is ``null``.
+An invocation without a completion is one that never ended. What is absent is ``null``. A completion names its
+``attempts`` when its client sent the request more than once.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 
 from foreshock.harness.errors import HarnessError, UsageError
 from foreshock.harness.history_columns import (
+    ATTEMPTS_MAX,
     OK_CODE,
     PROCESS_MAX,
     TYPE_CODES,
@@ -57,6 +59,7 @@ class OkLine(msgspec.Struct, omit_defaults=True, gc=False):
     result: Json
     time_ns: int
     error: str | None = None
+    attempts: int = 1
 
 
 class EndLine(msgspec.Struct, omit_defaults=True, gc=False):
@@ -70,6 +73,7 @@ class EndLine(msgspec.Struct, omit_defaults=True, gc=False):
     time_ns: int
     result: Json = None
     error: str | None = None
+    attempts: int = 1
 
 
 _Int64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
@@ -89,6 +93,7 @@ class _Event(msgspec.Struct, gc=False):
     error: str | None = None
     node: str | None = None
     invoke: int | None = None
+    attempts: Annotated[int, msgspec.Meta(ge=0, le=ATTEMPTS_MAX)] = 1
 
 
 _decode_event: Callable[[bytes], _Event] = msgspec.json.Decoder(_Event).decode
@@ -152,7 +157,9 @@ def _add(builder: ColumnBuilder, under_way: dict[int, tuple[int, int, str]], eve
     if f != event.f or (event.invoke is not None and event.invoke != index):
         return f"process {process} completes {event.f!r} (invoked as {event.invoke}), but {f!r} ({index}) is under way"
     result = payload_of_json(builder.values, bytes(event.result))
-    builder.close(row, event.index, event.time_ns, result, event.error, TYPE_CODES[event.type])
+    builder.close(
+        row, event.index, event.time_ns, result, event.error, TYPE_CODES[event.type], event.attempts
+    )
     return None
 
 
@@ -207,8 +214,11 @@ def _lines(rows: Columns, is_completion: list[bool]) -> list[InvokeLine | OkLine
             names[column["error"][i]],
         )
         result, code = json_of_payload(values, column["result"][i]), column["type"][i]
+        attempts = column["attempts"][i]
         if code == OK_CODE:
-            lines.append(OkLine(index, invoke, "ok", process, f, result, time_ns, error))
+            lines.append(OkLine(index, invoke, "ok", process, f, result, time_ns, error, attempts))
         else:
-            lines.append(EndLine(index, invoke, TYPES[code].value, process, f, time_ns, result, error))
+            lines.append(
+                EndLine(index, invoke, TYPES[code].value, process, f, time_ns, result, error, attempts)
+            )
     return lines

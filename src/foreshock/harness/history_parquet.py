@@ -12,7 +12,14 @@ from typing import Any, Final
 import msgspec
 
 from foreshock.harness.errors import HarnessError, UsageError
-from foreshock.harness.history_columns import PROCESS_MAX, TYPE_CODES, TYPES, ColumnBuilder, Columns
+from foreshock.harness.history_columns import (
+    ATTEMPTS_MAX,
+    PROCESS_MAX,
+    TYPE_CODES,
+    TYPES,
+    ColumnBuilder,
+    Columns,
+)
 from foreshock.harness.history_lines import payload_of_json
 from foreshock.harness.history_values import NONE_PAYLOAD
 from foreshock.harness.operation import OperationType
@@ -20,12 +27,12 @@ from foreshock.harness.operation import OperationType
 MAGIC: Final = b"PAR1"
 """The first bytes of a Parquet file."""
 _ROWS_AT_ONCE: Final = 1 << 16
-_INTEGERS: Final = ("process", "invoke_index", "complete_index", "invoke_ns", "complete_ns")
+_INTEGERS: Final = ("process", "invoke_index", "complete_index", "invoke_ns", "complete_ns", "attempts")
 _JSON: Final = ("key", "value", "result")
 _NAMES: Final = ("f", "node", "error")
 _FIELDS: Final = (
     *("process", "f", "key", "value", "result", "type", "invoke_index", "complete_index"),
-    *("invoke_ns", "complete_ns", "node", "error"),
+    *("invoke_ns", "complete_ns", "node", "error", "attempts"),
 )
 
 
@@ -88,19 +95,22 @@ def _read_batch(builder: ColumnBuilder, batch: dict[str, list[Any]], last_index:
     """Add rows, which follow the one that was invoked at ``last_index``; returns the last one's."""
     values = builder.values
     for row in zip(*(batch[field] for field in _FIELDS), strict=True):
-        process, f, key, value, result, kind, index, end_index, time_ns, end_ns, node, error = row
+        process, f, key, value, result, kind, index, end_index, time_ns, end_ns, node, error, attempts = row
         if not isinstance(f, str) or not -1 <= process <= PROCESS_MAX or not 0 <= index < 1 << 62:
             raise ValueError(f"operation {index} of process {process} is {f!r}")
         if index <= last_index:
             raise ValueError(
                 f"operation {index} follows operation {last_index}, but they go by their invocations"
             )
+        if not 0 <= attempts <= ATTEMPTS_MAX:
+            raise ValueError(f"operation {index} took {attempts} attempts")
         if end_index <= index and not (end_index < 0 and kind == OperationType.INFO):
             raise ValueError(f"operation {index} is {kind}, but completes at event {end_index}")
         last_index = index
         key = NONE_PAYLOAD if key is None else values.key_payload(msgspec.json.decode(key))
         number = builder.open(index, time_ns, key, _payload(builder, value), process, f, node)
-        builder.close(number, end_index, end_ns, _payload(builder, result), error, TYPE_CODES[kind])
+        code = TYPE_CODES[kind]
+        builder.close(number, end_index, end_ns, _payload(builder, result), error, code, attempts)
     return last_index
 
 

@@ -334,7 +334,7 @@ class Interpreter:
             return
         worker.operation = None
         try:
-            completion = self._recorder.stage_completion(operation, kind, result, error)
+            completion = self._recorder.stage_completion(operation, kind, result, error, worker.attempts)
         except PlugInError as problem:
             sentence = f"the result of the operation {operation.f!r} cannot be recorded: {problem}"
             if worker.process == NEMESIS:

@@ -19,7 +19,7 @@ import msgspec
 
 from foreshock.harness.errors import HarnessError, PlugInError, UsageError
 from foreshock.harness.history import History
-from foreshock.harness.history_columns import TYPE_CODES, ColumnBuilder
+from foreshock.harness.history_columns import ATTEMPTS_MAX, TYPE_CODES, ColumnBuilder
 from foreshock.harness.history_lines import EndLine, InvokeLine, OkLine, json_of_payload
 from foreshock.harness.history_values import INTEGER_LIMIT, NONE_PAYLOAD
 from foreshock.harness.operation import Operation, OperationType
@@ -125,8 +125,9 @@ class HistoryRecorder:
         type: OperationType,  # noqa: A002
         result: object = None,
         error: str | None = None,
+        attempts: int = 1,
     ) -> Operation:
-        """Record how an invocation ended; it is written with the next :meth:`flush`.
+        """Record how an invocation ended, after so many attempts; it is written with the next :meth:`flush`.
 
         Raises :class:`PlugInError` when JSON cannot hold the result (the operation is then still under way), and
         :class:`UsageError` when the invocation is not under way.
@@ -143,11 +144,13 @@ class HistoryRecorder:
         if row is None or self._closed:
             raise UsageError(f"the operation {invocation} is not under way, so it cannot complete")
         index, time_ns = self._next_index, self._now()
-        builder.close(row, index, time_ns, payload, error, TYPE_CODES[type])
+        if attempts > ATTEMPTS_MAX:
+            attempts = ATTEMPTS_MAX
+        builder.close(row, index, time_ns, payload, error, TYPE_CODES[type], attempts)
         self._next_index = index + 1
         process, f = invocation.process, invocation.f
         if self._fd >= 0:
-            self._stage_end(index, invocation, type, payload, time_ns, error)
+            self._stage_end(index, invocation, type, payload, time_ns, error, attempts)
         if process is not None and process >= 0:
             if type is _OK:
                 self.ok += 1
@@ -168,6 +171,7 @@ class HistoryRecorder:
         payload: int,
         time_ns: int,
         error: str | None,
+        attempts: int,
     ) -> None:
         invoked, process, f = invocation.index, invocation.process, invocation.f
         assert invoked is not None
@@ -175,9 +179,9 @@ class HistoryRecorder:
         result = payload if payload > NONE_PAYLOAD else json_of_payload(self._builder.values, payload)
         line: OkLine | EndLine
         if type is _OK:
-            line = OkLine(index, invoked, "ok", process, f, result, time_ns, error)
+            line = OkLine(index, invoked, "ok", process, f, result, time_ns, error, attempts)
         else:
-            line = EndLine(index, invoked, type.value, process, f, time_ns, result, error)
+            line = EndLine(index, invoked, type.value, process, f, time_ns, result, error, attempts)
         self._lines.append(line)
 
     def flush(self) -> None:

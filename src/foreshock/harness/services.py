@@ -35,7 +35,11 @@ class Client(Protocol):
     """What every client has; clients are made by ``Target.client`` and owned by one process at a time."""
 
     service: ClassVar[str]
-    """The name of the service: ``register``, ``lock`` or ``cache``, or a plug-in's own."""
+    """The name of the service: ``register``, ``lock`` or ``cache``, or a plug-in's own.
+
+    A client that sends a request again may have an attribute ``attempts: int``, which it counts up with every
+    sending: it is set to 0 before each operation and recorded in the history after it.
+    """
 
     async def open(self) -> None:
         """Connect. Raise on failure: the process waits a moment and tries again."""

@@ -80,6 +80,11 @@ class Worker:
         """Why the operation under way has certainly not been sent yet, if so."""
         return None
 
+    @property
+    def attempts(self) -> int:
+        """How often the request of the operation under way has been sent, as far as anybody counts."""
+        return 1
+
     async def _run(self) -> None:
         try:
             await self._work()
@@ -101,7 +106,7 @@ class Worker:
 class ClientWorker(Worker):
     """A client's process."""
 
-    __slots__ = ("_client", "_invoke", "_node", "_open", "_unsent")
+    __slots__ = ("_client", "_counts", "_invoke", "_node", "_open", "_unsent")
 
     def __init__(
         self,
@@ -119,11 +124,17 @@ class ClientWorker(Worker):
         self._open = open_client
         self._invoke = invoke
         self._client: Client | None = None
+        self._counts = False
         self._unsent: str | None = None
 
     def unsent(self) -> str | None:
         """Why the operation under way has certainly not been sent yet: its client has not opened."""
         return self._unsent
+
+    @property
+    def attempts(self) -> int:
+        """What the client counted; 1 where it does not count, or had no part in the operation."""
+        return max(1, int(self._client.attempts)) if self._counts and self._client is not None else 1  # type: ignore[attr-defined]
 
     async def _work(self) -> None:
         take, invoke, report = self.inbox.get, self._invoke, self._report
@@ -134,6 +145,8 @@ class ClientWorker(Worker):
                 return
             if self._client is None and not await self._opened(operation):
                 continue
+            if self._counts:
+                self._client.attempts = 0  # type: ignore[union-attr]
             try:
                 result = await invoke(self._client, operation)
             except Definite as error:
@@ -156,6 +169,7 @@ class ClientWorker(Worker):
             self._unsent = f"no client: {error_text(error)}"
             await self.runtime.sleep(OPEN_AGAIN_AFTER_NS)
             self._report(self, operation, OperationType.FAIL, None, self._unsent)
+        self._counts = isinstance(getattr(self._client, "attempts", None), int)
         self._unsent = None
         return self._client is not None
 

@@ -120,6 +120,7 @@ class ReferenceClient:
 
     async def _session(self, deadline_ns: int) -> int:
         if self.session is None:
+            attempts = self.attempts
             request = {"type": "open", "ttl_ms": self.settings.session_ttl_ms}
             try:
                 reply = await self._perform(request, deadline_ns)
@@ -128,6 +129,7 @@ class ReferenceClient:
             ) as problem:  # at worst there is a session that nobody uses, until it expires
                 raise Definite(f"no session could be opened: {problem}") from None
             self.session, self.session_ttl_ms, self._sequence = reply["client"], reply["ttl_ms"], 0
+            self.attempts = attempts  # those for the session are none of the operation's
         return self.session
 
     async def _perform(self, body: Body, deadline_ns: int, *, wait_ms: int = 0, resend: bool = True) -> Body:
