@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from foreshock.harness.asyncio_runtime import AsyncioRuntime
 from foreshock.harness.conductor import Conductor
 from foreshock.harness.errors import FaultError
 from foreshock.harness.ledger import read_ledger
@@ -237,3 +239,31 @@ def test_a_node_whose_check_raises_or_hangs_after_healing_is_waited_for_no_longe
     assert conductor.complete
     assert {"n1", "n2"} <= set(asked)
     assert 7e9 <= began[1] - began[0] < 7.2e9
+
+
+def test_a_task_that_fails_in_the_background_ends_the_test_but_not_the_teardown(tmp_path: Path) -> None:
+    runtime, phases = AsyncioRuntime(3), Phases()
+    resolved = resolve(Request(backend="process", nodes="1", nemesis="pause", time_limit=20.0, interval=0.1))
+    conductor = Conductor(resolved, tmp_path, runtime, phases)
+
+    async def fail() -> None:
+        raise ZeroDivisionError("in the background")
+
+    for step in ("running", "healing", "fetching"):
+        phases.at[step] = lambda: runtime.spawn(fail(), name="broken")
+    with pytest.raises(ZeroDivisionError, match="in the background"):
+        runtime.run(conductor.conduct())
+    assert steps(phases) == ["deploying", "running", "healing", "fetching"]
+    assert [path.name for path in (tmp_path / "nodes").iterdir()] == ["n1"]
+    assert all(fault.healed_ns is not None for fault in read_ledger(tmp_path / "faults.jsonl"))
+    assert not alive_process_of(tmp_path)
+
+
+def alive_process_of(run: Path) -> list[str]:
+    """The processes whose command line names the run's folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if str(run).encode() in path.read_bytes():
+                found.append(path.parent.name)
+    return found

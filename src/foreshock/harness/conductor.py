@@ -33,6 +33,8 @@ HEAL_TIMEOUT_NS = 120 * SECOND_NS
 READY_TIMEOUT_NS = 5 * SECOND_NS
 PROGRESS_EVERY_NS = SECOND_NS // 2
 NO_CANCEL = (asyncio.CancelledError, Cancelled)
+UNSTOPPABLE = ("heal", "teardown")
+"""The phases that nothing cuts short: neither Ctrl-C, nor a task in the background that failed."""
 
 logger = logging.getLogger("foreshock")
 
@@ -225,7 +227,7 @@ class Conductor:
         bounded = step if bound_ns is None else self.runtime.timeout(step, bound_ns)
         self._step = self.runtime.spawn(bounded, name=what)
         try:
-            await self._step.wait()
+            await self._outlast(self._step)
         except NO_CANCEL:
             raise Interrupted from None
         except TimeoutExpired:
@@ -242,6 +244,18 @@ class Conductor:
         finally:
             self._step = None
         return False
+
+    async def _outlast(self, step: Task[Any]) -> None:
+        """Wait for a step. The runtime cancels the test, not the step, when a task in the background failed."""
+        while True:
+            try:
+                await step.wait()
+            except NO_CANCEL:
+                if step.done() or self._phase not in UNSTOPPABLE:
+                    step.cancel()
+                    raise
+            else:
+                return
 
     def _error(self, text: str) -> None:
         logger.error("%s", text)
