@@ -168,3 +168,16 @@ def test_faults_are_counted_when_they_took_and_told_when_they_did_not() -> None:
     assert judged({"good": Says(Verdict.VALID)}, ending=told, faults=(failed,)).harness_errors == tuple(
         told.harness_errors
     )
+
+
+def test_a_valid_says_which_faults_and_operations_were_never_tested() -> None:
+    took = Fault(id=0, kind="kill", nodes=("n1",), planned_ns=1, verified_ns=2)
+    found = judged({"good": Says(Verdict.VALID)})
+    assert found.reason == "every checker found the history of 1 operations valid, but kill caused no fault"
+    assert judged({"good": Says(Verdict.VALID)}, faults=(took,)).reason.endswith("operations valid")
+    recorder = HistoryRecorder(None, iter(range(1_000)).__next__)
+    for number in range(20):
+        invocation = recorder.invoke(Operation("read" if number % 2 else "write", 1, process=0))
+        recorder.complete(invocation, INFO if number % 2 else OK)
+    some = judged({"good": Says(Verdict.VALID)}, recorder.history(), faults=(took,))
+    assert some.reason.endswith("operations valid, but not one of 10 operations 'read' succeeded")

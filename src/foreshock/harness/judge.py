@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from foreshock.harness.blame import describe
 from foreshock.harness.checker import CheckContext, Checker, CheckResult
@@ -21,6 +22,8 @@ from foreshock.harness.plan import Plan
 from foreshock.harness.verdict import ExitCode, Verdict
 
 NOT_CHECKED = "the test was interrupted before its history was checked: foreshock analyze decides it"
+ATTEMPTS_MIN = 10
+"""So many operations of a name must have been tried before it is news that not one succeeded."""
 
 logger = logging.getLogger("foreshock")
 
@@ -111,10 +114,11 @@ def judge(
     verdict = Verdict.worst([floor, *(result.verdict for result in results.values())])
     errors = [*ending.harness_errors, *errors, *_failed_faults(faults, ending.harness_errors)]
     code = ExitCode.of(verdict, harness_errors=bool(errors), interrupted=ending.interrupted)
+    untested = _untested(clients, faults, plan) if verdict is Verdict.VALID and ending.complete else ""
     return Judgement(
         verdict=verdict.word,
         exit=int(code),
-        reason=_reason(verdict, results, errors, clients, ending, left_out),
+        reason=_reason(verdict, results, errors, clients, ending, left_out) + untested,
         run=str(run),
         seed=plan.seed,
         target=plan.target,
@@ -197,6 +201,18 @@ def _reason(
         return f"every checker found the history of {len(clients)} operations valid"
     unjudged = f" ({', '.join(left_out)} could not be judged)" if left_out else ""
     return f"every checker found the {len(clients)} operations before the test was cut short valid{unjudged}"
+
+
+def _untested(clients: History, faults: Sequence[Fault], plan: Plan) -> str:
+    """What a verdict of valid says nothing about: faults that were asked for, operations that never succeeded."""
+    untested = []
+    if plan.nemeses and not _count_faults(faults):
+        untested.append(f"{' and '.join(plan.nemeses)} caused no fault")
+    for name in sorted(clients.names[code] for code in np.unique(clients.column("f"))):
+        of_name = clients.where(f=name)
+        if len(of_name) >= ATTEMPTS_MIN and not len(of_name.where(type=OperationType.OK)):
+            untested.append(f"not one of {len(of_name)} operations {name!r} succeeded")
+    return f", but {' and '.join(untested)}" if untested else ""
 
 
 def _nothing_succeeded(clients: History) -> str:
