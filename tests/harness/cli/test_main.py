@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -88,3 +89,60 @@ def test_the_list_names_what_is_registered(capsys: pytest.CaptureFixture[str]) -
     assert {entry["name"] for entry in overview["backends"]} >= {"sim", "process", "docker"}
     assert {entry["name"] for entry in overview["workloads"]} >= {"register", "lock", "cache"}
     assert not [e for entries in overview.values() for e in entries if e["summary"].startswith("!")]
+
+
+def test_what_is_no_exception_at_all_is_no_invalid_either(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "foreshock.harness.cli.main.importlib.import_module",
+        lambda _name: (_ for _ in ()).throw(BaseExceptionGroup("x", [GeneratorExit()])),
+    )
+    assert main(["list"]) == 3
+    assert "unexpected BaseExceptionGroup: x" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code"),
+    [
+        (">&-", 0),
+        ("2>&-", 0),
+        (">&- 2>&-", 0),
+        ("--json >/dev/full", 3),
+        ("--json >/dev/full 2>/dev/full", 3),
+    ],
+)
+def test_output_that_goes_nowhere_is_no_traceback_and_no_invalid(redirection: str, code: int) -> None:
+    command = f"{sys.executable} -m foreshock list targets {redirection}"
+    result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (result.returncode, "Traceback" in result.stderr) == (code, False)
+
+
+def test_under_json_a_plug_in_that_prints_does_not_spoil_the_document(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plug_in = tmp_path / "talkative.py"
+    plug_in.write_text(
+        "from foreshock.targets.reference.target import Raft\n"
+        "print('imported')\n"
+        "class Talkative(Raft):\n"
+        "    def client(self, service, context):\n"
+        "        print('a client')\n"
+        "        return super().client(service, context)\n"
+    )
+    arguments = [
+        "--backend",
+        "sim",
+        "--time-limit",
+        "1",
+        "--seed",
+        "1",
+        "--no-report",
+        "--store",
+        str(tmp_path),
+    ]
+    assert main(["test", "--target", f"{plug_in}:Talkative", *arguments, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["verdict"] == "valid"
+    assert "imported\n" in captured.err
+    assert "a client\n" in captured.err

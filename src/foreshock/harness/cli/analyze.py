@@ -6,7 +6,13 @@ from pathlib import Path
 
 import click
 
-from foreshock.harness.cli.common import output_options, print_json, set_up_logging, store_option
+from foreshock.harness.cli.common import (
+    output_options,
+    print_json,
+    set_up_logging,
+    spare_stdout,
+    store_option,
+)
 
 
 @click.command(epilog="Try: foreshock analyze latest")
@@ -24,7 +30,8 @@ def command(run: str, report: bool, store: Path, as_json: bool, verbose: bool, q
     from foreshock.harness.store import Store
 
     set_up_logging(verbose=verbose)
-    outcome = analyze(Store(store).find(run), report=report)
+    with spare_stdout(as_json=as_json):
+        outcome = analyze(Store(store).find(run), report=report)
     if as_json:
         print_json(outcome.judgement)
         say_harness_errors(outcome.judgement)

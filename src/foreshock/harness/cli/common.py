@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 import tomllib
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -72,6 +74,11 @@ def console() -> Console:
     from foreshock.harness.patient_console import PatientConsole
 
     return PatientConsole(highlight=False, soft_wrap=True)
+
+
+def spare_stdout(*, as_json: bool) -> AbstractContextManager[object]:
+    """Around what runs plug-ins: under ``--json`` what they print goes to stderr, for stdout is one document."""
+    return contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
 
 
 def print_json(value: Any) -> None:

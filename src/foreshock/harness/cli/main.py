@@ -5,6 +5,7 @@ Sub-commands are imported when they are called and not before: ``foreshock --hel
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
@@ -15,7 +16,7 @@ import click
 import msgspec
 from click.shell_completion import CompletionItem
 
-from foreshock.harness.broken_pipe import reader_may_leave, silence_stdout
+from foreshock.harness.broken_pipe import open_missing_streams, reader_may_leave, silence_stdout
 from foreshock.harness.errors import ForeshockError, UsageError
 from foreshock.harness.options import nearest
 from foreshock.harness.verdict import ExitCode
@@ -96,6 +97,7 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code. The only place where exceptions become messages."""
     given = sys.argv[1:] if arguments is None else arguments
+    open_missing_streams()
     try:
         result = cli.main(args=given, prog_name="foreshock", standalone_mode=False)
         with reader_may_leave():
@@ -117,12 +119,18 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         silence_stdout()
         return int(ExitCode.VALID)
-    except Exception as error:
-        logging.getLogger("foreshock").debug("unexpected", exc_info=True)
-        text = f"unexpected {type(error).__name__}: {error} (run with -v for the traceback)"
-        if "-v" in given or "--verbose" in given:
-            logging.getLogger("foreshock").exception("unexpected")
-        return _say(given, ExitCode.HARNESS_ERROR, text)
+    except SystemExit:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the last resort, said with its traceback under -v
+        return _say(given, ExitCode.HARNESS_ERROR, _unexpected(error, given))
+
+
+def _unexpected(error: BaseException, arguments: list[str]) -> str:
+    """What is no mistake of the user's. It must not reach Python, whose exit code is 1, and 1 means invalid."""
+    log = logging.getLogger("foreshock")
+    told = "-v" in arguments or "--verbose" in arguments
+    log.log(logging.ERROR if told else logging.DEBUG, "unexpected", exc_info=error)
+    return f"unexpected {type(error).__name__}: {error} (run with -v for the traceback)"
 
 
 def _say(arguments: list[str], code: ExitCode, text: str, hint: str = "") -> int:
@@ -135,6 +143,9 @@ def _say(arguments: list[str], code: ExitCode, text: str, hint: str = "") -> int
         "y",
     ):
         document: dict[str, Any] = {"verdict": "unknown", "exit": int(code), "error": text}
-        sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
-    sys.stderr.write(f"foreshock: {text}{hint}\n")
+        with contextlib.suppress(OSError):  # a full disk, a reader who left: the exit code still says it
+            sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
+            sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"foreshock: {text}{hint}\n")
     return int(code)

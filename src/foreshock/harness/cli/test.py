@@ -18,6 +18,7 @@ from foreshock.harness.cli.common import (
     print_json,
     read_config,
     set_up_logging,
+    spare_stdout,
     store_option,
 )
 from foreshock.harness.cli.completion import complete
@@ -173,16 +174,17 @@ def command(
     from foreshock.harness.store import Store
 
     set_up_logging(verbose=verbose)
-    resolved = resolve(
-        _request(settings, {**ctx.meta.get(FILE_OPTIONS, {}), **parse_assignments(assignments)})
-    )
+    request = _request(settings, {**ctx.meta.get(FILE_OPTIONS, {}), **parse_assignments(assignments)})
+    with spare_stdout(as_json=as_json):
+        resolved = resolve(request)
     outcomes: list[Outcome] = []
     stopped: ForeshockError | None = None
     for number in range(repeat):
         progress = choose_progress(quiet=quiet, as_json=as_json)
         test = resolved.with_seed(resolved.plan.seed + number) if number else resolved
         try:
-            outcome = run_test(test, Store(store), progress, report=report)
+            with spare_stdout(as_json=as_json):
+                outcome = run_test(test, Store(store), progress, report=report)
         except ForeshockError as error:
             if not outcomes:
                 raise
