@@ -112,3 +112,13 @@ def test_what_was_left_on_a_backend_that_is_gone_is_said(
     assert errors[0].startswith("run r1 is not cleaned: ")
     assert sentence in errors[0]
     assert [run.run for run in live_runs.dead_runs()] == ["r1"]
+
+
+def test_a_run_is_found_by_the_name_of_its_folder_too(tmp_path: Path) -> None:
+    folder = tmp_path / "20261123T074110-075dde"
+    folder.mkdir()
+    with_faults(folder, INVERSE)
+    registered(folder.name.lower(), folder)
+    assert len(heal_dead_runs(folder.name).done) == 1
+    assert clean_dead_runs(folder.name) == Recovered([], [])
+    assert live_runs.registered_runs() == []

@@ -34,7 +34,7 @@ def heal_dead_runs(run: str | None) -> Recovered:
     Raises :class:`UsageError` when the run named is still alive, or when there is no such run.
     """
     recovered = Recovered([], [])
-    for name, directory in _runs_to_heal(run):
+    for name, directory in _runs_to_heal(_as_labelled(run)):
         try:
             faults = [fault for fault in read_ledger(directory / FAULTS) if fault.is_open]
         except ForeshockError as error:
@@ -55,6 +55,7 @@ def clean_dead_runs(run: str | None) -> Recovered:
     A backend that cannot be used here has nothing to remove, unless a dead run was deployed on it. Raises
     :class:`UsageError` when the run named is still alive.
     """
+    run = _as_labelled(run)
     if run is not None:
         _refuse_living(live_runs.named_runs(run))
     recovered = Recovered([], [])
@@ -69,6 +70,11 @@ def clean_dead_runs(run: str | None) -> Recovered:
             if left:
                 recovered.errors.append(f"run {', '.join(left)} is not cleaned: {error}")
     return recovered
+
+
+def _as_labelled(run: str | None) -> str | None:
+    """A run's name as labels and registry have it: in lower case, which the name of its folder is not."""
+    return run if run is None or Path(run).exists() else run.lower()
 
 
 def _runs_to_heal(run: str | None) -> list[tuple[str, Path]]:
