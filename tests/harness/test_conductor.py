@@ -267,3 +267,12 @@ def alive_process_of(run: Path) -> list[str]:
             if str(run).encode() in path.read_bytes():
                 found.append(path.parent.name)
     return found
+
+
+def test_a_node_that_ends_by_itself_is_named_though_its_clients_saw_nothing_wrong(tmp_path: Path) -> None:
+    rehearsal = Rehearsal(tmp_path, nemesis="none")
+    rehearsal.after(2, lambda: setattr(rehearsal.runtime.world.machine("n2").disk, "capacity_bytes", 0))
+    conductor = rehearsal.go()
+    assert conductor.harness_errors == [
+        "the node n2 ended by itself, no fault had killed it: its log is in nodes/n2"
+    ]

@@ -33,6 +33,8 @@ HEAL_TIMEOUT_NS = 120 * SECOND_NS
 READY_TIMEOUT_NS = 5 * SECOND_NS
 PROGRESS_EVERY_NS = SECOND_NS // 2
 NO_CANCEL = (asyncio.CancelledError, Cancelled)
+ENDED_BY_ITSELF = ("lost", "crashed")
+"""States of a node that nobody killed; the second one is the simulator's word."""
 UNSTOPPABLE = ("heal", "teardown")
 """The phases that nothing cuts short: neither Ctrl-C, nor a task in the background that failed."""
 
@@ -112,6 +114,7 @@ class Conductor:
         finally:
             # Healing is never skipped, and Ctrl-C does not reach it: that is why it is its own phase.
             self._enter("heal", "healing")
+            await self._name_the_fallen()
             await self._heal(interpreter)
         for error in interpreter.nemesis_errors:
             self._error(error)
@@ -187,6 +190,17 @@ class Conductor:
         except Exception as error:  # noqa: BLE001 - a target's check may raise whatever its client library does
             logger.debug("the check of node %s after healing raised %r", node.name, error)
             return False
+
+    async def _name_the_fallen(self) -> None:
+        """A node that ended without being killed is news, whatever its clients saw; healing would start it again."""
+        try:
+            states = await self.runtime.timeout(self._states(), READY_TIMEOUT_NS)
+        except TimeoutExpired:
+            return
+        for name in sorted(name for name, state in states.items() if state in ENDED_BY_ITSELF):
+            self._error(
+                f"the node {name} ended by itself, no fault had killed it: its log is in {NODES}/{name}"
+            )
 
     async def _heal(self, interpreter: Interpreter) -> None:
         interpreter.resume()
