@@ -3,8 +3,9 @@
 Linearizability and mutual exclusion are kept by a system that never answers, so this is judged too. The final phase
 is everything invoked after the last fault was healed (the whole test, when there was none). If operations were
 invoked in it and not one was ok, the system did not recover, and that is ``invalid``: the test gave it a healed
-cluster and all the time of the final phase. If nothing was invoked in it, or a fault was never healed, or nothing
-succeeded before the faults either, nothing is known.
+cluster and all the time of the final phase. The same holds for a system that served, and
+then, with no fault on, answered nothing to the end of the test. If nothing was invoked in it, or a fault was never
+healed, or nothing succeeded before the faults either, nothing is known.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ import numpy as np
 
 from foreshock.checkers.fault_times import Bools, FaultTime, Ints, fault_times, recovery_ns
 from foreshock.harness.checker import CheckContext, Checker, CheckResult, Counterexample
-from foreshock.harness.history import History
+from foreshock.harness.history import History, Row
 from foreshock.harness.history_columns import OK_CODE
 from foreshock.harness.verdict import Verdict
 
 _SHOWN_MAX: Final = 5
 _METHOD: Final = "final phase"
+_SILENCE_NS_MIN: Final = 10_000_000_000
+_SILENCE_OPERATIONS_MIN: Final = 20
+"""A system without faults that fails so many operations, for so long, to the very end, has stopped serving."""
 
 
 class LivenessChecker(Checker):
@@ -73,6 +77,14 @@ class LivenessChecker(Checker):
         dead = _first_on_dead_keys(clients, final, is_ok) if self._every_key else []
         if dead or not (final & is_ok).any():
             return _did_not_recover(clients, np.flatnonzero(final), dead, healed_ns, details)
+        silent = _failed_to_the_end(clients, final, is_ok)
+        if len(silent):
+            silence_s = (_last_ns(clients) - int(invoked_ns[silent[0]])) / 1e9
+            reason = (
+                f"the system stopped serving while no fault was on: none of the {len(silent)} operations of the last "
+                f"{silence_s:.1f} s succeeded"
+            )
+            return _convicted([clients[row] for row in silent[:_SHOWN_MAX].tolist()], reason, details)
         return CheckResult(
             verdict=Verdict.VALID, reason=_recovered(faults, recoveries), method=_METHOD, details=details
         )
@@ -113,20 +125,40 @@ def _first_on_dead_keys(clients: History, final: Bools, is_ok: Bools) -> list[in
     return sorted(rows[first[np.isin(found, dead)]].tolist())
 
 
+def _failed_to_the_end(clients: History, final: Bools, is_ok: Bools) -> Ints:
+    """The rows after the last success, if they are many and go on for long; of operations that ever succeeded.
+
+    What a target cannot do at all says nothing: its client answers with ``Definite`` from first to last.
+    """
+    names, invoked_ns = clients.column("f"), clients.column("invoke_ns")
+    can = np.isin(names, np.unique(names[is_ok]))
+    rows: Ints = np.flatnonzero(final & can & (invoked_ns > clients.column("complete_ns")[is_ok].max()))
+    if len(rows) < _SILENCE_OPERATIONS_MIN or _last_ns(clients) - invoked_ns[rows[0]] < _SILENCE_NS_MIN:
+        return rows[:0]
+    return rows
+
+
+def _last_ns(clients: History) -> int:
+    return max(int(clients.column(name).max()) for name in ("invoke_ns", "complete_ns"))
+
+
 def _did_not_recover(
     clients: History, final: Ints, dead: list[int], healed_ns: int, details: dict[str, Any]
 ) -> CheckResult:
     """``final`` are the rows of the final phase; ``dead`` the first ones on keys without success, if that is asked."""
-    seen_ns = max(int(clients.column(name).max()) for name in ("invoke_ns", "complete_ns"))
     found = [clients[row] for row in (dead or final.tolist())[:_SHOWN_MAX]]
     what = f"none of {len(final)} operations"
     if dead:
         details["dead_keys"] = [row.key for row in found]
         what = f"no operation on {len(dead)} of the keys ({', '.join(repr(row.key) for row in found)})"
     reason = (
-        f"the system did not recover within {(seen_ns - healed_ns) / 1e9:.1f} s: {what} that was invoked after the "
-        "last healing succeeded"
+        f"the system did not recover within {(_last_ns(clients) - healed_ns) / 1e9:.1f} s: {what} that was invoked "
+        "after the last healing succeeded"
     )
+    return _convicted(found, reason, details)
+
+
+def _convicted(found: Sequence[Row], reason: str, details: dict[str, Any]) -> CheckResult:
     counterexample = Counterexample(
         key=found[0].key,
         reason=reason,
