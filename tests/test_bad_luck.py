@@ -450,6 +450,24 @@ def test_what_a_killed_harness_left_is_healed_removed_and_judged(
     assert (run / "results.json").is_file()
 
 
+def test_what_a_harness_left_that_was_killed_while_deploying_is_removed(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--target", f"{PLUG_INS}:NeverReady", "--backend", "process", "--store", str(store))
+    with Started("test", *arguments) as test:
+        test.wait_for_line("deploying")
+        until(lambda: bool(processes_of_run(only_run(store).name.lower())), "the process of a node")
+        test.kill()
+    run = only_run(store)
+    code, out, _ = run_here(capsys, "clean", run)
+    assert code == 0
+    assert f"run {run.name.lower()}: ended " in out
+    nothing_left(run)
+    code, out, _ = run_here(capsys, "analyze", run)
+    assert code == 2
+    assert "UNKNOWN  nothing was recorded, so nothing is known: the test was interrupted" in out
+
+
 @pytest.mark.docker
 def test_what_a_killed_harness_left_in_the_engine_is_healed_removed_and_judged(store: Path) -> None:
     import docker
