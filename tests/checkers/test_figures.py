@@ -100,6 +100,28 @@ def test_without_faults_the_whole_test_is_the_final_phase() -> None:
     assert liveness(history((0, 10, "n1", OK), (20, 30, "n1", FAIL))).verdict is Verdict.VALID
 
 
+@pytest.mark.parametrize("faults", [(), (fault(0, 10, 50),)])
+def test_a_system_that_stops_serving_with_no_fault_on_is_invalid(faults: tuple[dict[str, Any], ...]) -> None:
+    failed = [(1000 + 500 * number, 1100 + 500 * number, "n1", FAIL) for number in range(30)]
+    found = history((100, 200, "n1", OK), *failed)
+    result = liveness(found, *faults, every_key=True)
+    assert result.verdict is Verdict.INVALID
+    assert (
+        "stopped serving while no fault was on: none of the 30 operations of the last 14.6 s" in result.reason
+    )
+    assert result.counterexamples[0].core == (2, 4, 6, 8, 10)
+    assert liveness(history((100, 200, "n1", OK), *failed[:19])).verdict is Verdict.VALID
+    assert (
+        liveness(history((100, 200, "n1", OK), *failed, (20_000, 20_100, "n1", OK))).verdict is Verdict.VALID
+    )
+
+
+def test_what_a_target_cannot_do_at_all_is_no_stop_of_service() -> None:
+    writes = rows((0, 10, "n1", OK), f="write")
+    reads = rows(*[(1000 * number, 1000 * number + 9, "n1", FAIL) for number in range(1, 40)], first=1)
+    assert liveness(History.of([*writes, *reads])).verdict is Verdict.VALID
+
+
 def test_of_a_system_that_never_served_nothing_is_known() -> None:
     assert liveness(history((0, 10, "n1", FAIL))).verdict is Verdict.UNKNOWN
     assert liveness(history((350, 400, "n1", FAIL)), fault(0, 100, 300)).verdict is Verdict.UNKNOWN
