@@ -14,7 +14,7 @@ key 'x': nothing wrote 3
   process    2                          [-------]       read 3  <- impossible
 
   possible just before: 1, 2
-  write 2: needs nothing
+  write 2 by process 1 needs the value to be absent
 """
 
 
@@ -26,7 +26,7 @@ def test_the_core_is_drawn_on_a_grid_of_event_order() -> None:
             "core": [0, 2, 3],
             "impossible": 3,
             "states": ["1", "2"],
-            "needed": {"write 2": "needs nothing"},
+            "needed": {"2": "the value to be absent"},
             "operations": [READ, WRITE, CRASHED],
         }
     )

@@ -30,8 +30,14 @@ def explain(counterexample: Mapping[str, Any]) -> str:
         lines.append(f"  process {row['process']!s:>4}  {bar:<{width + 4}}  {row['label']}{mark}")
     if counterexample.get("states"):
         lines += ["", "  possible just before: " + ", ".join(counterexample["states"])]
-    lines += [f"  {what}: {why}" for what, why in counterexample.get("needed", {}).items()]
+    lines += [f"  {_who(what, rows)} needs {why}" for what, why in counterexample.get("needed", {}).items()]
     return "\n".join(lines) + "\n"
+
+
+def _who(what: str, rows: Mapping[int, Mapping[str, Any]]) -> str:
+    """An operation that is named by its index, as a person would name it."""
+    row = rows.get(int(what)) if what.isdigit() else None
+    return what if row is None else f"{row['label']} by process {row['process']}"
 
 
 def _end(row: Mapping[str, Any]) -> int | None:
