@@ -15,7 +15,7 @@ from foreshock.harness.cli.common import (
 )
 
 
-@click.command(epilog="Try: foreshock analyze latest")
+@click.command(epilog="\b\nTry: foreshock analyze latest")
 @click.argument("run", default="latest")
 @click.option("--report/--no-report", default=True, help="Write report.html too.  [default: report]")
 @store_option

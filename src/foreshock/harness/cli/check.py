@@ -38,7 +38,7 @@ class Checked(NamedTuple):
     error: str | None = None
 
 
-@click.command(epilog="Try: foreshock check store/latest/history.jsonl --model cas-register --explain")
+@click.command(epilog="\b\nTry: foreshock check store/latest/history.jsonl --model cas-register --explain")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @option(
     "--model",

@@ -8,7 +8,7 @@ from foreshock.harness.cli.common import output_options, print_json, set_up_logg
 from foreshock.harness.verdict import ExitCode
 
 
-@click.command(epilog="Try: foreshock clean")
+@click.command(epilog="\b\nTry: foreshock clean")
 @click.argument("run", required=False)
 @output_options
 def command(run: str | None, as_json: bool, verbose: bool, quiet: bool) -> int:

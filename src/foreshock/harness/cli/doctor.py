@@ -20,7 +20,7 @@ DISK_FREE_MIN_BYTES = 1 << 30
 GIB = 1 << 30
 
 
-@click.command(epilog="Try: foreshock doctor")
+@click.command(epilog="\b\nTry: foreshock doctor")
 @store_option
 @output_options
 def command(store: Path, as_json: bool, verbose: bool, quiet: bool) -> int:

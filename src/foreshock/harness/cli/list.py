@@ -26,7 +26,7 @@ from foreshock.harness.verdict import ExitCode
 RUNS_SHOWN_MAX = 50
 
 
-@click.command(name="list", epilog="Try: foreshock list targets raft")
+@click.command(name="list", epilog="\b\nTry: foreshock list targets raft")
 @click.argument("kind", required=False)
 @click.argument("name", required=False)
 @store_option
@@ -54,10 +54,11 @@ def command(
         print_json(overview)
         return int(ExitCode.VALID)
     out = console()
+    width = 2 + max((len(entry["name"]) for entries in overview.values() for entry in entries), default=0)
     for title, entries in overview.items():
         out.print(f"[bold]{title}[/bold]")
         for entry in entries:
-            out.print(f"  {entry['name']:<32}", end="", markup=False)
+            out.print(f"  {entry['name']:<{width}}", end="", markup=False)
             out.print("" if quiet else entry["summary"], style="dim", markup=False)
     return int(ExitCode.VALID)
 

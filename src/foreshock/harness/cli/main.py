@@ -82,7 +82,7 @@ def _version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> No
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Try: foreshock test --target raft --workload lock --nemesis partition,kill --time-limit 30",
+    epilog="\b\nTry: foreshock test --target raft --workload lock --nemesis partition,kill --time-limit 30",
 )
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show it."

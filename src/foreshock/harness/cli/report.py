@@ -10,7 +10,7 @@ from foreshock.harness.cli.common import output_options, print_json, relative, s
 from foreshock.harness.verdict import ExitCode
 
 
-@click.command(epilog="Try: foreshock report latest")
+@click.command(epilog="\b\nTry: foreshock report latest")
 @click.argument("run", default="latest")
 @store_option
 @output_options

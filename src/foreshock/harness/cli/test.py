@@ -47,7 +47,7 @@ def _use_config(ctx: click.Context, _parameter: click.Parameter, path: Path | No
 
 
 @click.command(
-    epilog="Try: foreshock test --target raft --workload register --nemesis partition,kill --backend sim --seed 7"
+    epilog="\b\nTry: foreshock test --target raft --workload register --nemesis partition,kill --backend sim --seed 7"
 )
 @option(
     "--target",
