@@ -93,6 +93,16 @@ def test_the_panel_shows_operations_rate_faults_and_nodes() -> None:
     assert len({len(line) for line in text.splitlines()}) == 1
 
 
+def test_before_the_first_operation_only_the_nodes_are_shown() -> None:
+    console = Console(file=io.StringIO(), width=110, force_terminal=False)
+    console.print(
+        panel(msgspec.structs.replace(SNAPSHOT, ok=0, fail=0, info=0, phase="deploy", nodes={}), ())
+    )
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "not there yet" in text
+    assert "p50" not in text
+
+
 def test_a_sparkline_has_its_highest_bar_at_the_greatest_value() -> None:
     assert sparkline((0.0, 0.0)) == "▁▁"
     assert sparkline((0.0, 4.0, 8.0)) == "▁▅█"

@@ -95,8 +95,11 @@ def panel(snapshot: Snapshot, rates: tuple[float, ...]) -> RenderableType:
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="dim", no_wrap=True)
     rows.add_column()
-    for name, text in (("operations", operations), ("rate", rate), ("faults", faults), ("nodes", nodes)):
-        rows.add_row(name, text)
+    if snapshot.ok + snapshot.fail + snapshot.info:
+        rows.add_row("operations", operations)
+        rows.add_row("rate", rate)
+        rows.add_row("faults", faults)
+    rows.add_row("nodes", nodes if snapshot.nodes else Text("not there yet", style="dim"))
     grid = Table.grid(expand=True)  # a bar alone ends without a line break
     grid.add_row(bar)
     title = f"{snapshot.phase}  {elapsed(snapshot)}"
