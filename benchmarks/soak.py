@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from foreshock.harness.plan import Request, resolve
 from foreshock.harness.progress import SilentProgress
@@ -25,6 +25,20 @@ from foreshock.harness.registry import Kind, names
 from foreshock.harness.runner import run_test
 from foreshock.harness.store import Store
 
+SETTINGS: dict[str, dict[str, Any]] = {
+    "raft/commits-old-term-by-counting": {
+        "workload": "register",
+        "nemesis": "partition",
+        "nodes": "3",
+        "interval": 1.0,
+        "rate": 50.0,
+        "concurrency": "30",
+        "options": {"partition.kinds": "isolate-primary", "target.attempt_timeout_ms": 4000},
+        "time_limit": 60.0,
+    },
+    "raft/stale-leader-reads": {"nemesis": "partition", "interval": 2.0, "rate": 20.0},
+}
+"""Bugs that the defaults find too seldom: both need leaders cut off one after the other, and clients that stay."""
 WORKLOADS = ("register", "lock", "cache")
 NEMESES = (
     "partition,kill,pause",
@@ -111,23 +125,23 @@ def survive(pool: ProcessPoolExecutor, tests: int, first_seed: int, time_limit: 
     return wrong == 0
 
 
+def hunting(bug: str, seed: int, time_limit: float) -> Request:
+    """One test that may find the bug."""
+    settings: dict[str, Any] = {
+        "workload": WORKLOADS[seed % len(WORKLOADS)],
+        "nemesis": "partition,kill,pause",
+        "time_limit": time_limit,
+        **SETTINGS.get(bug, {}),
+    }
+    return Request(target=bug.partition("/")[0], backend="sim", seed=seed, bug=bug, **settings)
+
+
 def hunt(pool: ProcessPoolExecutor, bug: str, budget: int, time_limit: float, store: str) -> bool:
     """Whether the ordinary workloads and nemeses find the bug within the budget of tests."""
     start = time.monotonic()
     tried = 0
     for first in range(0, budget, 6):
-        requests = [
-            Request(
-                target=bug.partition("/")[0],
-                workload=WORKLOADS[seed % len(WORKLOADS)],
-                nemesis="partition,kill,pause",
-                backend="sim",
-                seed=seed,
-                bug=bug,
-                time_limit=time_limit,
-            )
-            for seed in range(first, first + 6)
-        ]
+        requests = [hunting(bug, seed, time_limit) for seed in range(first, first + 6)]
         results = list(run_all(pool, requests, store))
         tried += len(results)
         found = [result for result in results if result.verdict == "invalid"]
