@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.soak import hunting
 from tests.commands import foreshock
 
 from foreshock.harness import live_runs
@@ -24,12 +25,12 @@ FAULTS = ("kill", "partition", "pause")
 BREAKING = ("--nemesis", "partition,kill,pause", "--interval", "1")
 
 FIRST_SEED = {
-    "raft/vote-not-persisted": 1,
-    "raft/votes-for-shorter-log": 2,
-    "raft/commits-old-term-by-counting": 1,
+    "raft/vote-not-persisted": 10,
+    "raft/votes-for-shorter-log": 3,
+    "raft/commits-old-term-by-counting": 3,
     "raft/stale-leader-reads": 2,
     "raft/replies-before-fsync": 3,
-    "raft/applies-retry-twice": 1,
+    "raft/applies-retry-twice": 3,
 }
 """Where the hunt for each planted bug begins in the simulator: a seed at which it was found when this was written."""
 
@@ -102,15 +103,7 @@ def hunt_in_the_simulator(bug: str, store: Path) -> Path:
     """The run that first convicts the bug, over workloads and seeds; at most ``SEEDS_MAX`` of them."""
     first = FIRST_SEED[bug]
     for seed in range(first, first + SEEDS_MAX):
-        request = Request(
-            workload="register" if seed == first else WORKLOADS[seed % len(WORKLOADS)],
-            nemesis="partition,kill,pause",
-            backend="sim",
-            bug=bug,
-            seed=seed,
-            time_limit=30.0,
-        )
-        outcome = run_test(resolve(request), Store(store), SilentProgress(), report=False)
+        outcome = run_test(resolve(hunting(bug, seed, 30.0)), Store(store), SilentProgress(), report=False)
         assert outcome.judgement.harness_errors == ()
         if outcome.judgement.exit == 1:
             return outcome.run
