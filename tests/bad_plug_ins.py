@@ -18,8 +18,8 @@ from foreshock.harness.runtime import Runtime
 from foreshock.harness.target import ClientContext, Target
 from foreshock.harness.verdict import Verdict
 from foreshock.nemesis.kill import KillNemesis
+from foreshock.targets.reference.raft_target import Raft
 from foreshock.targets.reference.register_client import ReferenceRegisterClient
-from foreshock.targets.reference.target import Raft
 from foreshock.workloads.register import RegisterWorkload
 
 # --- clients ----------------------------------------------------------------------------------------------

@@ -496,7 +496,7 @@ def test_a_stored_run_is_judged_without_the_file_of_its_target(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own = tmp_path / "own.py"
-    own.write_text("from foreshock.targets.reference.target import Raft\nclass Mine(Raft):\n    pass\n")
+    own.write_text("from foreshock.targets.reference.raft_target import Raft\nclass Mine(Raft):\n    pass\n")
     assert run_here(capsys, "test", *SIMULATED, "--target", f"{own}:Mine", "--store", store)[0] == 0
     own.unlink()
     assert run_here(capsys, "analyze", "latest", "--store", store)[0] == 0

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         PlugInError,
         UsageError,
     )
+    from foreshock.harness.exhibit import Exhibit, Promise
     from foreshock.harness.generator.base import PENDING, Generator
     from foreshock.harness.history import History
     from foreshock.harness.ledger import Fault, FaultLedger
@@ -72,6 +73,8 @@ _MODULE_OF = {
     "PlugInError": "errors",
     "UsageError": "errors",
     "PENDING": "generator.base",
+    "Exhibit": "exhibit",
+    "Promise": "exhibit",
     "Generator": "generator.base",
     "History": "history",
     "Fault": "ledger",
@@ -125,6 +128,7 @@ __all__ = [
     "Definite",
     "DeployError",
     "Endpoint",
+    "Exhibit",
     "ExitCode",
     "Fault",
     "FaultError",
@@ -149,6 +153,7 @@ __all__ = [
     "Pause",
     "PlugInError",
     "Primary",
+    "Promise",
     "RandomStream",
     "RegisterClient",
     "Reporter",

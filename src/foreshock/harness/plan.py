@@ -197,13 +197,13 @@ def _bug(request: Request, target_class: type[Target[Any]]) -> type[Any] | None:
     if request.bug is None:
         return None
     bug: type[Any] = load(Kind.BUGS, request.bug)
-    prefix = request.bug.partition("/")[0]
-    if ".py:" not in request.bug and ".py:" not in request.target and prefix != request.target:
+    if not isinstance(bug, type):
+        raise PlugInError(f"the bug {request.bug!r} is not a class")
+    if not target_class.takes_bug(request.bug, bug):
         raise UsageError(
-            f"the bug {request.bug!r} belongs to the target {prefix!r}, not to {request.target!r}"
+            f"the bug {request.bug!r} cannot be planted in the target {request.target!r}; "
+            "foreshock list bugs shows which target each belongs to"
         )
-    if not target_class.has_bugs:
-        raise UsageError(f"the target {request.target!r} has no planted bugs")
     return bug
 
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import msgspec
 
 from foreshock.harness.cluster import Cluster, Node
+from foreshock.harness.exhibit import Exhibit, Promise
 from foreshock.harness.options import Options
 from foreshock.harness.runtime import ConnectionRefused, Runtime, TimeoutExpired
 from foreshock.harness.services import Client
@@ -56,8 +57,11 @@ class Target(ABC, Generic[OptionsT_co]):
     services: ClassVar[Mapping[str, type[Any]]] = {}
     """The client class by service name: ``{"register": MyRegisterClient}``; each is made with a ClientContext."""
 
-    has_bugs: ClassVar[bool] = False
-    """Whether ``--bug`` means something to this target."""
+    promises: ClassVar[tuple[Promise, ...]] = ()
+    """What the target holds under which faults: ``foreshock zoo`` holds it to exactly that."""
+
+    exhibits: ClassVar[tuple[Exhibit, ...]] = ()
+    """What is known to be wrong with it, or with a planted bug of it, and a test that must show it."""
 
     bug: type[Any] | None = None
     """The planted bug in force (``--bug``), for targets that have any."""
@@ -115,6 +119,11 @@ class Target(ABC, Generic[OptionsT_co]):
     def simulate(self, node: Node, machine: Machine) -> Program | None:  # noqa: ARG002
         """The node as a program of the simulator; ``None`` where the target cannot be simulated."""
         return None
+
+    @classmethod
+    def takes_bug(cls, name: str, bug: type[Any]) -> bool:  # noqa: ARG003
+        """Whether ``--bug NAME``, which is the class ``bug``, means something to this target."""
+        return False
 
     @classmethod
     def can_simulate(cls) -> bool:

@@ -123,7 +123,7 @@ def test_under_json_a_plug_in_that_prints_does_not_spoil_the_document(
 ) -> None:
     plug_in = tmp_path / "talkative.py"
     plug_in.write_text(
-        "from foreshock.targets.reference.target import Raft\n"
+        "from foreshock.targets.reference.raft_target import Raft\n"
         "print('imported')\n"
         "class Talkative(Raft):\n"
         "    def client(self, service, context):\n"

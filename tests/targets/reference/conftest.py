@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from foreshock.harness.cluster import Endpoint, Node
-from foreshock.targets.reference.options import RaftOptions
-from foreshock.targets.reference.target import Raft
+from foreshock.targets.reference.raft_options import RaftOptions
+from foreshock.targets.reference.raft_target import Raft
 from foreshock.targets.reference.zipapp import NODE_ZIPAPP, build_node_zipapp
 
 HOST = "127.0.0.1"

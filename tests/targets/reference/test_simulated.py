@@ -17,9 +17,9 @@ from foreshock.harness.simulation.knobs import SimKnobs
 from foreshock.harness.simulation.runtime import SimRuntime
 from foreshock.harness.target import ClientContext
 from foreshock.targets.reference.node.configuration import load_bug
-from foreshock.targets.reference.options import RaftOptions
+from foreshock.targets.reference.raft_options import RaftOptions
+from foreshock.targets.reference.raft_target import Raft
 from foreshock.targets.reference.simulated import SimulatedNode
-from foreshock.targets.reference.target import Raft
 
 SECOND = 1_000_000_000
 NAMES = ("n1", "n2", "n3", "n4", "n5")

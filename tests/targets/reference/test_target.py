@@ -16,8 +16,9 @@ from foreshock.targets.reference.node.__main__ import _configuration, _parser
 from foreshock.targets.reference.node.configuration import bug_name, load_bug
 from foreshock.targets.reference.node.machine import NodeKnobs
 from foreshock.targets.reference.node.raft import RaftKnobs
-from foreshock.targets.reference.options import RaftOptions, chosen_raft_knobs, draw_raft_knobs
-from foreshock.targets.reference.target import Raft, _with_chosen
+from foreshock.targets.reference.options import chosen_knobs
+from foreshock.targets.reference.raft_options import RaftOptions
+from foreshock.targets.reference.raft_target import Raft
 
 NODE = Node(
     name="n2",
@@ -55,7 +56,7 @@ def test_the_command_is_understood_by_the_node_as_it_was_meant() -> None:
     assert configuration.members == ("n1", "n2", "n3")
     assert configuration.cluster == "run-1"
     assert configuration.bug == "raft/applies-retry-twice"
-    assert configuration.raft_knobs == RaftKnobs()._replace(heartbeat_ms=40, prevote=False)
+    assert configuration.program_knobs == RaftKnobs()._replace(heartbeat_ms=40, prevote=False)
     assert given.peer == ["n1=10.0.0.1:7000", "n3=10.0.0.3:7000"]
 
 
@@ -94,8 +95,8 @@ def test_drawn_knobs_always_work_whatever_the_user_chose() -> None:
     )
     for seed in range(300):
         for options in choices:
-            chosen = chosen_raft_knobs(options)
-            drawn = _with_chosen(draw_raft_knobs(RandomStream(seed, "knobs")), chosen).checked()
+            chosen = chosen_knobs(options, RaftKnobs)
+            drawn = Raft(options, seed=seed).draw_knobs(RandomStream(seed, "knobs")).checked()
             assert {name: getattr(drawn, name) for name in chosen} == chosen
 
 

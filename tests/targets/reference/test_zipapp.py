@@ -13,7 +13,11 @@ import foreshock.targets.reference as reference
 from foreshock.targets.reference.zipapp import build_node_zipapp
 
 HERE = Path(reference.__file__).parent
-CARRIED = ("foreshock.targets.reference.node", "foreshock.targets.reference.bugs")
+CARRIED = (
+    "foreshock.targets.naive.node",
+    "foreshock.targets.reference.bugs",
+    "foreshock.targets.reference.node",
+)
 
 PROBE = """
 import sys, sysconfig
@@ -46,6 +50,7 @@ def test_it_carries_the_node_the_bugs_and_empty_parents_alone() -> None:
         "__main__.py",
         "foreshock/__init__.py",
         "foreshock/targets/__init__.py",
+        "foreshock/targets/naive/__init__.py",
         "foreshock/targets/reference/__init__.py",
     ]
 

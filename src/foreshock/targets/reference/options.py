@@ -1,4 +1,4 @@
-"""The options of the reference target, and the knobs that a simulated test draws from its seed."""
+"""The options that every target of the reference node has, and what the options of its programs share."""
 
 from __future__ import annotations
 
@@ -7,64 +7,19 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from foreshock.harness.options import Options
-from foreshock.harness.randomness import RandomStream
 from foreshock.targets.reference.node.machine import NodeKnobs
-from foreshock.targets.reference.node.raft import RaftKnobs
-
-_DRAWN = "Default: {}; drawn from the seed in the simulator."
 
 
-def _knob(name: str, text: str) -> Meta:
-    default = {**RaftKnobs._field_defaults, **NodeKnobs._field_defaults}[name]
-    return Meta(description=f"{text} {_DRAWN.format(default)}")
+def knob(knobs: Any, name: str, text: str) -> Meta:
+    """The description of an option that sets a knob of the class ``knobs``."""
+    return Meta(
+        description=f"{text} Default: {knobs._field_defaults[name]}; drawn from the seed in the simulator."
+    )
 
 
-class RaftOptions(Options, frozen=True):
-    """Options of the ``raft`` target. A knob that is left out has the node's default, or the seed's draw."""
+class ReferenceOptions(Options, frozen=True):
+    """Options of the node that carries the program, and of its clients."""
 
-    election_timeout_min_ms: Annotated[
-        int | None,
-        _knob("election_timeout_min_ms", "Least silence of a leader before a follower campaigns (ms)."),
-    ] = None
-    election_timeout_max_ms: Annotated[
-        int | None, _knob("election_timeout_max_ms", "Greatest silence before a follower campaigns (ms).")
-    ] = None
-    heartbeat_ms: Annotated[
-        int | None, _knob("heartbeat_ms", "How often a leader speaks to every follower (ms).")
-    ] = None
-    prevote: Annotated[bool | None, _knob("prevote", "Whether a node asks before it begins a term.")] = None
-    batch_entries_max: Annotated[
-        int | None, _knob("batch_entries_max", "Most log entries in one append message.")
-    ] = None
-    batch_bytes_max: Annotated[
-        int | None, _knob("batch_bytes_max", "About the most bytes of entries in one append message.")
-    ] = None
-    inflight_appends_max: Annotated[
-        int | None, _knob("inflight_appends_max", "Append messages on their way to one follower at once.")
-    ] = None
-    uncommitted_entries_max: Annotated[
-        int | None, _knob("uncommitted_entries_max", "Entries of a leader that may wait for commitment.")
-    ] = None
-    pending_reads_max: Annotated[
-        int | None, _knob("pending_reads_max", "Reads that may wait at a leader.")
-    ] = None
-    snapshot_after_entries: Annotated[
-        int | None, _knob("snapshot_after_entries", "Applied entries between two snapshots.")
-    ] = None
-    snapshot_keep_entries: Annotated[
-        int | None,
-        _knob("snapshot_keep_entries", "Entries before a snapshot that are kept for slow followers."),
-    ] = None
-    snapshot_chunk_bytes: Annotated[
-        int | None,
-        _knob("snapshot_chunk_bytes", "A longer snapshot travels in pieces of this length (bytes)."),
-    ] = None
-    catch_up_rounds_max: Annotated[
-        int | None, _knob("catch_up_rounds_max", "Rounds of replication that a new member gets to catch up.")
-    ] = None
-    catch_up_timeout_ms: Annotated[
-        int | None, _knob("catch_up_timeout_ms", "How long a new member gets to catch up (ms).")
-    ] = None
     sessions_max: Annotated[int, Meta(description="Client sessions in the cluster at most.", ge=1)] = (
         NodeKnobs._field_defaults["sessions_max"]
     )
@@ -93,24 +48,7 @@ class RaftOptions(Options, frozen=True):
     ] = 1_000
 
 
-def chosen_raft_knobs(options: RaftOptions) -> dict[str, Any]:
-    """The knobs of the protocol that the user set."""
-    given = {name: getattr(options, name) for name in RaftKnobs._fields}
+def chosen_knobs(options: ReferenceOptions, knobs: Any) -> dict[str, Any]:
+    """The knobs of the class ``knobs`` that the user set."""
+    given = {name: getattr(options, name, None) for name in knobs._fields}
     return {name: value for name, value in given.items() if value is not None}
-
-
-def draw_raft_knobs(rng: RandomStream) -> RaftKnobs:
-    """Knobs that walk rare paths often: tiny batches, a snapshot every few entries, elections that tie."""
-    election_min_ms = rng.between(150, 500)
-    return RaftKnobs(
-        election_timeout_min_ms=election_min_ms,
-        election_timeout_max_ms=election_min_ms + rng.between(100, 500),
-        heartbeat_ms=max(20, election_min_ms // rng.between(3, 6)),
-        prevote=not rng.chance(1, 8),
-        batch_entries_max=rng.choice((1, 4, 16, 64, 64)),
-        batch_bytes_max=rng.choice((256, 4096, 256 * 1024, 256 * 1024)),
-        inflight_appends_max=rng.choice((1, 2, 8, 8)),
-        snapshot_after_entries=rng.choice((16, 64, 256, 1000, 4000)),
-        snapshot_keep_entries=rng.choice((0, 1, 8, 64)),
-        snapshot_chunk_bytes=rng.choice((1024, 16 * 1024, 512 * 1024)),
-    )

@@ -1,4 +1,4 @@
-"""The simulator's shell around the node's machine: the same node, on a simulated network, disk and clock.
+"""The simulator's shell around a node's program: the same node, on a simulated network, disk and clock.
 
 Peers talk by datagrams that carry protocol messages by reference; clients come over connections. Storage bytes are
 real: what was not synced is lost in a crash, and one sync at a time is under way, as in the asyncio server.
@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from foreshock.harness.simulation.program import Disk, Machine
-from foreshock.targets.reference.node.configuration import NodeConfiguration, build_machine
+from foreshock.targets.reference.node.configuration import NodeConfiguration, build_program
 from foreshock.targets.reference.node.effects import Effects, NodeFailure
-from foreshock.targets.reference.node.machine import NodeMachine
+from foreshock.targets.reference.node.program import NodeProgram
 
 _TICK = "tick"
 _SYNCED = "synced"
@@ -58,14 +58,15 @@ class SimulatedNode:
         self._syncing = 0
         self._files_syncing = 0
         self._timer_ns: int | None = None
-        self.node: NodeMachine | None = None
-        """The machine inside, for invariants; ``None`` before the start and after a failure to start."""
+        self._connections: set[int] = set()
+        self.node: NodeProgram | None = None
+        """The program inside, for invariants; ``None`` before the start and after a failure to start."""
 
     def on_start(self) -> None:
         """Recover from the disk and begin."""
-        random_bits = self._machine.random("raft").bits
+        random_bits = self._machine.random(self._configuration.program).bits
         try:
-            self.node = build_machine(
+            self.node = build_program(
                 self._configuration,
                 self._files,
                 random_bits,
@@ -88,12 +89,14 @@ class SimulatedNode:
     def on_message(self, connection: int, message: Any) -> None:
         """A client's request."""
         if self.node is not None:
+            self._connections.add(connection)
             self._step(self.node.on_request, connection, message)
 
     def on_close(self, connection: int) -> None:
-        """A client's connection is gone."""
-        if self.node is not None:
-            self.node.on_close(connection)
+        """A client's connection is gone; one that never said anything is none of the node's business."""
+        if self.node is not None and connection in self._connections:
+            self._connections.discard(connection)
+            self._step(self.node.on_close, connection)
 
     def on_timer(self, token: Any) -> None:
         """The node's one timer, which may ring before a deadline that has moved on; or a sync with nothing to do."""
@@ -118,7 +121,7 @@ class SimulatedNode:
             self._end_sync(self.node)
 
     def _step(self, step: Callable[..., Effects], *arguments: Any) -> None:
-        """Call the node's machine and do what it asks for; one that cannot go on ends, with nothing promised."""
+        """Call the node's program and do what it asks for; one that cannot go on ends, with nothing promised."""
         machine = self._machine
         try:
             effects = step(*arguments, machine.now())
@@ -136,6 +139,9 @@ class SimulatedNode:
             self._sync_wanted = effects.sync_up_to
             if not self._syncing:
                 self._begin_sync()
+        for connection in effects.close:
+            machine.close(connection)
+            self.on_close(connection)
         if self.node is not None:
             self._arm(self.node)
 
@@ -149,13 +155,13 @@ class SimulatedNode:
         if not names:  # everything was replaced, and so is durable already
             self._machine.set_timer(0, _SYNCED)
 
-    def _end_sync(self, node: NodeMachine) -> None:
+    def _end_sync(self, node: NodeProgram) -> None:
         up_to, self._syncing = self._syncing, 0
         if self._sync_wanted > up_to:
             self._begin_sync()
         self._step(node.on_synced, up_to)
 
-    def _arm(self, node: NodeMachine) -> None:
+    def _arm(self, node: NodeProgram) -> None:
         deadline_ns = node.deadline_ns
         if self._timer_ns is not None and self._timer_ns <= deadline_ns:
             return

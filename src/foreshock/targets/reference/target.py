@@ -1,7 +1,8 @@
-"""The ``raft`` target: a cluster of the reference node, as containers, processes, or programs of the simulator."""
+"""What all targets of the reference node share: its cluster, as containers, processes, or programs of the simulator."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
@@ -19,8 +20,12 @@ from foreshock.targets.reference.lock_client import ReferenceLockClient
 from foreshock.targets.reference.node.addresses import Address
 from foreshock.targets.reference.node.configuration import NodeConfiguration, bug_name
 from foreshock.targets.reference.node.machine import NodeKnobs
-from foreshock.targets.reference.node.raft import RaftKnobs
-from foreshock.targets.reference.options import RaftOptions, chosen_raft_knobs, draw_raft_knobs
+from foreshock.targets.reference.node.programs import load_program
+from foreshock.targets.reference.node.services.cache import CacheOrigin
+from foreshock.targets.reference.node.services.lock import Locks
+from foreshock.targets.reference.node.services.register import Registers
+from foreshock.targets.reference.node.sessions import Sessions
+from foreshock.targets.reference.options import ReferenceOptions, chosen_knobs
 from foreshock.targets.reference.register_client import ReferenceRegisterClient
 from foreshock.targets.reference.simulated import SimulatedNode
 from foreshock.targets.reference.zipapp import NODE_ZIPAPP, build_node_zipapp
@@ -30,23 +35,33 @@ T = TypeVar("T")
 _STATUS_TIMEOUT_MS = 500
 _LEADER_TIMEOUT_NS = 20_000_000_000
 _LEADER_POLL_NS = 50_000_000
+_CARRIED = (Sessions, Registers, Locks, CacheOrigin)
+ADMINISTRATION_TIMEOUT_MS = 20_000
+"""How long a change of the cluster may take: a new member must catch up first."""
 
 
-class Raft(Target[RaftOptions]):
-    """The reference node's Raft cluster with its registers, locks and cache; every node serves all three."""
+ReferenceOptionsT = TypeVar("ReferenceOptionsT", bound=ReferenceOptions)
 
-    Options = RaftOptions
+
+class ReplicatedTarget(Target[ReferenceOptionsT]):
+    """A cluster of reference nodes that replicate registers, locks and a cache's origin; every node serves all three.
+
+    A protocol's target names its program, and draws its knobs.
+    """
+
+    program: ClassVar[str]
+    """What the nodes run, as ``--program`` names it."""
     default_nodes: ClassVar[int] = 5
-    has_bugs: ClassVar[bool] = True
     services: ClassVar[Mapping[str, type[Any]]] = {
         "register": ReferenceRegisterClient,
         "lock": ReferenceLockClient,
         "cache": ReferenceCacheClient,
     }
 
-    def __init__(self, options: RaftOptions, *, seed: int) -> None:
+    def __init__(self, options: ReferenceOptionsT, *, seed: int) -> None:
         super().__init__(options, seed=seed)
-        self._chosen = chosen_raft_knobs(options)
+        knobs = load_program(self.program).knobs
+        self._chosen = chosen_knobs(options, knobs)
         self._node_knobs = NodeKnobs(
             sessions_max=options.sessions_max,
             requests_max=options.requests_max,
@@ -54,12 +69,24 @@ class Raft(Target[RaftOptions]):
             clock_margin_percent=options.clock_margin_percent,
         )
         try:
-            RaftKnobs(**self._chosen).checked()
-            self._drawn = _with_chosen(
-                draw_raft_knobs(RandomStream(seed, "target/raft/knobs")), self._chosen
-            ).checked()
+            knobs(**self._chosen).checked()
+            self._drawn = self.draw_knobs(RandomStream(seed, f"target/{self.program}/knobs")).checked()
         except ValueError as problem:
-            raise UsageError(f"target raft: {problem}") from None
+            raise UsageError(f"target {self.program}: {problem}") from None
+
+    @abstractmethod
+    def draw_knobs(self, rng: RandomStream) -> Any:
+        """The knobs of the nodes in a simulated test: drawn, with those that the user chose in place."""
+
+    @property
+    def chosen(self) -> Mapping[str, Any]:
+        """The knobs of the program that the user set."""
+        return self._chosen
+
+    @classmethod
+    def takes_bug(cls, name: str, bug: type[Any]) -> bool:
+        """Whether the bug is one of this target's protocol, or of the services that every protocol carries."""
+        return name.startswith(f"{cls.program}/") or issubclass(bug, _CARRIED)
 
     # --- nodes --------------------------------------------------------------------------------------------------
 
@@ -67,6 +94,7 @@ class Raft(Target[RaftOptions]):
         """Run ``node.pyz`` with the user's knobs and the planted bug, if any."""
         listen = Address(node.listen.host, node.listen.port)
         command = ["python3", self.file(node, NODE_ZIPAPP), "--name", node.name, "--listen", str(listen)]
+        command += ["--program", self.program]
         command += ["--cluster", node.cluster, "--data", node.data_directory]
         for name, peer in sorted(node.peers.items()):
             command += ["--peer", f"{name}={Address(peer.host, peer.port)}"]
@@ -85,8 +113,9 @@ class Raft(Target[RaftOptions]):
         configuration = NodeConfiguration(
             name=node.name,
             members=tuple(sorted((node.name, *node.peers))),
+            program=self.program,
+            program_knobs=self._drawn,
             cluster=node.cluster,
-            raft_knobs=self._drawn,
             knobs=self._node_knobs,
             bug=None if self.bug is None else bug_name(self.bug),
         )
@@ -102,8 +131,8 @@ class Raft(Target[RaftOptions]):
         while not await self.primaries(cluster, runtime):
             if runtime.now() >= deadline_ns:
                 raise DeployError(
-                    "the raft cluster elected no leader within 20 s; look into the nodes' logs, and see that "
-                    "the nodes reach one another"
+                    f"the {self.program} cluster elected no leader within 20 s; look into the nodes' logs, and see "
+                    "that the nodes reach one another"
                 )
             await runtime.sleep(_LEADER_POLL_NS)
 
@@ -150,18 +179,10 @@ class Raft(Target[RaftOptions]):
             nodes=cluster.nodes,
             process=0,
             identity="foreshock-admin",
-            timeout_ms=2 * (self.options.catch_up_timeout_ms or RaftKnobs().catch_up_timeout_ms),
+            timeout_ms=ADMINISTRATION_TIMEOUT_MS,
         )
         admin = ReferenceAdminClient(context)
         try:
             return await change(admin)
         finally:
             await admin.close()
-
-
-def _with_chosen(drawn: RaftKnobs, chosen: dict[str, Any]) -> RaftKnobs:
-    """The drawn knobs with the user's in place. The three times are drawn together or, if one is chosen, not at all."""
-    times = ("election_timeout_min_ms", "election_timeout_max_ms", "heartbeat_ms")
-    if any(name in chosen for name in times):
-        drawn = drawn._replace(**{name: RaftKnobs._field_defaults[name] for name in times})
-    return drawn._replace(**chosen)

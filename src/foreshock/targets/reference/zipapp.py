@@ -13,17 +13,19 @@ from typing import Final
 
 NODE_ZIPAPP: Final = "node.pyz"
 
-_HERE = Path(__file__).parent
-_PACKAGES = ("node", "bugs")
-_INSIDE = "foreshock/targets/reference"
-_EMPTY = ("foreshock/__init__.py", "foreshock/targets/__init__.py", f"{_INSIDE}/__init__.py")
+_TARGETS = Path(__file__).parent.parent
+_PACKAGES = ("reference/node", "reference/bugs", "naive/node")
+_INSIDE = "foreshock/targets"
+_EMPTY = tuple(
+    f"{package}/__init__.py" for package in ("foreshock", _INSIDE, f"{_INSIDE}/reference", f"{_INSIDE}/naive")
+)
 _MAIN = f"""\
 import sys
 
 if sys.version_info < (3, 11):
     sys.exit("node.pyz needs Python 3.11 or later; this is " + sys.version.split()[0])
 
-from {_INSIDE.replace("/", ".")}.node.__main__ import main
+from {_INSIDE.replace("/", ".")}.reference.node.__main__ import main
 
 sys.exit(main())
 """
@@ -37,8 +39,8 @@ def build_node_zipapp() -> bytes:
     sources = dict.fromkeys(_EMPTY, b"")
     sources["__main__.py"] = _MAIN.encode()
     for package in _PACKAGES:
-        for path in (_HERE / package).rglob("*.py"):
-            sources[f"{_INSIDE}/{path.relative_to(_HERE).as_posix()}"] = path.read_bytes()
+        for path in (_TARGETS / package).rglob("*.py"):
+            sources[f"{_INSIDE}/{path.relative_to(_TARGETS).as_posix()}"] = path.read_bytes()
     archive = io.BytesIO()
     archive.write(_SHEBANG)
     with zipfile.ZipFile(archive, "a", zipfile.ZIP_DEFLATED, compresslevel=9) as writer:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from foreshock.harness.randomness import RandomStream
-from foreshock.targets.reference.node.configuration import NodeConfiguration, build_machine
+from foreshock.targets.reference.node.configuration import NodeConfiguration, build_program
 from foreshock.targets.reference.node.effects import Effects
 from foreshock.targets.reference.node.machine import NodeKnobs, NodeMachine
 from foreshock.targets.reference.node.raft import RaftKnobs
@@ -63,9 +63,9 @@ class Cluster:
             self.start(name)
 
     def start(self, name: str) -> None:
-        configuration = NodeConfiguration(name, self.names, "test", self.raft_knobs, self.knobs)
+        configuration = NodeConfiguration(name, self.names, "raft", self.raft_knobs, "test", self.knobs)
         bits = RandomStream(1, name).bits
-        self.machines[name] = build_machine(configuration, self.files[name], bits, self.now_ns)
+        self.machines[name] = build_program(configuration, self.files[name], bits, self.now_ns)
         self._absorb(name, self.machines[name].on_start(self.now_ns))
 
     def request(self, name: str, connection: int = 1, /, **body: Any) -> None:

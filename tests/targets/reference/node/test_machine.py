@@ -136,7 +136,7 @@ def test_a_retried_wait_hears_of_a_grant_that_came_between_the_attempts(make_clu
     wait = {"type": "acquire", "key": "k", "wait_ms": 5_000, "client": other, "seq": 1}
     cluster.request(leader, 5, **wait)
     cluster.settle()
-    cluster.machines[leader].on_close(5)
+    cluster.machines[leader].on_close(5, cluster.now_ns)
     cluster.ask(leader, type="release", key="k", client=one, seq=2)
     assert 5 not in cluster.replies
     assert cluster.ask(leader, **wait)["token"] == 2

@@ -133,9 +133,12 @@ def test_a_raft_message_that_makes_no_sense_costs_a_peer_its_connection(
     cluster = make_real_cluster(2, start=False)
     cluster.start("n1")
     peer = until_up(cluster, "n1")
-    peer.send(b'{"src": "n2", "dest": "n1", "body": {"type": "hello", "version": 1, "cluster": "test"}}\n')
+    peer.send(
+        b'{"src": "n2", "dest": "n1", "body": {"type": "hello", "version": 2, "cluster": "test",'
+        b' "program": "raft"}}\n'
+    )
     assert peer.line()["type"] == "hello_ok"
-    peer.send(b'{"src": "n2", "dest": "n1", "body": {"type": "raft", "message": ["append", {}]}}\n')
+    peer.send(b'{"src": "n2", "dest": "n1", "body": {"type": "protocol", "message": ["append", {}]}}\n')
     assert "makes no sense" in peer.line()["text"]
     assert peer.line() is None
     peer.close()

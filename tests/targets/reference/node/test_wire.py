@@ -18,6 +18,7 @@ from foreshock.targets.reference.node.wire import (
 )
 
 PEERS = {"n2": 1, "n3": 2}
+OWN = hello("n1", "n1", "blue", "raft")
 
 
 def test_a_message_survives_the_wire_as_one_line() -> None:
@@ -71,24 +72,31 @@ def test_a_reply_can_be_made_to_anything(message: dict[str, Any]) -> None:
 
 
 def test_a_peer_of_the_same_version_and_cluster_is_welcome() -> None:
-    message = decode_line(encode_line(hello("n2", "n1", "blue")))
+    message = decode_line(encode_line(hello("n2", "n1", "blue", "raft")))
     assert is_hello(message)
-    assert turned_away(message, "n1", "blue", PEERS) is None
+    assert turned_away(message, OWN, PEERS) is None
 
 
 @pytest.mark.parametrize(
     ("change", "needle"),
     [
-        ({"body": {"type": "hello", "version": VERSION + 1, "cluster": "blue"}}, "speaks version 2"),
+        (
+            {"body": {"type": "hello", "version": VERSION + 1, "cluster": "blue"}},
+            f"speaks version {VERSION + 1}",
+        ),
         ({"body": {"type": "hello"}}, "speaks version None"),
         ({"body": {"type": "hello", "version": VERSION, "cluster": "red"}}, "belongs to the cluster 'red'"),
+        (
+            {"body": {"type": "hello", "version": VERSION, "cluster": "blue", "program": "zab"}},
+            "runs 'zab' and n1 runs 'raft'",
+        ),
         ({"dest": "n7"}, "took it for 'n7'"),
         ({"src": "n9"}, "not among its --peer nodes"),
         ({"src": ["n2"]}, "not among its --peer nodes"),
     ],
 )
 def test_any_other_peer_is_turned_away_with_a_sentence(change: dict[str, Any], needle: str) -> None:
-    reason = turned_away({**hello("n2", "n1", "blue"), **change}, "n1", "blue", PEERS)
+    reason = turned_away({**hello("n2", "n1", "blue", "raft"), **change}, OWN, PEERS)
     assert reason is not None
     assert reason.startswith("n1 turned away the peer")
     assert needle in reason

@@ -14,12 +14,11 @@ from foreshock.targets.reference.node.addresses import parse_address, parse_peer
 from foreshock.targets.reference.node.configuration import NodeConfiguration, load_bug, parse_knobs
 from foreshock.targets.reference.node.disk import DirectoryFiles
 from foreshock.targets.reference.node.effects import NodeFailure
-from foreshock.targets.reference.node.machine import NodeKnobs
-from foreshock.targets.reference.node.raft import RaftKnobs
+from foreshock.targets.reference.node.programs import PROGRAMS, load_program
 from foreshock.targets.reference.node.server import Ended, NodeExit, Server, disk_sentence
 
 _DESCRIPTION = """\
-One node of a replicated register, lock and cache service: Raft, sessions, JSON lines over TCP.
+One node of a replicated register, lock and cache service: JSON lines over TCP, the protocol by --program.
 It needs nothing but Python 3.11 and keeps all it knows in its data directory."""
 
 _EXAMPLE = """\
@@ -91,6 +90,12 @@ def _parser() -> argparse.ArgumentParser:
         help="the cluster's first members, when not all nodes are (default: this node and all peers)",
     )
     parser.add_argument(
+        "--program",
+        default="raft",
+        choices=sorted(PROGRAMS),
+        help="what the node runs (default: raft); all nodes of a cluster run the same",
+    )
+    parser.add_argument(
         "--cluster", default="foreshock", metavar="NAME", help="peers of another cluster are turned away"
     )
     parser.add_argument(
@@ -98,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KNOB=VALUE",
-        help=f"tune a knob: {', '.join((*RaftKnobs._fields, *NodeKnobs._fields))}",
+        help="tune a knob of the node or of its program; a wrong one names them all",
     )
     parser.add_argument(
         "--bug", metavar="NAME", help="run with a planted bug, such as raft/vote-not-persisted"
@@ -123,12 +128,13 @@ def _configuration(given: argparse.Namespace, peers: tuple[str, ...]) -> NodeCon
             raise ValueError(f"--members names {member!r}, which is neither this node nor a --peer")
     if given.bug is not None:
         load_bug(given.bug)
-    raft_knobs, knobs = parse_knobs(settings)
+    program_knobs, knobs = parse_knobs(settings, load_program(given.program).knobs)
     return NodeConfiguration(
         name=given.name,
         members=members,
+        program=given.program,
+        program_knobs=program_knobs,
         cluster=given.cluster,
-        raft_knobs=raft_knobs,
         knobs=knobs,
         bug=given.bug,
     )

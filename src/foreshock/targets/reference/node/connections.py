@@ -7,7 +7,6 @@ import socket
 from typing import TYPE_CHECKING, Final
 
 from foreshock.targets.reference.node.codes import MALFORMED
-from foreshock.targets.reference.node.raft import decode
 from foreshock.targets.reference.node.wire import (
     CLIENT_LINE_BYTES_MAX,
     PEER_LINE_BYTES_MAX,
@@ -131,7 +130,7 @@ class Connection(asyncio.Protocol):
 
     def _welcome(self, message: Message) -> None:
         configuration = self._server.configuration
-        reason = turned_away(message, configuration.name, configuration.cluster, self._server.peers)
+        reason = turned_away(message, self._server.greeting, self._server.peers)
         if reason is not None:
             self._server.log(reason[:_SENTENCE_MAX])
             self.reply(refusal(configuration.name, MALFORMED, reason[:_SENTENCE_MAX]))
@@ -142,12 +141,12 @@ class Connection(asyncio.Protocol):
 
     def _take_from_peer(self, peer: str, message: Message) -> None:
         body = message.get("body")
-        if not isinstance(body, dict) or body.get("type") != "raft":
-            raise BadLine("a peer says nothing but raft messages")
+        if not isinstance(body, dict) or body.get("type") != "protocol":
+            raise BadLine("a peer says nothing but messages of the protocol")
         try:
-            decoded = decode(body.get("message"))
+            decoded = self._server.decode(body.get("message"))
         except ValueError as problem:
-            raise BadLine(f"the raft message makes no sense: {problem}") from None
+            raise BadLine(f"the message makes no sense: {problem}") from None
         self._server.on_peer(peer, decoded)
 
     def _reject(self, text: str, *, close: bool = True) -> None:

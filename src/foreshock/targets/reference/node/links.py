@@ -9,8 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from foreshock.targets.reference.node.addresses import Address
-from foreshock.targets.reference.node.raft import encode
-from foreshock.targets.reference.node.wire import BadLine, decode_line, encode_line, hello
+from foreshock.targets.reference.node.wire import BadLine, Message, decode_line, encode_line
 
 QUEUE_MESSAGES_MAX: Final = 1024
 """Messages that may wait for a slow peer; more, and the oldest are dropped: the protocol takes loss lightly."""
@@ -25,14 +24,22 @@ _BATCH_BYTES_MAX = 256 * 1024
 
 
 class Link:
-    """Carries messages to one peer, in order while a connection holds; reconnects for ever, with back-off."""
+    """Carries messages to one peer, in order while a connection holds; reconnects for ever, with back-off.
+
+    ``greeting`` is the ``wire.hello`` that each connection begins with; it names both ends.
+    """
 
     def __init__(
-        self, name: str, peer: str, cluster: str, address: Address, log: Callable[[str], None]
+        self,
+        greeting: Message,
+        address: Address,
+        encode: Callable[[Any], Any],
+        log: Callable[[str], None],
     ) -> None:
-        self._name = name
-        self._peer = peer
-        self._cluster = cluster
+        self._greeting = greeting
+        self._name: str = greeting["src"]
+        self._peer: str = greeting["dest"]
+        self._encode = encode
         self._address = address
         self._log = log
         self._queue: deque[Any] = deque(maxlen=QUEUE_MESSAGES_MAX)
@@ -72,7 +79,7 @@ class Link:
     async def _speak(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str | None:
         """Send on the connection until it breaks; returns what the peer said if it turned this node away."""
         _configure(writer)
-        writer.write(encode_line(hello(self._name, self._peer, self._cluster)))
+        writer.write(encode_line(self._greeting))
         listening = asyncio.create_task(self._listen(reader))
         writing = asyncio.create_task(self._write(writer))
         try:
@@ -110,7 +117,7 @@ class Link:
                 await self._ready.wait()
                 batch = bytearray()
                 while self._queue and len(batch) < _BATCH_BYTES_MAX:
-                    body = {"type": "raft", "message": encode(self._queue.popleft())}
+                    body = {"type": "protocol", "message": self._encode(self._queue.popleft())}
                     batch += encode_line({"src": self._name, "dest": self._peer, "body": body})
                 if not self._queue:
                     self._ready.clear()

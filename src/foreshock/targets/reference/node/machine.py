@@ -1,19 +1,11 @@
 """The node, sans I/O: a replica of the log, the sessions and services on top of it, and the clients' protocol.
 
-A shell (the asyncio server, or the simulator's) calls the machine with what happened and the time, and carries out
-the :class:`Effects` that it returns. The shell's obligations:
-
-* one call at a time; ``now_ns`` is a monotonic clock;
-* ``on_tick`` no later than :attr:`NodeMachine.deadline_ns`, read anew after each call;
-* when ``sync_up_to`` is not 0: sync everything that the storage wrote so far, then call ``on_synced`` with it. The
-  latest number stands for all before it, and only one sync need be under way: the next takes all that came meanwhile;
-* an ``OSError`` out of any call means that the disk refused, and nothing was promised on the strength of it; a
-  :class:`NodeFailure` says why the node cannot go on. The shell puts it in the log and ends the node.
+It is a :class:`foreshock.targets.reference.node.program.NodeProgram`: what its shell owes it is written there.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from foreshock.targets.reference.node import codes
 from foreshock.targets.reference.node.codes import Body, error
@@ -79,8 +71,20 @@ class NodeKnobs(NamedTuple):
         return self
 
 
+class Services(NamedTuple):
+    """The classes of the replicated state machine; a planted bug may stand in for any of them."""
+
+    sessions: type[Sessions] = Sessions
+    registers: type[Registers] = Registers
+    locks: type[Locks] = Locks
+    origin: type[CacheOrigin] = CacheOrigin
+
+
+_CORRECT: Final = Services()
+
+
 class NodeMachine:
-    """One node; see the module's text for what its shell owes it."""
+    """One node with a replica of the log inside."""
 
     def __init__(
         self,
@@ -89,12 +93,12 @@ class NodeMachine:
         knobs: NodeKnobs,
         *,
         snapshot_after_entries: int,
-        sessions_class: type[Sessions] = Sessions,
+        services: Services = _CORRECT,
         facts: dict[str, Any] | None = None,
     ) -> None:
         self.replica = replica
-        self.registers, self.locks, self.origin = Registers(), Locks(), CacheOrigin()
-        self.sessions = sessions_class([self.registers, self.locks, self.origin])
+        self.registers, self.locks, self.origin = services.registers(), services.locks(), services.origin()
+        self.sessions = services.sessions([self.registers, self.locks, self.origin])
         self.applied = 0
         """The position of the last entry applied."""
         self.deadline_ns = 0
@@ -172,16 +176,18 @@ class NodeMachine:
 
     def understands(self, data: Any) -> bool:
         """Whether a snapshot with this data could be restored here: asked before it takes the place of the log."""
-        trial = type(self.sessions)([Registers(), Locks(), CacheOrigin()])
+        trial = type(self.sessions)([type(service)() for service in self.sessions.services.values()])
         try:
             trial.restore(data)
         except ValueError:
             return False
         return True
 
-    def on_close(self, connection: int) -> None:
+    def on_close(self, connection: int, now_ns: int) -> Effects:
         """A client's connection is gone; what it had asked for may still happen."""
+        self._now_ns = now_ns
         self._lines.forget(connection)
+        return self._take_effects()
 
     # --- requests -----------------------------------------------------------------------------------------------
 
@@ -356,6 +362,6 @@ class NodeMachine:
             self.deadline_ns, self._pending.deadline_ns, self._lines.deadline_ns, self._expiry.deadline_ns
         )
         effects = self._effects
-        if effects.send or effects.replies or effects.sync_up_to or effects.logs:
+        if effects.send or effects.replies or effects.sync_up_to or effects.logs or effects.close:
             self._effects = Effects()
         return effects

@@ -1,6 +1,6 @@
-"""The asyncio shell around a node's machine: sockets, files, the clock, and signals. Standard library only.
+"""The asyncio shell around a node's program: sockets, files, the clock, and signals. Standard library only.
 
-One port serves peers and clients. Everything that the machine wants durable rides on one fsync at a time, in a thread:
+One port serves peers and clients. Everything that the program wants durable rides on one fsync at a time, in a thread:
 what is appended while one is under way is made durable by the next (group commit).
 """
 
@@ -18,12 +18,13 @@ from typing import Any, NamedTuple
 
 from foreshock.targets.reference.node.addresses import Address
 from foreshock.targets.reference.node.codes import TEMPORARILY_UNAVAILABLE
-from foreshock.targets.reference.node.configuration import NodeConfiguration, build_machine
+from foreshock.targets.reference.node.configuration import NodeConfiguration, build_program
 from foreshock.targets.reference.node.connections import Connection
 from foreshock.targets.reference.node.disk import DirectoryFiles, sync_files
 from foreshock.targets.reference.node.effects import Effects, NodeFailure
 from foreshock.targets.reference.node.links import Link
-from foreshock.targets.reference.node.wire import refusal
+from foreshock.targets.reference.node.programs import load_program
+from foreshock.targets.reference.node.wire import Message, hello, refusal
 
 
 class NodeExit(IntEnum):
@@ -71,15 +72,20 @@ class Server:
         self._connections_max = connections_max
         self._connections: dict[int, Connection] = {}
         self._connection_numbers = 0
+        kind = load_program(configuration.program)
+        self.decode = kind.decode
+        self.greeting = self._greet(configuration.name)
         self._links = {
-            peer: Link(configuration.name, peer, configuration.cluster, address, log)
-            for peer, address in peers.items()
+            peer: Link(self._greet(peer), address, kind.encode, log) for peer, address in peers.items()
         }
-        self._machine = build_machine(configuration, files, secrets.randbits, time.monotonic_ns())
+        self._program = build_program(configuration, files, secrets.randbits, time.monotonic_ns())
         self._sync_wanted = 0
         self._sync_running = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
+
+    def _greet(self, peer: str) -> Message:
+        return hello(self.configuration.name, peer, self.configuration.cluster, self.configuration.program)
 
     async def run(self) -> Ended:
         """Serve until the end; returns how it came."""
@@ -96,7 +102,7 @@ class Server:
         tasks = [asyncio.create_task(link.run()) for link in self._links.values()]
         for task in tasks:
             task.add_done_callback(self._link_ended)
-        self.guard(lambda: self.carry_out(self._machine.on_start(time.monotonic_ns())))
+        self.guard(lambda: self.carry_out(self._program.on_start(time.monotonic_ns())))
         try:
             return await self._ended
         finally:
@@ -113,7 +119,7 @@ class Server:
             self._ended.set_result(Ended(code, sentence))
 
     def guard(self, call: Callable[[], None]) -> None:
-        """Make a call into the machine; what says that the node cannot go on ends it, with nothing promised."""
+        """Make a call into the program; what says that the node cannot go on ends it, with nothing promised."""
         if self._ended.done():
             return
         try:
@@ -143,20 +149,20 @@ class Server:
     def dismiss(self, number: int) -> None:
         """A connection is gone."""
         self._connections.pop(number, None)
-        self._machine.on_close(number)
+        self.guard(lambda: self.carry_out(self._program.on_close(number, time.monotonic_ns())))
 
     def on_request(self, number: int, message: object) -> None:
         """A client's message arrived."""
-        self.carry_out(self._machine.on_request(number, message, time.monotonic_ns()))
+        self.carry_out(self._program.on_request(number, message, time.monotonic_ns()))
 
     def on_peer(self, source: str, message: object) -> None:
         """A peer's message arrived, decoded."""
-        self.carry_out(self._machine.on_peer(source, message, time.monotonic_ns()))
+        self.carry_out(self._program.on_peer(source, message, time.monotonic_ns()))
 
     # --- effects ------------------------------------------------------------------------------------------------
 
     def carry_out(self, effects: Effects) -> None:
-        """Do what the machine asked for."""
+        """Do what the program asked for."""
         for sentence in effects.logs:
             self.log(sentence)
         for peer, message in effects.send:
@@ -167,6 +173,10 @@ class Server:
             connection = self._connections.get(number)
             if connection is not None:
                 connection.reply(reply)
+        for number in effects.close:
+            connection = self._connections.get(number)
+            if connection is not None:
+                connection.close()
         if effects.sync_up_to:
             self._sync_wanted = effects.sync_up_to
             if not self._sync_running:
@@ -184,11 +194,11 @@ class Server:
         self._sync_running = False
         if self._sync_wanted > up_to:
             self._begin_sync()
-        self.carry_out(self._machine.on_synced(up_to, time.monotonic_ns()))
+        self.carry_out(self._program.on_synced(up_to, time.monotonic_ns()))
 
     def _arm(self) -> None:
-        """See to it that the timer rings at the machine's deadline or before; one that rings early is set anew."""
-        deadline_ns = self._machine.deadline_ns
+        """See to it that the timer rings at the program's deadline or before; one that rings early is set anew."""
+        deadline_ns = self._program.deadline_ns
         if self._timer is not None:
             if self._timer_ns <= deadline_ns:
                 return
@@ -200,10 +210,10 @@ class Server:
     def _ring(self) -> None:
         self._timer = None
         now_ns = time.monotonic_ns()
-        if now_ns < self._machine.deadline_ns:
+        if now_ns < self._program.deadline_ns:
             self._arm()
         else:
-            self.guard(lambda: self.carry_out(self._machine.on_tick(now_ns)))
+            self.guard(lambda: self.carry_out(self._program.on_tick(now_ns)))
 
     def _link_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:

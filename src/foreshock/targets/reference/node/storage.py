@@ -5,7 +5,7 @@ The file is lines of ASCII::
     <length> <crc32> <json>\n
 
 ``length`` is that of the JSON text in bytes, ``crc32`` eight hexadecimal digits of it. The first line's JSON is the
-header ``{"format": 1, "cluster": ..., "node": ...}``; every other one is ``[number, kind, data]`` (see
+header ``{"format": 1, "cluster": ..., "node": ..., "program": ...}``; every other one is ``[number, kind, data]`` (see
 ``consensus.Record``), with numbers that count up from 1 in the file.
 
 Reading it back tells two kinds of damage apart. A *torn tail* is what a crash leaves of the last write: nothing
@@ -47,13 +47,15 @@ class CorruptStorage(Exception):
 class Storage:
     """The records of one node. :meth:`load` comes first; ``append`` is durable when the shell has synced the file.
 
-    ``cluster`` and ``node`` are written into the file's header, and must be the same when it is read.
+    ``cluster``, ``node`` and ``program`` are written into the file's header, and must be the same when it is read.
     """
 
-    def __init__(self, files: Files, *, cluster: str = "", node: str = "", name: str = FILE_NAME) -> None:
+    def __init__(
+        self, files: Files, *, cluster: str = "", node: str = "", program: str = "", name: str = FILE_NAME
+    ) -> None:
         self.name = name
         self._files = files
-        self._header = {"format": FORMAT, "cluster": cluster, "node": node}
+        self._header = {"format": FORMAT, "cluster": cluster, "node": node, "program": program}
         self._number = 0
         self._mirror = _Mirror()
 
@@ -113,7 +115,7 @@ class Storage:
             raise CorruptStorage(
                 self.name, 0, f"its header says format {header['format']!r}, and this program reads {FORMAT}"
             )
-        for field in ("cluster", "node"):
+        for field in ("cluster", "node", "program"):
             if header.get(field) != self._header[field]:
                 raise CorruptStorage(
                     self.name,

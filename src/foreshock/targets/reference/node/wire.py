@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from foreshock.targets.reference.node.codes import MALFORMED, Body, error
 
-VERSION: Final = 1
+VERSION: Final = 2
 """The version of what nodes say to each other; it goes up when a node could misunderstand an older one."""
 CLIENT_LINE_BYTES_MAX: Final = 1 << 20
 """The longest line a node takes from a client."""
@@ -76,12 +76,12 @@ def malformed(source: str, text: str) -> Message:
     return refusal(source, MALFORMED, text)
 
 
-def hello(source: str, destination: str, cluster: str) -> Message:
+def hello(source: str, destination: str, cluster: str, program: str) -> Message:
     """The first line on a connection to a peer."""
     return {
         "src": source,
         "dest": destination,
-        "body": {"type": "hello", "version": VERSION, "cluster": cluster},
+        "body": {"type": "hello", "version": VERSION, "cluster": cluster, "program": program},
     }
 
 
@@ -91,9 +91,10 @@ def is_hello(message: Message) -> bool:
     return isinstance(body, dict) and body.get("type") == "hello"
 
 
-def turned_away(message: Message, name: str, cluster: str, peers: Collection[str]) -> str | None:
-    """Why a peer's ``hello`` is not accepted, as a sentence; ``None`` when it is."""
+def turned_away(message: Message, own: Message, peers: Collection[str]) -> str | None:
+    """Why a peer's ``hello`` is not accepted by a node that says ``own``, as a sentence; ``None`` when it is."""
     source, body = message.get("src"), message["body"]
+    name, cluster, program = own["src"], own["body"]["cluster"], own["body"]["program"]
     if body.get("version") != VERSION:
         return (
             f"{name} turned away the peer {source!r}: it speaks version {body.get('version')!r} of the "
@@ -103,6 +104,11 @@ def turned_away(message: Message, name: str, cluster: str, peers: Collection[str
         return (
             f"{name} turned away the peer {source!r}: it belongs to the cluster {body.get('cluster')!r} and "
             f"{name} to {cluster!r}; give both the same --cluster, or mend the --peer address"
+        )
+    if body.get("program") != program:
+        return (
+            f"{name} turned away the peer {source!r}: it runs {body.get('program')!r} and {name} runs {program!r}; "
+            "give both the same --program"
         )
     if message.get("dest") != name:
         return (

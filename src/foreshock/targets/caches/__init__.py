@@ -1,0 +1,1 @@
+"""Distributed caches over an origin database, as targets."""

@@ -1,0 +1,1 @@
+"""Distributed locks as targets: over TCP, in shared memory, on Redis."""

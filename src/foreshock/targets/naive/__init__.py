@@ -1,0 +1,1 @@
+"""The naive targets: what tutorials teach, as real networked nodes. Foreshock must convict all of them."""

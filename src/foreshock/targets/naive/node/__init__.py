@@ -1,0 +1,1 @@
+"""The programs of the naive nodes: standard library only, they travel inside the node's zipapp."""
