@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.targets.reference.raft.chaos import Chaos, knobs_of
+from tests.targets.reference.chaos import Chaos
 from tests.targets.reference.raft.harness import QUICK, World
+from tests.targets.reference.raft.schedules import knobs_of
 
 from foreshock.targets.reference.node.consensus import Entry, Record, Snapshot
 from foreshock.targets.reference.node.raft import Raft

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from tests.targets.reference.raft.chaos import Chaos, knobs_of
+from tests.targets.reference.chaos import Chaos
 from tests.targets.reference.raft.harness import Broken, World
+from tests.targets.reference.raft.schedules import knobs_of
 from tests.targets.reference.raft.test_replication import figure_8
 
 from foreshock.targets.reference.bugs.raft import (

@@ -183,6 +183,9 @@ class Replica(Protocol):
     def members(self) -> tuple[str, ...]:
         """The latest configuration in the log."""
 
+    def entry(self, position: int) -> Entry | None:
+        """The entry in the log in memory at a position, committed or not; ``None`` where there is none (any more)."""
+
     def step(self, event: Event, now_ns: int) -> Output:
         """Take one event. Never raises on what a peer sends: nonsense is dropped and counted."""
 

@@ -155,6 +155,10 @@ class Raft(Election):
         """Whether this replica believes that it leads."""
         return self.role is LEADER
 
+    def entry(self, position: int) -> Entry | None:
+        """The entry in the log in memory at a position; ``None`` where a snapshot took its place, or none is yet."""
+        return self.log.entry(position) if self.log.base < position <= self.log.last else None
+
     def step(self, event: Event, now_ns: int) -> Output:
         """Take one event. Never raises on what a peer sends: nonsense is dropped and counted."""
         output = self._output = Output()

@@ -1,14 +1,13 @@
-"""Random schedules over a :class:`World`: each step is one of what may happen to a distributed system."""
+"""Random schedules over a :class:`World` of any protocol: each step is something that happens to real systems."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.targets.reference.raft.harness import MS, World
+from tests.targets.reference.worlds import MS, World, require
 
 from foreshock.harness.randomness import RandomStream
 from foreshock.targets.reference.node.consensus import Tick
-from foreshock.targets.reference.node.raft import RaftKnobs
 
 WEIGHTS = (
     (580, "deliver"),
@@ -25,22 +24,6 @@ WEIGHTS = (
 """How likely each kind of step is."""
 
 WEIGHTS_TOTAL = sum(weight for weight, _ in WEIGHTS)
-
-
-def knobs_of(seed: int) -> RaftKnobs:
-    """Knobs drawn so that rare paths are walked often."""
-    rng = RandomStream(seed, "knobs")
-    return RaftKnobs(
-        election_timeout_min_ms=100,
-        election_timeout_max_ms=rng.choice([120, 200, 300]),
-        heartbeat_ms=rng.choice([10, 20, 50]),
-        prevote=rng.chance(4, 5),
-        batch_entries_max=rng.choice([1, 2, 64]),
-        batch_bytes_max=rng.choice([1, 100, 100_000]),
-        inflight_appends_max=rng.choice([1, 2, 8]),
-        snapshot_keep_entries=rng.choice([0, 1, 5]),
-        snapshot_chunk_bytes=rng.choice([7, 100_000]),
-    )
 
 
 class Chaos:
@@ -104,7 +87,7 @@ class Chaos:
 
     def sync(self) -> None:
         """A node's disk finishes some of its writes."""
-        waiting = [node for node in self.world.nodes.values() if node.unsynced and node.raft is not None]
+        waiting = [node for node in self.world.nodes.values() if node.unsynced and node.replica is not None]
         if waiting:
             node = self.rng.choice(waiting)
             part = self.rng.chance(1, 4)
@@ -115,16 +98,16 @@ class Chaos:
         world = self.world
         world.now += self.rng.below(20 * MS) if self.rng.chance(19, 20) else self.rng.below(250 * MS)
         for node in world.nodes.values():
-            if node.raft is not None:
+            if node.replica is not None:
                 world.step(node.name, Tick())
 
     def some_running(self) -> str:
         """A running node; at least one always runs."""
-        return self.rng.choice([n.name for n in self.world.nodes.values() if n.raft is not None])
+        return self.rng.choice([n.name for n in self.world.nodes.values() if n.replica is not None])
 
     def some_leader(self) -> str | None:
         """A node that believes that it leads, if there is one."""
-        leaders = [n.name for n in self.world.nodes.values() if n.raft is not None and n.raft.leading]
+        leaders = [n.name for n in self.world.nodes.values() if n.replica is not None and n.replica.leading]
         return self.rng.choice(leaders) if leaders else None
 
     def crash_or_start(self) -> None:
@@ -132,12 +115,12 @@ class Chaos:
         world, rng = self.world, self.rng
         if not self.crashes:
             return
-        down = [n.name for n in world.nodes.values() if n.raft is None]
+        down = [n.name for n in world.nodes.values() if n.replica is None]
         if down and rng.chance(2, 3):
             world.start(rng.choice(down))
         elif rng.chance(1, 3):
             for node in world.nodes.values():
-                if node.raft is not None:
+                if node.replica is not None:
                     world.crash(node.name, rng.below(len(node.unsynced) + 1))
             world.start(rng.choice(list(world.nodes)))
         elif len(down) + 1 < len(world.nodes):
@@ -162,7 +145,7 @@ class Chaos:
         leader = self.some_leader()
         if leader is None or not self.membership:
             return
-        members = world.raft(leader).members
+        members = world.replica(leader).members
         name = rng.choice(list(world.nodes))
         if name not in members:
             world.change(leader, add=name)
@@ -175,8 +158,21 @@ class Chaos:
         world.heal()
         world.sync_at_once = True
         for node in world.nodes.values():
-            if node.raft is None:
+            if node.replica is None:
                 world.start(node.name)
             world.sync(node.name)
         world.deliver_all()
         world.pass_time(milliseconds)
+
+    def recover(self, milliseconds: int = 1500) -> None:
+        """A healed system comes back to life: it elects, commits, reads, and has lost nothing that was committed."""
+        world = self.world
+        self.calm(milliseconds)
+        leader = world.leader()
+        require(leader is not None, "nobody leads after everything was healed")
+        proposal, read = world.propose(str(leader)), world.read(str(leader))
+        world.deliver_all()
+        world.pass_time(200)
+        require(proposal in world.proposals_done, "no progress after everything was healed")
+        require(read in world.reads_answered, "no read after everything was healed")
+        world.check_survival()
