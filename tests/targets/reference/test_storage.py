@@ -130,6 +130,49 @@ def test_a_file_of_another_format_or_none_at_all_is_refused() -> None:
             Storage(MemoryFiles({FILE_NAME: data})).load()
 
 
+def test_truncation_takes_every_entry_after_a_position() -> None:
+    files = written([*RECORDS, Record(6, "truncate", 2)])
+    assert loaded(files)[1] == ("entries", plain([entry(1), entry(2, term=2)]))
+    storage = Storage(files)
+    storage.load()
+    storage.append([Record(1, "entries", (entry(3, term=4),)), Record(2, "truncate", 0)])
+    assert loaded(files) == [("state", {"term": 2, "vote": None})]
+
+
+def test_truncation_leaves_the_snapshot_alone() -> None:
+    snapshot = Snapshot(2, 2, ("n1",), {})
+    records = [*RECORDS, Record(6, "snapshot", snapshot), Record(7, "truncate", 2)]
+    assert [kind for kind, _ in loaded(written(records))] == ["state", "snapshot"]
+    with pytest.raises(ValueError, match="cannot go on from position 1: it begins after 2"):
+        written([*records, Record(8, "truncate", 1)])
+    with pytest.raises(ValueError, match="cannot go on from position 3"):
+        written([*records, Record(8, "truncate", 3)])
+
+
+def accepted(sequence: int, *slots_and_rounds: tuple[int, int]) -> Record:
+    data = [[slot, [number, "n1"], "command", slot * 10 + number] for slot, number in slots_and_rounds]
+    return Record(sequence, "accepted", data)
+
+
+def test_acceptances_may_leave_gaps_and_replace_earlier_ones_of_their_slot_alone() -> None:
+    files = written([accepted(1, (1, 1), (7, 1)), accepted(2, (5, 2), (3, 1)), accepted(3, (7, 3))])
+    assert loaded(files) == [("accepted", accepted(1, (1, 1), (3, 1), (5, 2), (7, 3)).data)]
+
+
+def test_a_snapshot_drops_the_acceptances_that_it_covers_and_no_others() -> None:
+    files = written([accepted(1, (1, 1), (2, 1), (3, 1), (9, 1))])
+    storage = Storage(files)
+    storage.load()
+    snapshot = Snapshot(2, 5, ("n1",), {})
+    storage.append([Record(1, "snapshot", snapshot), accepted(2, (4, 2))])
+    expected = [("snapshot", plain(snapshot)), ("accepted", accepted(1, (3, 1), (4, 2), (9, 1)).data)]
+    assert loaded(files) == expected
+    storage.append([Record(3, "snapshot", snapshot._replace(position=9))])
+    assert loaded(files) == [("snapshot", plain(snapshot._replace(position=9)))]
+    with pytest.raises(ValueError, match="slot 9 is accepted, but the snapshot at 9 covers it"):
+        storage.append([accepted(4, (9, 3))])
+
+
 def prefixes() -> list[list[tuple[str, Any]]]:
     return [loaded(written(RECORDS[:count])) for count in range(len(RECORDS) + 1)]
 

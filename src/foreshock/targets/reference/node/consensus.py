@@ -48,7 +48,10 @@ class Record(NamedTuple):
 
     ``kind`` and ``data``: ``state`` (a JSON object with the protocol's durable scalars), ``entries`` (a list of
     entries as lists ``[position, term, kind, data]``, which replace everything at and after the first one's position),
-    ``snapshot`` (``[position, term, members, data]``, which replaces everything up to its position).
+    ``truncate`` (a position: every entry after it is gone), ``accepted`` (a list of ``[slot, ballot, kind, data]``, in
+    any order and with gaps; each replaces what was accepted in its slot before, and no other slot),
+    ``snapshot`` (``[position, term, members, data]``, which replaces everything up to its position: entries after it
+    stay if the log held the entry that it ends with, accepted slots after it stay in any case).
     """
 
     sequence: int

@@ -13,7 +13,7 @@ valid follows it, nobody was ever told that it is there, and it is cut. A broken
 was durable once: it is *corruption*, and a node that went on without it would break its promises (Alagappan et
 al., "Protocol-Aware Recovery for Consensus-Based Storage", 2018), so it is refused with its place.
 
-A snapshot record makes the file anew, in one atomic replacement: the state, the snapshot, the entries after it.
+A snapshot record makes the file anew, in one atomic replacement: the state, the snapshot, what there is after it.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Storage:
         self._mirror = _Mirror()
 
     def load(self) -> list[Record]:
-        """What is durable, compacted: the last state, the last snapshot, the entries after it, in this order.
+        """What is durable, compacted: the last state, the last snapshot, entries and acceptances after it, in order.
 
         Cuts a torn tail; makes the file when there is none. Raises :class:`CorruptStorage` on anything else that
         is not as it was written, and ``OSError`` when the disk refuses.
@@ -137,33 +137,58 @@ class Storage:
 
 
 class _Mirror:
-    """What the records add up to: the last state, the last snapshot, and the entries after it."""
+    """What the records add up to: the last state, the last snapshot, and the entries and acceptances after it."""
 
     def __init__(self) -> None:
         self.state: Any = None
         self.snapshot: Any = None
         self.entries: list[Any] = []
+        self.accepted: dict[int, Any] = {}
 
     def take(self, kind: str, data: Any) -> None:
         """Add one record; raises ``ValueError`` and its like when it does not go on from the ones before."""
         if kind == "state":
             self.state = data
         elif kind == "entries":
-            base = self.snapshot[0] if self.snapshot is not None else 0
-            kept = data[0][0] - base - 1
-            if not 0 <= kept <= len(self.entries):
-                raise ValueError(f"entries from position {data[0][0]} on do not go on from {base}")
-            del self.entries[kept:]
+            self._cut(data[0][0] - 1)
             self.entries.extend(data)
+        elif kind == "truncate":
+            self._cut(data)
+        elif kind == "accepted":
+            self._take_accepted(data)
         elif kind == "snapshot":
             self._take_snapshot(data)
         else:
             raise ValueError(f"{kind!r} is no kind of record")
 
+    @property
+    def _base(self) -> int:
+        base: int = self.snapshot[0] if self.snapshot is not None else 0
+        return base
+
+    def _cut(self, position: int) -> None:
+        """Forget every entry after a position, which must be one that the log can end with."""
+        kept = position - self._base
+        if not 0 <= kept <= len(self.entries):
+            raise ValueError(
+                f"the log cannot go on from position {position}: it begins after {self._base} "
+                f"and holds {len(self.entries)} entries"
+            )
+        del self.entries[kept:]
+
+    def _take_accepted(self, data: Any) -> None:
+        base, accepted = self._base, self.accepted
+        for acceptance in data:
+            slot = acceptance[0]
+            if slot <= base:
+                raise ValueError(f"slot {slot} is accepted, but the snapshot at {base} covers it")
+            accepted[slot] = acceptance
+
     def _take_snapshot(self, data: Any) -> None:
         """Replace what it covers; later entries stay only if the log held the entry that it ends with.
 
-        That is the rule of the replica in memory too (``raft/log.py``, ``install``).
+        That is the rule of the replica in memory too (``raft/log.py``, ``install``). Later acceptances always stay:
+        the slots of Paxos are independent of each other.
         """
         base, base_term = (self.snapshot[0], self.snapshot[1]) if self.snapshot is not None else (0, 0)
         position, term = data[0], data[1]
@@ -173,11 +198,17 @@ class _Mirror:
         else:
             same = covered == 0 and base_term == term
         self.entries = self.entries[covered:] if same else []
+        self.accepted = {slot: kept for slot, kept in self.accepted.items() if slot > position}
         self.snapshot = data
 
     def records(self) -> list[Record]:
         """The same as records, the fewest there can be, numbered from 1."""
-        parts = [("state", self.state), ("snapshot", self.snapshot), ("entries", self.entries or None)]
+        parts = [
+            ("state", self.state),
+            ("snapshot", self.snapshot),
+            ("entries", self.entries or None),
+            ("accepted", [self.accepted[slot] for slot in sorted(self.accepted)] or None),
+        ]
         present = [(kind, data) for kind, data in parts if data is not None]
         return [Record(sequence, kind, data) for sequence, (kind, data) in enumerate(present, start=1)]
 
