@@ -232,13 +232,14 @@ def test_a_log_keeps_its_last_lines_and_says_how_many_it_dropped() -> None:
     assert lines[-1] == f"0.000000 line {LOG_LINES_MAX + 4}"
 
 
-def test_a_clock_jumps_and_drifts_and_shows_true_time_again() -> None:
+def test_the_wall_clock_jumps_and_both_clocks_drift_and_a_reset_sets_only_the_wall_clock_back() -> None:
     town = Town("n1")
     clock, machine = town.world.clock("n1"), town.machine("n1")
-    shown: list[int] = []
+    shown: list[tuple[int, int]] = []
 
     def look() -> None:
-        shown.append(machine.now() - town.runtime.now())
+        true_ns = town.runtime.now()
+        shown.append((machine.now() - true_ns, machine.wall_now() - true_ns))
 
     town.run(
         look,
@@ -250,13 +251,40 @@ def test_a_clock_jumps_and_drifts_and_shows_true_time_again() -> None:
         lambda: clock.drift(0),
         SECOND,
         look,
+        lambda: clock.jump(-20 * SECOND),
+        look,
         clock.reset,
         look,
     )
-    assert shown == [0, 7 * SECOND, 7 * SECOND + 10 * MS, 7 * SECOND + 10 * MS, 0]
-    assert clock.offset_ns() == 0
+    gained = 10 * MS
+    assert shown == [
+        (0, 0),
+        (0, 7 * SECOND),
+        (gained, 7 * SECOND + gained),
+        (gained, 7 * SECOND + gained),
+        (gained, gained - 13 * SECOND),
+        (gained, 0),
+    ]
+    assert clock.wall_offset_ns() == 0
     with pytest.raises(HarnessError, match="cannot drift"):
         clock.drift(-(10**9))
+
+
+@pytest.mark.parametrize("drifts_ppb", [[-500_000_000, 900_000_000, 0, -900_000_000], [300, -300, 7]])
+def test_the_monotonic_clock_never_goes_back(drifts_ppb: list[int]) -> None:
+    town = Town("n1")
+    clock, machine = town.world.clock("n1"), town.machine("n1")
+    shown: list[int] = []
+
+    def change(drift_ppb: int) -> None:
+        clock.drift(drift_ppb)
+        shown.append(machine.now())
+        clock.jump(-5 * SECOND)
+        shown.append(machine.now())
+
+    steps = [step for ppb in drifts_ppb for step in (7, lambda ppb=ppb: change(ppb), 3, clock.reset)]
+    town.run(*steps)
+    assert shown == sorted(shown)
 
 
 def test_timers_run_by_the_rate_of_the_nodes_clock_but_ignore_its_jumps() -> None:
@@ -270,6 +298,27 @@ def test_timers_run_by_the_rate_of_the_nodes_clock_but_ignore_its_jumps() -> Non
 
     town.run(begin, 2 * SECOND)
     assert town.events["n1"][1:] == [(800 * MS, "timer", "t")]
+
+
+def test_a_timer_under_way_follows_the_clock_to_its_new_rate() -> None:
+    town = Town("n1")
+    machine, clock = town.machine("n1"), town.world.clock("n1")
+
+    def begin() -> None:
+        machine.set_timer(SECOND, "sooner")
+        machine.set_timer(3 * SECOND, "later")
+        machine.set_timer(SECOND, "never")
+        machine.cancel_timer("never")
+
+    town.run(
+        begin,
+        500 * MS,
+        lambda: clock.drift(250_000_000),  # half a second is left, and passes in 400 ms
+        500 * MS,  # by the node's clock 1125 ms have passed
+        lambda: clock.drift(-500_000_000),  # and the 1875 ms that are left take 3750 ms
+        10 * SECOND,
+    )
+    assert town.events["n1"][1:] == [(900 * MS, "timer", "sooner"), (4750 * MS, "timer", "later")]
 
 
 def test_a_name_that_is_not_there_is_an_error_that_says_which_are() -> None:

@@ -1,7 +1,13 @@
-"""The clock of one simulated node: virtual time, shifted and stretched."""
+"""The two clocks of one simulated node, monotonic and wall: virtual time, stretched and shifted.
+
+A node's oscillator may *drift*: both clocks then run fast or slow, and so do timers. A *jump* (an administrator, a
+time server that steps, a leap of a virtual machine's host) sets the wall clock alone: a monotonic clock only goes
+forward, as ``clock_gettime(2)`` has it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from foreshock.harness.errors import HarnessError
@@ -12,49 +18,54 @@ DRIFT_MAX_PPB: Final = 900_000_000
 
 
 class NodeClock:
-    """A node's clock: true time + offset + drift. Timers run by its rate but do not follow its jumps."""
+    """A node's clocks: the monotonic one follows the drift, the wall clock drift and jumps. Both begin at 0."""
 
-    __slots__ = ("_anchor_local_ns", "_anchor_ns", "_drift_ppb", "_scheduler", "true")
+    __slots__ = ("_anchor_local_ns", "_anchor_ns", "_jumped_ns", "_scheduler", "_slewed", "drift_ppb", "true")
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, scheduler: Scheduler, slewed: Callable[[int], None] = lambda _: None) -> None:
         self._scheduler = scheduler
+        self._slewed = slewed
         self._anchor_ns = 0
         self._anchor_local_ns = 0
-        self._drift_ppb = 0
+        self._jumped_ns = 0
+        self.drift_ppb = 0
+        """How many ns a second the clocks gain; negative: lose."""
         self.true = True
-        """Whether the clock has never been touched, so that it shows virtual time itself."""
+        """Whether the monotonic clock has never drifted, so that it shows virtual time itself."""
 
     def now(self) -> int:
-        """What the clock shows, in ns."""
+        """What the monotonic clock shows, in ns."""
         elapsed_ns = self._scheduler.now - self._anchor_ns
-        return self._anchor_local_ns + elapsed_ns + elapsed_ns * self._drift_ppb // BILLION
+        return self._anchor_local_ns + elapsed_ns + elapsed_ns * self.drift_ppb // BILLION
 
-    def offset_ns(self) -> int:
-        """How far the clock is ahead of true time (negative: behind)."""
-        return self.now() - self._scheduler.now
+    def wall_now(self) -> int:
+        """What the wall clock shows: ns since the simulation began, as the node believes."""
+        return self.now() + self._jumped_ns
+
+    def wall_offset_ns(self) -> int:
+        """How far the wall clock is ahead of true time (negative: behind)."""
+        return self.wall_now() - self._scheduler.now
 
     def jump(self, by_ns: int) -> None:
-        """Set the clock forward, or back when negative."""
-        self._anchor()
-        self._anchor_local_ns += by_ns
+        """Set the wall clock forward, or back when negative."""
+        self._jumped_ns += by_ns
 
     def drift(self, parts_per_billion: int) -> None:
-        """From now on run fast (or slow, when negative) by so many ns a second; zero keeps the offset."""
+        """From now on run fast (or slow, when negative) by so many ns a second; zero keeps what was gained so far."""
         if abs(parts_per_billion) > DRIFT_MAX_PPB:
             raise HarnessError(f"a clock cannot drift by {parts_per_billion} ppb: at most {DRIFT_MAX_PPB}")
-        self._anchor()
-        self._drift_ppb = parts_per_billion
+        if parts_per_billion == self.drift_ppb:
+            return
+        self._anchor_ns, self._anchor_local_ns = self._scheduler.now, self.now()
+        self.true = False
+        before_ppb, self.drift_ppb = self.drift_ppb, parts_per_billion
+        self._slewed(before_ppb)
 
     def reset(self) -> None:
-        """Show true time again."""
-        self._anchor_ns = self._anchor_local_ns = self._drift_ppb = 0
-        self.true = True
+        """Stop the drift and set the wall clock right; the monotonic one keeps what it has gained."""
+        self.drift(0)
+        self._jumped_ns = self._scheduler.now - self.now()
 
     def true_duration(self, local_ns: int) -> int:
-        """How much true time passes while this clock advances by ``local_ns``."""
-        return local_ns * BILLION // (BILLION + self._drift_ppb)
-
-    def _anchor(self) -> None:
-        local_ns = self.now()
-        self._anchor_ns, self._anchor_local_ns = self._scheduler.now, local_ns
-        self.true = False
+        """How much true time passes while these clocks advance by ``local_ns``, at the least."""
+        return -(-local_ns * BILLION // (BILLION + self.drift_ppb))

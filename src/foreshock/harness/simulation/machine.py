@@ -9,7 +9,7 @@ from heapq import heappush
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from foreshock.harness.randomness import RandomStream
-from foreshock.harness.simulation.clock import NodeClock
+from foreshock.harness.simulation.clock import BILLION, NodeClock
 from foreshock.harness.simulation.connection import ProgramEnd
 from foreshock.harness.simulation.disk import SimDisk
 from foreshock.harness.simulation.network import TABLE_BITS, TABLE_MASK
@@ -84,7 +84,7 @@ class SimMachine:
         self.name = name
         self.scheduler = scheduler = world.scheduler
         self.knobs = knobs = world.knobs
-        self.clock = NodeClock(scheduler)
+        self.clock = NodeClock(scheduler, self._slewed)
         self.disk = SimDisk(scheduler, knobs, world.random(f"disk/{name}"), self.synced)
         self.bits = world.random(f"network/{name}").bits
         self.delays = world.delays
@@ -109,8 +109,12 @@ class SimMachine:
     # --- what the program asks for ------------------------------------------------------------------------
 
     def now(self) -> int:
-        """The node's own clock in ns."""
+        """The node's own monotonic clock in ns: it may drift, and never jumps."""
         return self.scheduler.now if self.clock.true else self.clock.now()
+
+    def wall_now(self) -> int:
+        """The node's own wall clock in ns: it may drift, and jump both ways."""
+        return self.clock.wall_now()
 
     def random(self, name: str) -> RandomStream:
         """A named stream of randomness of this node; the same name goes on after a restart."""
@@ -328,6 +332,19 @@ class SimMachine:
             return
         if self._world.after_step is not None:
             self._world.after_step(self.name, self._program)
+
+    def _slewed(self, before_ppb: int) -> None:
+        """The clocks run at another rate from now on: what a timer has left is left by the clock, not in true time."""
+        scheduler, clock = self.scheduler, self.clock
+        for token, timer in self._timers.items():
+            left_ns = timer[0] - scheduler.now
+            if timer[0] == NEVER or left_ns <= 0:
+                continue
+            local_ns = left_ns + left_ns * before_ppb // BILLION
+            timer[0] = scheduler.now + clock.true_duration(local_ns)
+            if timer[0] < timer[1]:
+                timer[1] = timer[0]
+                heappush(scheduler.heap, (timer[0], scheduler.sequence(), self._timer, token, timer))
 
     def _catch_up(self, life: int, backlog: list[tuple[Action, Any, Any]]) -> None:
         for function, first, second in backlog:

@@ -48,7 +48,17 @@ class Machine(Protocol):
         """The node's disk; it outlives a crash."""
 
     def now(self) -> int:
-        """The node's own monotonic clock in ns (it may drift and jump when a nemesis says so)."""
+        """The node's own monotonic clock in ns: for durations and deadlines within one life of the node.
+
+        It may drift when a nemesis says so, and never goes back; what it shows means nothing to any other node.
+        """
+
+    def wall_now(self) -> int:
+        """The node's own wall clock in ns since the simulation began, as the node believes.
+
+        It may drift, and jump both ways, when a nemesis says so. Untouched it shows what ``Runtime.now()`` of a
+        client shows, so instants can be compared between nodes and clients, as far as clocks can be trusted.
+        """
 
     def random(self, name: str) -> RandomStream:
         """A named stream of randomness of this node; the same name goes on after a restart."""
@@ -66,7 +76,8 @@ class Machine(Protocol):
         """Close a connection; its other end hears ``on_close``, this one does not."""
 
     def set_timer(self, delay_ns: int, token: Any) -> None:
-        """Call ``on_timer(token)`` once after the delay by this node's clock; an equal token replaces the earlier."""
+        """Call ``on_timer(token)`` once after the delay by this node's monotonic clock; an equal token replaces the
+        earlier one."""
 
     def cancel_timer(self, token: Any) -> None:
         """Forget the timer; one that is not set is no error."""
