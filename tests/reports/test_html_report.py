@@ -14,7 +14,8 @@ from tests.reports import runs, tapes
 from foreshock.harness.errors import HarnessError
 from foreshock.harness.registry import Kind, load
 from foreshock.reports import explorer_data
-from foreshock.reports.html import HtmlReporter, embed_json
+from foreshock.reports.html import HtmlReporter
+from foreshock.reports.rendering import embed_json
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 MAKERS = (

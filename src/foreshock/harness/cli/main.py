@@ -23,6 +23,10 @@ from foreshock.harness.verdict import ExitCode
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "test": ("foreshock.harness.cli.test", "Run one test: deploy, break, record, decide, report."),
+    "zoo": (
+        "foreshock.harness.cli.zoo",
+        "Find every planted bug, and hold every correct target to its promises.",
+    ),
     "check": ("foreshock.harness.cli.check", "Decide histories that any tool recorded."),
     "analyze": (
         "foreshock.harness.cli.analyze",

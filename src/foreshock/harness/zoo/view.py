@@ -1,0 +1,130 @@
+"""What a person sees while the zoo runs: lines in a pipe; on a terminal the same lines, and a live panel below them."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from foreshock.harness.patient_console import PatientConsole
+from foreshock.harness.request import Request
+from foreshock.harness.zoo.document import BugRow
+from foreshock.harness.zoo.plan import Survey
+from foreshock.harness.zoo.runner import Standing, Watcher
+from foreshock.harness.zoo.workers import TestResult
+
+LINES_EVERY_S = 10.0
+REASON_MAX = 160
+
+
+class LineWatcher(Watcher):
+    """Lines on stderr: each hunt that ended, each alarm, and where the run stands every few seconds."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def show(self, standing: Standing) -> None:
+        """Say where the run stands when enough time has passed."""
+        if time.monotonic() - self._last >= LINES_EVERY_S:
+            self._last = time.monotonic()
+            self.say(one_line(standing))
+
+    def hunted(self, row: BugRow) -> None:
+        """Say how the hunt ended."""
+        self.say(hunt_line(row))
+
+    def alarmed(self, survey: Survey, request: Request, result: TestResult) -> None:
+        """Say what went wrong with something that is held to be correct."""
+        self.say(alarm_line(survey, request, result))
+
+    def say(self, line: str) -> None:
+        """One line on stderr."""
+        with contextlib.suppress(OSError, ValueError):  # whoever read it may have gone away
+            sys.stderr.write(f"foreshock: {line}\n")
+            sys.stderr.flush()
+
+
+class LiveWatcher(LineWatcher):
+    """The same lines on a terminal, with a panel below them that shows where the run stands."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        super().__init__()
+        self._console = console or PatientConsole(stderr=True, highlight=False)
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> LiveWatcher:
+        with contextlib.suppress(OSError):
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._live.stop()
+
+    def show(self, standing: Standing) -> None:
+        """Redraw the panel."""
+        with contextlib.suppress(OSError):
+            self._live.update(_panel(standing), refresh=True)
+
+    def say(self, line: str) -> None:
+        """A line that stays, above the panel."""
+        with contextlib.suppress(OSError):
+            self._console.print(Text.assemble(("foreshock: ", "dim"), line))
+
+
+def one_line(standing: Standing) -> str:
+    """Where the run stands, in one line."""
+    return (
+        f"{standing.elapsed_s:.0f} s  found {standing.found} of {standing.hunts}"
+        + (f", missed {standing.missed}" if standing.missed else "")
+        + f"  correct {standing.tests} of {standing.planned} tests"
+        + (f", {standing.alarms} not valid" if standing.alarms else "")
+        + f"  {standing.simulated_s:.0f} simulated s"
+    )
+
+
+def hunt_line(row: BugRow) -> str:
+    """How a hunt ended, in one line."""
+    if row.found:
+        return f"found   {row.name} with seed {row.seed} after {row.seconds:.1f} s: {row.reason[:REASON_MAX]}"
+    return f"MISSED  {row.name}: {row.reason[:REASON_MAX]}"
+
+
+def alarm_line(survey: Survey, request: Request, result: TestResult) -> str:
+    """A test of something correct that was not valid, in one line."""
+    reason = "; ".join(result.harness_errors) or result.reason
+    return (
+        f"ALARM   {survey.target} with {request.workload} under {request.nemesis}, seed {request.seed}: "
+        f"{result.verdict}: {reason[:REASON_MAX]}"
+    )
+
+
+def _panel(standing: Standing) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(width=40)
+    grid.add_column()
+    found = f"{standing.found} of {standing.hunts} found" + (
+        f", {standing.missed} missed" if standing.missed else ""
+    )
+    tests = f"{standing.tests} of {standing.planned} tests" + (
+        f", {standing.alarms} not valid" if standing.alarms else ", all valid"
+    )
+    if standing.hunts:
+        grid.add_row("exhibits", _bar(standing.found + standing.missed, standing.hunts), found)
+    if standing.planned:
+        grid.add_row("correct", _bar(standing.tests, standing.planned), tests)
+    running = "  ".join(f"{name} ({seconds:.0f} s)" for name, seconds in standing.running)
+    grid.add_row("running", "", Text(running, overflow="ellipsis", no_wrap=True))
+    grid.add_row("elapsed", "", f"{standing.elapsed_s:.0f} s for {standing.simulated_s:.0f} simulated s")
+    return grid
+
+
+def _bar(done: int, total: int) -> ProgressBar:
+    return ProgressBar(total=total, completed=done, complete_style="cyan", finished_style="cyan")
