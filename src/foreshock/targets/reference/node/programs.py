@@ -11,6 +11,11 @@ from foreshock.targets.reference.node.program import ProgramKind
 
 PROGRAMS: Final = {
     "raft": "foreshock.targets.reference.node.raft.program",
+    "naive-paxos": "foreshock.targets.naive.node.paxos",
+    "naive-raft": "foreshock.targets.naive.node.raft",
+    "naive-zab": "foreshock.targets.naive.node.zab",
+    "naive-lock": "foreshock.targets.naive.node.lock",
+    "naive-cache": "foreshock.targets.naive.node.cache",
 }
 """The module of each program, which has its kind as ``PROGRAM``. Loaded when a node is told to run it."""
 
