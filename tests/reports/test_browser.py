@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from tests.reports import runs
+from tests.reports import runs, zoos
 from tests.reports.browser import Browser, chromium
 
 from foreshock.reports.html import HtmlReporter
+from foreshock.reports.zoo import ZooReporter
 
 pytestmark = pytest.mark.skipif(
     chromium() is None, reason="no Chromium is installed: pages cannot be looked at"
@@ -149,3 +151,20 @@ def test_the_command_can_be_copied(browser: Browser, pages: dict[str, str]) -> N
         "['Copied', 'Selected'].includes(document.querySelector('#again button[data-copy]').textContent)"
     )
     assert browser.complaints() == []
+
+
+@pytest.mark.parametrize("make", [zoos.good_zoo, zoos.bad_zoo], ids=["good", "bad"])
+def test_the_page_of_the_zoo_complains_of_nothing_and_leads_to_the_reports(
+    browser: Browser, tmp_path: Path, make: Callable[[Path], Path]
+) -> None:
+    page = ZooReporter().report(make(tmp_path / "zoo"))
+    assert page is not None
+    browser.open(page.as_uri())
+    browser.until("document.documentElement.classList.contains('js')")
+    assert browser.evaluate("document.querySelectorAll('tbody tr').length") >= 2
+    assert browser.evaluate("document.body.dataset.owned ?? 'nobody'") == "nobody"
+    assert browser.complaints() == []
+    link = browser.evaluate("document.querySelector('td a[href$=\"report.html\"]')?.href ?? ''")
+    if link:
+        browser.open(link)
+        browser.until(f"Number({PAINTED}) > 0")

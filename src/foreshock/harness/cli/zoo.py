@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 TESTS = 50
 TIME_LIMIT_S = 20.0
-REASON_MAX = 90
+MISSED = "MISSED"
 
 
 @click.command(epilog="\b\nTry: foreshock zoo 'raft/*' naive-lock --jobs 2")
@@ -160,34 +160,40 @@ def _show(document: ZooDocument, page: Path | None, *, quiet: bool) -> None:
         out.print(text, markup=False)
 
 
-def _show_bugs(out: Console, document: ZooDocument) -> None:
-    from rich.markup import escape
-    from rich.table import Table
+def _print_table(out: Console, rows: list[list[str]]) -> None:
+    """Lines with columns; on a terminal the last column ends where the line does, in a pipe it is whole."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        line = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        style = "dim" if row is rows[0] else "bold red" if MISSED in row else None
+        out.print(line[: out.width] if out.is_terminal else line, style=style, markup=False)
+    out.print()
 
+
+def _show_bugs(out: Console, document: ZooDocument) -> None:
     if not document.bugs:
         return
-    table = Table("exhibit", "test", "", "seed", "tests", "time to find", "what was seen", box=None)
-    for row in document.bugs:
-        table.add_row(
+    rows = [["exhibit", "", "seed", "tests", "took", "what was seen"]]
+    rows += [
+        [
             row.name,
-            f"{row.target} {row.workload} {row.nemesis}",
-            "[green]found[/green]" if row.found else "[bold red]MISSED[/bold red]",
+            "found" if row.found else MISSED,
             "" if row.seed is None else str(row.seed),
             f"{row.tests} of {row.budget}",
             f"{row.seconds:.1f} s",
-            escape(row.reason[:REASON_MAX]),
-        )
-    out.print(table)
+            row.reason,
+        ]
+        for row in document.bugs
+    ]
+    _print_table(out, rows)
 
 
 def _show_correct(out: Console, document: ZooDocument) -> None:
-    from rich.table import Table
-
     if not document.correct:
         return
-    table = Table("correct", "workload", "tests", "valid", "invalid", "unknown", "simulated", box=None)
-    for row in document.correct:
-        table.add_row(
+    rows = [["correct", "workload", "tests", "valid", "invalid", "unknown", "simulated"]]
+    rows += [
+        [
             row.target,
             row.workload or row.note,
             f"{row.tests} of {row.planned}",
@@ -195,8 +201,10 @@ def _show_correct(out: Console, document: ZooDocument) -> None:
             str(row.invalid),
             str(row.unknown),
             f"{row.simulated_seconds:.0f} s",
-        )
-    out.print(table)
+        ]
+        for row in document.correct
+    ]
+    _print_table(out, rows)
     for row in document.correct:
         for failure in row.failures:
             out.print(f"{failure.verdict}  {row.target}: {failure.reason}", markup=False)

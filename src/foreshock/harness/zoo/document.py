@@ -9,7 +9,7 @@ import msgspec
 from foreshock.harness.plan import nemeses_of
 from foreshock.harness.verdict import ExitCode
 from foreshock.harness.zoo.plan import Hunt, Survey
-from foreshock.harness.zoo.workers import TestResult
+from foreshock.harness.zoo.workers import SimulatedTest
 
 FAILURES_MAX = 20
 
@@ -88,7 +88,7 @@ class ZooDocument(msgspec.Struct, frozen=True, kw_only=True):
     correct: tuple[CorrectRow, ...]
 
 
-def bug_row(hunt: Hunt, results: list[TestResult]) -> BugRow:
+def bug_row(hunt: Hunt, results: list[SimulatedTest]) -> BugRow:
     """The row of a hunt from its results, in the order of its seeds."""
     exhibit, request = hunt.exhibit, hunt.exhibit.request
     last = results[-1] if results else None
@@ -126,7 +126,7 @@ def unhunted_row(name: str) -> BugRow:
     )  # fmt: skip
 
 
-def correct_rows(survey: Survey, results: list[TestResult | None]) -> list[CorrectRow]:
+def correct_rows(survey: Survey, results: list[SimulatedTest | None]) -> list[CorrectRow]:
     """The rows of a survey, one a workload; ``results`` are those of its tests, ``None`` where one was not run."""
     if survey.skipped is not None:
         return [

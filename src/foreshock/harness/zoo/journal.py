@@ -12,7 +12,7 @@ import msgspec
 from foreshock.harness.errors import HarnessError
 from foreshock.harness.request import Request
 from foreshock.harness.store import read_json, write_json
-from foreshock.harness.zoo.workers import TestResult
+from foreshock.harness.zoo.workers import SimulatedTest
 
 PLAN = "plan.json"
 JOURNAL = "results.jsonl"
@@ -21,7 +21,7 @@ DOCUMENT = "zoo.json"
 
 class _Line(msgspec.Struct, frozen=True):
     test: str
-    result: TestResult
+    result: SimulatedTest
 
 
 def key_of(request: Request) -> str:
@@ -34,7 +34,7 @@ class Journal:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.results: dict[str, TestResult] = {}
+        self.results: dict[str, SimulatedTest] = {}
         self._file: IO[bytes] | None = None
         path = directory / JOURNAL
         if path.exists():
@@ -45,7 +45,7 @@ class Journal:
                     continue  # the line that was being written when the run was killed: its test runs again
                 self.results[known.test] = known.result
 
-    def add(self, request: Request, result: TestResult) -> None:
+    def add(self, request: Request, result: SimulatedTest) -> None:
         """Keep a result; raises :class:`HarnessError` when the disk does not take it."""
         key = key_of(request)
         self.results[key] = result

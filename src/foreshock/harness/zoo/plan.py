@@ -20,7 +20,7 @@ from foreshock.harness.registry import Kind, load, names
 from foreshock.harness.request import Request
 from foreshock.harness.target import Target
 
-BUDGET_MAX = 10_000
+SOURCES = Path(foreshock.__file__).parent
 
 
 class Hunt(msgspec.Struct, frozen=True):
@@ -70,12 +70,18 @@ class Zoo(msgspec.Struct, frozen=True):
 
     def digest(self) -> str:
         """Equal for equal tests of equal sources: only then may results of an earlier run be used again."""
-        digest = hashlib.sha256(msgspec.json.encode(self, order="deterministic"))
-        root = Path(foreshock.__file__).parent
-        for path in sorted(root.rglob("*.py")):
-            digest.update(path.relative_to(root).as_posix().encode())
-            digest.update(path.read_bytes())
-        return digest.hexdigest()[:16]
+        plan = msgspec.json.encode(self, order="deterministic")
+        return hashlib.sha256(plan + sources_digest(SOURCES)).hexdigest()[:16]
+
+
+def sources_digest(root: Path) -> bytes:
+    """A digest of every Python file below a folder, by name and content."""
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(root).as_posix()} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.digest()
 
 
 def plan_zoo(wanted: Sequence[str], *, tests: int, time_limit: float, first_seed: int) -> Zoo:

@@ -20,7 +20,7 @@ from foreshock.harness.zoo.document import (
 )
 from foreshock.harness.zoo.journal import Journal, key_of
 from foreshock.harness.zoo.plan import Hunt, Survey, Zoo
-from foreshock.harness.zoo.workers import TestResult, Workers
+from foreshock.harness.zoo.workers import SimulatedTest, Workers
 
 POLL_S = 0.25
 KEPT = "runs"
@@ -54,7 +54,7 @@ class Watcher:
     def hunted(self, row: BugRow) -> None:
         """A hunt has ended."""
 
-    def alarmed(self, survey: Survey, request: Request, result: TestResult) -> None:
+    def alarmed(self, survey: Survey, request: Request, result: SimulatedTest) -> None:
         """A test of something correct was not valid."""
 
 
@@ -68,7 +68,7 @@ class ZooRun:
         self._jobs = jobs
         self._stopped = False
         self._began = time.monotonic()
-        self._hunted: dict[str, list[TestResult]] = {hunt.name: [] for hunt in zoo.hunts}
+        self._hunted: dict[str, list[SimulatedTest]] = {hunt.name: [] for hunt in zoo.hunts}
         self._open: deque[Hunt] = deque(zoo.hunts)
         self._left: deque[tuple[Survey, Request]] = deque()
 
@@ -128,7 +128,7 @@ class ZooRun:
             self._take(hunt, known)
         return self._left.popleft() if self._left else None
 
-    def _done(self, job: Job, result: TestResult) -> None:
+    def _done(self, job: Job, result: SimulatedTest) -> None:
         part, request = job
         self._journal.add(request, result)
         if isinstance(part, Hunt):
@@ -136,7 +136,7 @@ class ZooRun:
         elif result.exit:
             self._watcher.alarmed(part, request, result)
 
-    def _take(self, hunt: Hunt, result: TestResult) -> None:
+    def _take(self, hunt: Hunt, result: SimulatedTest) -> None:
         results = self._hunted[hunt.name]
         results.append(result)
         if result.verdict != "invalid" and len(results) < hunt.exhibit.budget:

@@ -17,7 +17,7 @@ from foreshock.harness.request import Request
 from foreshock.harness.zoo.document import BugRow
 from foreshock.harness.zoo.plan import Survey
 from foreshock.harness.zoo.runner import Standing, Watcher
-from foreshock.harness.zoo.workers import TestResult
+from foreshock.harness.zoo.workers import SimulatedTest
 
 LINES_EVERY_S = 10.0
 REASON_MAX = 160
@@ -39,7 +39,7 @@ class LineWatcher(Watcher):
         """Say how the hunt ended."""
         self.say(hunt_line(row))
 
-    def alarmed(self, survey: Survey, request: Request, result: TestResult) -> None:
+    def alarmed(self, survey: Survey, request: Request, result: SimulatedTest) -> None:
         """Say what went wrong with something that is held to be correct."""
         self.say(alarm_line(survey, request, result))
 
@@ -96,7 +96,7 @@ def hunt_line(row: BugRow) -> str:
     return f"MISSED  {row.name}: {row.reason[:REASON_MAX]}"
 
 
-def alarm_line(survey: Survey, request: Request, result: TestResult) -> str:
+def alarm_line(survey: Survey, request: Request, result: SimulatedTest) -> str:
     """A test of something correct that was not valid, in one line."""
     reason = "; ".join(result.harness_errors) or result.reason
     return (

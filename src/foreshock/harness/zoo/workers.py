@@ -31,7 +31,7 @@ TEST_SECONDS_MAX = 300.0
 """A test that takes longer on the wall clock is given up, with its worker."""
 
 
-class TestResult(msgspec.Struct, frozen=True, kw_only=True):
+class SimulatedTest(msgspec.Struct, frozen=True, kw_only=True):
     """How one test ended. ``run`` is its folder where it was kept: that of a valid test is not."""
 
     verdict: str
@@ -80,12 +80,12 @@ class Workers(Generic[T]):
         now = time.monotonic()
         return [(ticket, now - worker.began) for worker, ticket in self._busy.values()]
 
-    def results(self, timeout_s: float) -> Iterator[tuple[T, TestResult]]:
+    def results(self, timeout_s: float) -> Iterator[tuple[T, SimulatedTest]]:
         """The tests that ended, waiting for the first of them at most as long as given."""
         for pipe in wait(list(self._busy), timeout_s):
             worker, ticket = self._busy.pop(pipe)
             try:
-                result: TestResult = worker.pipe.recv()
+                result: SimulatedTest = worker.pipe.recv()
             except (EOFError, OSError):
                 worker.end()
                 code = worker.process.exitcode
@@ -101,9 +101,9 @@ class Workers(Generic[T]):
                 yield ticket, lost(text, worker.began)
 
 
-def lost(why: str, began: float) -> TestResult:
+def lost(why: str, began: float) -> SimulatedTest:
     """The result of a test that has none."""
-    return TestResult(
+    return SimulatedTest(
         verdict="unknown",
         exit=int(ExitCode.HARNESS_ERROR),
         reason=why,
@@ -143,7 +143,7 @@ def _work(pipe: Connection[Any, Any], store: str) -> None:
             pipe.send(run_one(pipe.recv(), Path(store)))
 
 
-def run_one(request: Request, store: Path) -> TestResult:
+def run_one(request: Request, store: Path) -> SimulatedTest:
     """Run one simulated test. What is not valid keeps its folder, with its report."""
     from foreshock.harness.plan import resolve
     from foreshock.harness.progress import SilentProgress
@@ -165,7 +165,7 @@ def run_one(request: Request, store: Path) -> TestResult:
         errors += tuple(report_all(outcome.run)[1])
     else:
         shutil.rmtree(outcome.run, ignore_errors=True)
-    return TestResult(
+    return SimulatedTest(
         verdict=judgement.verdict,
         exit=judgement.exit,
         reason=judgement.reason,
