@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 from foreshock.harness.randomness import RandomStream
 from foreshock.targets.reference.node.raft import RaftKnobs
@@ -26,6 +26,14 @@ class RaftOptions(ReferenceOptions, frozen=True):
         int | None, _knob("heartbeat_ms", "How often a leader speaks to every follower (ms).")
     ] = None
     prevote: Annotated[bool | None, _knob("prevote", "Whether a node asks before it begins a term.")] = None
+    reads: Annotated[
+        Literal["read-index", "lease"] | None,
+        _knob("reads", "How a leader knows that it may answer a read: it asks a majority, or trusts clocks."),
+    ] = None
+    clock_drift_percent: Annotated[
+        int | None,
+        _knob("clock_drift_percent", "How much faster one node's clock runs than another's at most (percent)."),
+    ] = None
     batch_entries_max: Annotated[
         int | None, _knob("batch_entries_max", "Most log entries in one append message.")
     ] = None

@@ -152,3 +152,15 @@ def test_a_node_that_is_no_member_never_campaigns() -> None:
     world.step("n4", Tick())
     assert world.wire == []
     assert world.raft("n4").role == "follower"
+
+
+def test_voters_of_an_earlier_term_may_permit_a_campaign() -> None:
+    """A node that is ahead by a term it could not win asks those behind: their permission counts, however old it is."""
+    world = World(3)
+    for name, term in (("n1", 5), ("n2", 4), ("n3", 4)):
+        world.give_log(name, [1, 4], term=term)
+    world.now += 200 * MS
+    world.tick("n1")
+    world.deliver_all()
+    assert world.raft("n1").leading
+    assert world.raft("n1").term == 6

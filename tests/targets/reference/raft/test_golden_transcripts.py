@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.targets.reference.raft.harness import QUICK, World
+from tests.targets.reference.raft.harness import MS, QUICK, World
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -43,6 +43,20 @@ def replication() -> World:
         world.sync(name)
         world.deliver_all()
     world.say("-- a read")
+    world.read("n1")
+    world.deliver_all()
+    return world
+
+
+def lease_reads() -> World:
+    """A heartbeat earns the leader a lease, under which it reads alone; when the lease is over, a round is due."""
+    world = settled(knobs=QUICK._replace(reads="lease"))
+    world.pass_heartbeat("n1")
+    world.deliver_all()
+    world.say("-- a read under the lease")
+    world.read("n1")
+    world.now += 90 * MS
+    world.say("-- and one after it, 90 ms after the last heartbeat")
     world.read("n1")
     world.deliver_all()
     return world
@@ -116,7 +130,15 @@ def settled(**options) -> World:
 
 @pytest.mark.parametrize(
     "scenario",
-    [election, replication, log_repair, snapshot_install, membership_change, leadership_transfer],
+    [
+        election,
+        replication,
+        lease_reads,
+        log_repair,
+        snapshot_install,
+        membership_change,
+        leadership_transfer,
+    ],
     ids=lambda scenario: scenario.__name__,
 )
 def test_the_transcript_is_as_it_was_read_and_approved(scenario: Callable[[], World]) -> None:

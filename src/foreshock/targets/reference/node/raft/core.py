@@ -6,10 +6,11 @@
       Following      a follower and its leader's entries            following.py
         Snapshots      snapshots, both ends                         snapshots.py
           Replication    a leader and its followers; commitment     replication.py
-            Reads          ReadIndex                                reads.py
-              Membership     members, leadership transfer           membership.py
-                Election       PreVote, votes                       election.py
-                  Raft           events in, outputs out             here
+            Leases         how long a leader may read alone         leases.py
+              Reads          ReadIndex, reads under a lease         reads.py
+                Membership     members, leadership transfer         membership.py
+                  Election       PreVote, votes                     election.py
+                    Raft           events in, outputs out           here
 
 Every *decision* is a small method of its own with a name (``_may_commit``, ``_log_is_up_to_date``, ...): a planted
 bug is a subclass that overrides one.
@@ -196,7 +197,11 @@ class Raft(Election):
     # --- one step ---------------------------------------------------------------------------------------------
 
     def _on_receive(self, event: Receive) -> None:
-        """Bring the terms together (figure 2, rules for all servers), then let the message's handler have it."""
+        """Bring the terms together (figure 2, rules for all servers), then let the message's handler have it.
+
+        A PreVote and the permission that answers it change no term, so either may come from a past one: whoever
+        is behind may permit a term that it would then enter.
+        """
         source, message = event
         kind = type(message)
         handler = self._message_handlers.get(kind)
@@ -204,9 +209,9 @@ class Raft(Election):
             self.dropped += 1
             return
         term = message.term
-        if term < self.term:
+        if term < self.term and kind is not PreVoteReply:
             self._answer_the_past(source, message)
-        elif term == self.term or kind is PreVote:
+        elif term <= self.term or kind is PreVote:
             handler(source, message)
         elif kind is not Vote or message.transfer or not self._sticks_to_leader():
             self._become_follower(term, None)

@@ -106,8 +106,11 @@ class Election(Membership):
 
     def _on_vote(self, source: str, message: Vote) -> None:
         """RequestVote, receiver's step 2 of figure 2; a granted vote is spoken of when it is durable."""
-        granted = self._may_vote_for(source) and self._log_is_up_to_date(
-            message.last_position, message.last_term
+        waits = self._honours_a_lease() and not message.transfer
+        granted = (
+            not waits
+            and self._may_vote_for(source)
+            and self._log_is_up_to_date(message.last_position, message.last_term)
         )
         if granted and self.vote is None:
             self.vote = source
@@ -126,7 +129,7 @@ class Election(Membership):
 
     def _sticks_to_leader(self) -> bool:
         """Whether we heard our leader so lately that nobody else should disturb it (dissertation 4.2.3)."""
-        if self.role is LEADER:
+        if self.role is LEADER or self._honours_a_lease():
             return True
         if self._leader is None or self._leader_heard_ns is None:
             return False
@@ -141,6 +144,7 @@ class Election(Membership):
         if self._transfer is not None:
             self._end_transfer(self._transfer, f"{self._transfer.target} did not win the election")
         self._round = 0
+        self._begin_leases()
         self._peers = {
             voter: Progress(self.log.last + 1, self._now) for voter in self._voters if voter != self._name
         }

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+READS: Final = ("read-index", "lease")
+"""What the knob ``reads`` may be."""
 
 
 class RaftKnobs(NamedTuple):
-    """Time-outs and limits of one replica. None of them can break safety, only speed and liveness."""
+    """Time-outs and limits of one replica. None of them can break safety, only speed and liveness, with one exception:
+    reads by lease trust the clocks' rates. ``election_timeout_min_ms``, ``reads`` and ``clock_drift_percent`` must
+    then be the same on every node.
+    """
 
     election_timeout_min_ms: int = 300
     """The least silence of a leader after which a follower campaigns, and how long it sticks to the leader."""
@@ -19,6 +25,13 @@ class RaftKnobs(NamedTuple):
 
     prevote: bool = True
     """Ask for permission before a term is begun (dissertation 9.6)."""
+
+    reads: str = "read-index"
+    """How a leader makes sure that it still leads before it answers a read: ``read-index`` asks a majority
+    (dissertation 6.4), ``lease`` counts on those that answered lately (6.4.1), and on the rates of their clocks."""
+
+    clock_drift_percent: int = 20
+    """By how much, at most, one node's clock runs faster than another's: a lease is shorter by that."""
 
     batch_entries_max: int = 64
     """The most entries in one append message."""
@@ -52,8 +65,12 @@ class RaftKnobs(NamedTuple):
 
     def checked(self) -> RaftKnobs:
         """These knobs again; raises ``ValueError`` with a sentence when they cannot work together."""
+        if self.reads not in READS:
+            raise ValueError(f"the knob reads is {self.reads!r}, but must be one of {', '.join(READS)}")
         for name, value in zip(self._fields, self, strict=True):
-            least = 0 if name in {"snapshot_keep_entries", "prevote"} else 1
+            if name == "reads":
+                continue
+            least = 0 if name in {"snapshot_keep_entries", "prevote", "clock_drift_percent"} else 1
             if not isinstance(value, int) or value < least:
                 raise ValueError(f"the knob {name} is {value!r}, but must be an integer of at least {least}")
         if self.election_timeout_max_ms <= self.election_timeout_min_ms:

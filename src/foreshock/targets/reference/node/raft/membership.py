@@ -11,7 +11,6 @@ up to where the log ended when the round began; when a round takes less than an 
 from __future__ import annotations
 
 from foreshock.targets.reference.node.consensus import ChangeMembership, TransferLeadership
-from foreshock.targets.reference.node.raft.messages import TimeoutNow
 from foreshock.targets.reference.node.raft.reads import Reads
 from foreshock.targets.reference.node.raft.state import FOLLOWER, LEADER, NS_PER_MS, Joining, Transfer
 
@@ -87,7 +86,7 @@ class Membership(Reads):
         successor = self._most_advanced()
         self._emit_committed()
         if successor is not None:
-            self._send(successor, TimeoutNow(self.term))
+            self._order_to_campaign(successor)
         self._become_follower(self.term, None)
 
     # --- leadership -------------------------------------------------------------------------------------------
@@ -120,7 +119,7 @@ class Membership(Reads):
                 self._end_transfer(transfer, f"{transfer.target} did not take over in time")
             elif not transfer.told and peer.match == self.log.last:
                 self._transfer = transfer._replace(told=True)
-                self._send(transfer.target, TimeoutNow(self.term))
+                self._order_to_campaign(transfer.target)
         elif self._leader == transfer.target:
             self._transfer = None
             self._output.done.append(transfer.proposal)
@@ -134,7 +133,7 @@ class Membership(Reads):
     def _repeat_transfer(self) -> None:
         """The order may have been lost: give it again with the next heartbeat."""
         if self._transfer is not None and self._transfer.told:
-            self._send(self._transfer.target, TimeoutNow(self.term))
+            self._order_to_campaign(self._transfer.target)
 
     def _may_obey_timeout_now(self, source: str) -> bool:
         """Only a follower obeys, and only the leader that it follows."""

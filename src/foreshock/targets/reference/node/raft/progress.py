@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from foreshock.targets.reference.node.consensus import Snapshot
+
+NEVER_NS: Final = -(1 << 62)
+"""Before every time that a clock shows."""
 
 
 class Pace(StrEnum):
@@ -35,6 +38,7 @@ class Progress:
     __slots__ = (
         "heard_ns",
         "inflight",
+        "lease_from_ns",
         "match",
         "next",
         "pace",
@@ -59,6 +63,8 @@ class Progress:
         """The latest round of confirmation that it echoed."""
         self.heard_ns = now_ns
         """When it last answered in this term; it starts with the benefit of the doubt."""
+        self.lease_from_ns = NEVER_NS
+        """When the latest round that it echoed was sent, as far as leases care; it starts without any benefit."""
         self.snapshot: Outgoing | None = None
         self.snapshot_offset = 0
         """How much of its text the follower has."""
