@@ -111,6 +111,8 @@ class RedisConnection:
             answered = True
         except TimeoutExpired:
             raise Indefinite(f"no answer from {self._name} within {timeout_ms} ms") from None
+        except ConnectionRefused as refused:
+            raise Definite(str(refused)) from None
         except ConnectionClosed as closed:
             raise Indefinite(f"the connection to {self._name} broke: {closed}") from None
         except RedisError:
@@ -149,10 +151,16 @@ class _SimulatedTransport:
             self._connection = await self._runtime.connect(self._endpoint)
 
     async def exchange(self, words: tuple[Word, ...]) -> Reply:
+        command = {"command": [_text(word) for word in words]}
         connection = self._connection
         if connection is None:
             raise ConnectionClosed("it was dropped")
-        await connection.send({"command": [_text(word) for word in words]})
+        try:
+            await connection.send(command)
+        except ConnectionClosed:  # it was closed while nothing was under way, so nothing has been sent yet
+            await self.drop()
+            connection = self._connection = await self._runtime.connect(self._endpoint)
+            await connection.send(command)
         answer = await connection.receive()
         if "error" in answer:
             raise _error_of(str(answer["error"]))
@@ -173,7 +181,9 @@ class _RespTransport:
 
     async def connect(self) -> None:
         if self._connection is not None:
-            return
+            if not await _is_stale(self._connection):
+                return
+            await self.drop()
         connection = RespConnection(
             host=self._endpoint.host,
             port=self._endpoint.port,
@@ -219,6 +229,18 @@ class _RespTransport:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.disconnect(nowait=True)
+
+
+async def _is_stale(connection: RespConnection) -> bool:
+    """Whether the server has hung up (or said something that nobody asked for) while no command was under way."""
+    untyped: Any = connection
+    can_read = (
+        getattr(untyped, "can_read", None) or untyped.can_read_destructive
+    )  # by the version of redis-py
+    try:
+        return bool(await can_read())
+    except (redis.exceptions.RedisError, OSError):
+        return True
 
 
 _CODES: Final[tuple[tuple[type[redis.exceptions.RedisError], str], ...]] = (

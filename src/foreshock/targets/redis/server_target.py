@@ -42,6 +42,11 @@ class RedisOptions(Options, frozen=True, kw_only=True):
             "change is synced before its answer)"
         ),
     ] = "aof-always"
+
+
+class BoundedRedisOptions(RedisOptions, frozen=True, kw_only=True):
+    """The same, with a limit on memory: for caches, which may forget, and not for locks, which may not."""
+
     maxmemory_bytes: Annotated[
         int,
         Meta(
@@ -70,9 +75,9 @@ class RedisTarget(Target[RedisOptionsT]):
     @property
     def settings(self) -> ServerSettings:
         """How the servers are run."""
-        return ServerSettings(
-            persistence=self.options.persistence, maxmemory_bytes=self.options.maxmemory_bytes
-        )
+        options: RedisOptions = self.options
+        maxmemory_bytes = options.maxmemory_bytes if isinstance(options, BoundedRedisOptions) else 0
+        return ServerSettings(persistence=options.persistence, maxmemory_bytes=maxmemory_bytes)
 
     def command(self, node: Node) -> Sequence[str]:
         """Run redis-server in the foreground; one that ran before may have to stay away for a while first."""

@@ -159,8 +159,7 @@ class SimulatedRedis:
 
     def _wall_ms(self) -> int:
         """Redis expires keys by the wall clock, which can be set."""
-        wall_now = getattr(self._machine, "wall_now", self._machine.now)
-        return int(wall_now()) // _MILLISECOND
+        return self._machine.wall_now() // _MILLISECOND
 
     # --- the append-only file -----------------------------------------------------------------------------------
 
