@@ -22,7 +22,9 @@ from foreshock.harness.interpreter import Interpreter
 from foreshock.harness.operation import NEMESIS, Operation, OperationType
 from foreshock.harness.recorder import HistoryRecorder
 from foreshock.harness.runtime import Cancelled, TimeoutExpired
+from foreshock.harness.simulation.knobs import SimKnobs
 from foreshock.harness.simulation.runtime import SimRuntime
+from foreshock.harness.stalls import Stalls
 
 MS = 1_000_000
 SECOND = 1_000 * MS
@@ -72,6 +74,7 @@ class Bench:
         path: Path | None = None,
         timeout_ms: int = 1_000,
         nemesis_timeout_ms: int = 5_000,
+        stalls: Stalls | None = None,
     ) -> None:
         self.runtime = runtime
         self.opened: list[tuple[int, str]] = []
@@ -85,6 +88,7 @@ class Bench:
             "nodes": ["n1", "n2", "n3"],
             "operation_timeout_ns": timeout_ms * MS,
             "nemesis_timeout_ns": nemesis_timeout_ms * MS,
+            "stalls": stalls,
         }
 
     def interpreter(self) -> Interpreter:
@@ -240,6 +244,24 @@ def test_an_operation_that_takes_too_long_is_info_and_its_late_answer_is_ignored
     assert (read.type, read.result, read.process) == (OK, "quick", 1)
     assert late == ["cancelled"]
     assert sorted(bench.closed) == [0, 1]
+
+
+def test_the_time_out_does_not_run_while_a_process_stands_still() -> None:
+    runtime = SimRuntime(1, SimKnobs())
+    stalls = Stalls(runtime, 2)
+
+    async def invoke(client: Client, operation: Operation) -> str:
+        async def work() -> str:
+            await runtime.sleep((40 if operation.f == "write" else 400) * MS)
+            return "done"
+
+        stalls.stall(frozenset({client.process}), 300 * MS)
+        return await stalls.held(client.process, work())
+
+    bench = Bench(runtime, invoke, timeout_ms=60, concurrency=2, stalls=stalls)
+    write, read = bench.run(clients(WRITE, READ))
+    assert (write.type, write.result, write.complete_ns - write.invoke_ns) == (OK, "done", 340 * MS)
+    assert (read.type, read.error, read.complete_ns - read.invoke_ns) == (INFO, "timeout", 360 * MS)
 
 
 def test_the_attempts_that_a_client_counts_are_recorded_with_each_operation(

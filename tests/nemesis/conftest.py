@@ -102,6 +102,37 @@ class RecordingCluster:
         }
 
 
+class RecordingStalls:
+    """Clients that move one step at each look unless they are stalled, and that can be made to ignore it."""
+
+    def __init__(self) -> None:
+        self.clients: tuple[int, ...] = (0, 1, 2, 3, 4)
+        self.held: dict[int, int] = {}
+        self.ignores: set[str] = set()
+        """``stall``: a stalled client moves; ``release``: it stays where it is."""
+        self._steps = 0
+
+    def processes(self) -> tuple[int, ...]:
+        return self.clients
+
+    def stall(self, processes: frozenset[int], duration_ns: int) -> None:
+        self.held |= dict.fromkeys(processes, duration_ns)
+
+    def release(self, processes: frozenset[int]) -> None:
+        if "release" not in self.ignores:
+            self.held = {process: ns for process, ns in self.held.items() if process not in processes}
+
+    def stalled(self, processes: frozenset[int]) -> Mapping[int, bool]:
+        return {process: process in self.held for process in sorted(processes)}
+
+    def steps(self, processes: frozenset[int]) -> Mapping[int, int]:
+        self._steps += 1
+        moves = "stall" in self.ignores
+        return {
+            process: self._steps if moves or process not in self.held else 0 for process in sorted(processes)
+        }
+
+
 class World:
     """All that a nemesis test looks at."""
 
@@ -110,6 +141,7 @@ class World:
         self.ledger_path = path / "faults.jsonl"
         self.ledger = FaultLedger(self.ledger_path, self.runtime.now)
         self.cluster = RecordingCluster(self.ledger_path)
+        self.stalls = RecordingStalls()
         self.leaders: frozenset[str] | None = frozenset({"n3"})
 
     def context(self, seed: int = 1) -> NemesisContext:
@@ -125,6 +157,7 @@ class World:
             cluster=self.cluster,  # type: ignore[arg-type]
             ledger=self.ledger,
             primaries=ask,
+            stalls=self.stalls,
         )
 
 

@@ -9,6 +9,7 @@ from foreshock.harness.errors import Definite
 from foreshock.harness.operation import Operation, OperationType
 from foreshock.harness.services import Grant
 from foreshock.harness.simulation.runtime import SimRuntime
+from foreshock.harness.stalls import Stalls
 from foreshock.harness.workload import WorkloadContext
 from foreshock.workloads.lock import LockOptions, LockWorkload
 
@@ -105,13 +106,37 @@ def test_nothing_is_written_when_belief_runs_out(until_ns: int, said: str) -> No
     assert run(story, use_ms=20) == {"seen": 0, "wrote": 1}
 
 
-def test_belief_is_counted_from_the_call_as_the_history_has_it() -> None:
+def test_a_client_that_stood_still_before_the_use_or_before_its_check_finds_that_its_belief_ran_out() -> None:
     async def story(workload: LockWorkload, runtime: SimRuntime) -> Any:
-        await runtime.sleep(10**9)
-        called = use(until_ns=7_040 * MS, time_ns=7_000 * MS)
-        return await workload.invoke(None, called, runtime)
+        stalls = Stalls(runtime, 1)
+        for wait_ns in (0, MS):
+            using = stalls.held(0, workload.invoke(None, use(until_ns=runtime.now() + 40 * MS), runtime))
+            task = runtime.spawn(using, name="use")
+            await runtime.sleep(wait_ns)
+            stalls.stall(frozenset({0}), 50 * MS)
+            with pytest.raises(Definite, match=r"belief in its lock (had run|ran) out"):
+                await task.wait()
+        return await workload.invoke(None, use(until_ns=10**9), runtime)
 
     assert run(story, use_ms=20) == {"seen": 0, "wrote": 1}
+
+
+def test_a_client_that_stands_still_after_its_check_writes_over_what_others_wrote_unless_tokens_are_checked() -> (
+    None
+):
+    async def story(workload: LockWorkload, runtime: SimRuntime) -> Any:
+        stalls = Stalls(runtime, 1)
+        late = stalls.held(0, workload.invoke(None, use(until_ns=40 * MS), runtime))
+        task = runtime.spawn(late, name="use")
+        await runtime.sleep(16 * MS)
+        stalls.stall(frozenset({0}), 200 * MS)
+        other = await workload.invoke(None, use(token=2), runtime)
+        assert other == {"seen": 0, "wrote": 1}
+        return await task.wait()
+
+    assert run(story, use_ms=20) == {"seen": 0, "wrote": 1}  # an update is lost
+    with pytest.raises(Definite, match="refused token 1: it has seen 2"):
+        run(story, use_ms=20, fencing=True)
 
 
 def test_with_fencing_an_older_token_is_refused_at_the_write_too() -> None:

@@ -64,7 +64,9 @@ class Cluster(Protocol):
     def inverse(self, fault: str, nodes: frozenset[str]) -> Mapping[str, Any]:
         """What ``Backend.heal`` will need to undo a fault (``kill``, ``pause``, ``partition``) from another process.
 
-        Written to the ledger before the fault is injected; always has the key ``backend``.
+        Written to the ledger before the fault is injected; always has the key ``backend``. A fault that ends with
+        the harness, because it is one of the harness itself or of nothing that outlives the run, has no inverse:
+        the nemesis then writes :data:`foreshock.harness.ledger.ENDS_WITH_HARNESS`.
         """
 
 
@@ -121,6 +123,26 @@ class Primary(Protocol):
 
     async def primaries(self) -> frozenset[str]:
         """The nodes that say so now; more than one after a partition, none during an election."""
+
+
+@runtime_checkable
+class Stall(Protocol):
+    """The clients of chosen processes can be made to stand still. The harness itself offers it, on every backend."""
+
+    def processes(self) -> tuple[int, ...]:
+        """The processes that have a client now, in order."""
+
+    def stall(self, processes: frozenset[int], duration_ns: int) -> None:
+        """Let the processes stand still from now on, until they are released or the time is up."""
+
+    def release(self, processes: frozenset[int]) -> None:
+        """Let the processes go on; one that does not stand still is no error."""
+
+    def stalled(self, processes: frozenset[int]) -> Mapping[int, bool]:
+        """Whether each process is held back."""
+
+    def steps(self, processes: frozenset[int]) -> Mapping[int, int]:
+        """An independent observation: how often each process's coroutines have gone on so far."""
 
 
 class Backend(Protocol):

@@ -18,7 +18,7 @@ from foreshock.harness.cluster import Node
 from foreshock.harness.errors import DeployError, ForeshockError, PlugInError
 from foreshock.harness.generator.base import Liftable
 from foreshock.harness.interpreter import Interpreter
-from foreshock.harness.ledger import FaultLedger
+from foreshock.harness.ledger import FaultLedger, ends_with_harness
 from foreshock.harness.parts import Parts, sentence
 from foreshock.harness.plan import Resolved
 from foreshock.harness.progress import Progress, Snapshot, fault_text
@@ -207,11 +207,14 @@ class Conductor:
         try:
             await self._attempt("healing", self._run_healing(interpreter), HEAL_TIMEOUT_NS)
         finally:
+            self.parts.stalls.release_all()
             for fault in self.ledger.open_faults():
                 await self._heal_by_inverse(fault.id, fault.kind, dict(fault.inverse))
 
     async def _heal_by_inverse(self, fault: int, kind: str, inverse: dict[str, Any]) -> None:
         """The nemesis did not heal its own fault: undo it as a later ``foreshock heal`` would."""
+        if ends_with_harness(inverse):
+            return
         try:
             done = await self.runtime.call(lambda: self.resolved.backend.heal(inverse))
             logger.info("healed %s by its inverse: %s", kind, done)
@@ -292,6 +295,7 @@ class Conductor:
             nemesis=self.parts.nemesis.invoke,
             rng=self.runtime.random("generator"),
             operation_timeout_ns=self.plan.operation_timeout_ms * 1_000_000,
+            stalls=self.parts.stalls,
         )
 
     # --- progress -----------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from foreshock.harness.operation import NEMESIS, Operation, OperationType
 from foreshock.harness.randomness import RandomStream
 from foreshock.harness.recorder import HistoryRecorder
 from foreshock.harness.runtime import Runtime, TimeoutExpired
+from foreshock.harness.stalls import Stalls
 from foreshock.harness.worker import (
     CLOSE_TIMEOUT_NS,
     ClientWorker,
@@ -36,6 +37,9 @@ from foreshock.harness.worker import (
 
 NEMESIS_TIMEOUT_NS: Final = 120_000_000_000
 """How long one operation of the nemesis may take; it has deadlines of its own, this one is the last resort."""
+
+LOOK_AGAIN_NS: Final = 10_000_000
+"""How often the deadline of an operation whose process stands still is looked at, which then moves on."""
 
 _INFO: Final = OperationType.INFO
 _INVOKE: Final = OperationType.INVOKE
@@ -51,6 +55,9 @@ class Interpreter:
     ``Definite`` makes its operation ``fail``; anything else raised, or the time-out, makes it ``info``: then the
     thread goes on with process ``p + concurrency`` and a fresh client. An operation whose client did not open
     was never sent, so it is ``fail``. What the nemesis raises is kept, as sentences, in ``nemesis_errors``.
+
+    The time-out does not run while ``stalls`` hold a process back: a client that stands still has not failed, it will
+    do what it was about to do.
     """
 
     def __init__(
@@ -66,6 +73,7 @@ class Interpreter:
         rng: RandomStream,
         operation_timeout_ns: int,
         nemesis_timeout_ns: int = NEMESIS_TIMEOUT_NS,
+        stalls: Stalls | None = None,
     ) -> None:
         self.nemesis_errors: list[str] = []
         self._runtime = runtime
@@ -75,6 +83,7 @@ class Interpreter:
         self._invoke = invoke
         self._nemesis = nemesis
         self._timeout_ns = operation_timeout_ns
+        self._stalls = Stalls(runtime, concurrency) if stalls is None else stalls
         self._nemesis_timeout_ns = nemesis_timeout_ns
         self._ctx = GeneratorContext.start(concurrency, rng, time_ns=runtime.now())
         self._workers: dict[int, Worker] = {}
@@ -226,7 +235,8 @@ class Interpreter:
         if process == NEMESIS:
             node, deadline_ns = None, now + self._nemesis_timeout_ns
         else:
-            node, deadline_ns = self._nodes[process % len(self._nodes)], now + self._timeout_ns
+            node = self._nodes[process % len(self._nodes)]
+            deadline_ns = now + self._timeout_ns - self._stalls.stood_still_ns(process)
         invocation = self._recorder.stage_invocation(operation, node)
         worker = self._workers.get(thread)
         if worker is None or worker.process != process or worker.ended or worker.abandoned:
@@ -358,8 +368,10 @@ class Interpreter:
             operation = worker.operation
             if operation is None:
                 continue
-            if worker.deadline_ns > now:
-                next_ns = min(next_ns, worker.deadline_ns)
+            deadline_ns = worker.deadline_ns + self._stalls.stood_still_ns(worker.process)
+            if deadline_ns > now:
+                moving = self._stalls.is_stalled(worker.process)
+                next_ns = min(next_ns, max(deadline_ns, now + LOOK_AGAIN_NS) if moving else deadline_ns)
                 continue
             unsent = worker.unsent()
             if unsent is not None:

@@ -11,11 +11,20 @@ import contextlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import msgspec
 
 from foreshock.harness.errors import HarnessError
+
+ENDS_WITH_HARNESS: Final[Mapping[str, Any]] = MappingProxyType({"backend": "harness"})
+"""The inverse of a fault that a dead harness leaves nowhere, so that there is nothing for anybody to undo."""
+
+
+def ends_with_harness(inverse: Mapping[str, Any]) -> bool:
+    """Whether the fault was over when its harness was."""
+    return bool(inverse.get("backend") == ENDS_WITH_HARNESS["backend"])
 
 
 class Fault(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -64,7 +73,7 @@ class FaultLedger:
             kind=kind,
             nodes=tuple(sorted(nodes)),
             value=value,
-            inverse=inverse,
+            inverse=dict(inverse),
             planned_ns=self._now(),
         )
         self._append({"event": "planned", **msgspec.to_builtins(fault)})

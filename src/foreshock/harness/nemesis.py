@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
-from foreshock.harness.cluster import Cluster
+from foreshock.harness.cluster import Cluster, Stall
 from foreshock.harness.generator.base import Liftable
 from foreshock.harness.ledger import FaultLedger
 from foreshock.harness.operation import Operation
@@ -18,7 +18,10 @@ from foreshock.harness.runtime import Runtime
 
 
 class NemesisContext(msgspec.Struct, frozen=True):
-    """What a nemesis works with. ``primaries`` asks the target who leads (``None``: it has no such notion)."""
+    """What a nemesis works with. ``primaries`` asks the target who leads (``None``: it has no such notion).
+
+    ``stalls`` holds back the harness's own clients.
+    """
 
     nodes: tuple[str, ...]
     interval_ns: int
@@ -28,6 +31,7 @@ class NemesisContext(msgspec.Struct, frozen=True):
     cluster: Cluster
     ledger: FaultLedger
     primaries: Callable[[], Awaitable[frozenset[str] | None]]
+    stalls: Stall
 
 
 class Shade(msgspec.Struct, frozen=True):

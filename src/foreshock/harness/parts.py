@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from foreshock.harness.blame import describe
 from foreshock.harness.checker import Checker
 from foreshock.harness.client_contract import check_client
-from foreshock.harness.cluster import Cluster, ClusterSpecification
+from foreshock.harness.cluster import Cluster, ClusterSpecification, Stall
 from foreshock.harness.composed_nemesis import ComposedNemesis
 from foreshock.harness.errors import ForeshockError, OperationError, PlugInError
 from foreshock.harness.ledger import FaultLedger
@@ -23,6 +23,7 @@ from foreshock.harness.operation import Operation
 from foreshock.harness.plan import Plan, Resolved
 from foreshock.harness.runtime import ConnectionClosed, ConnectionRefused, Runtime, TimeoutExpired
 from foreshock.harness.services import Client
+from foreshock.harness.stalls import Stalls
 from foreshock.harness.target import ClientContext, Target
 from foreshock.harness.workload import Workload, WorkloadContext
 
@@ -61,6 +62,8 @@ class Parts:
             f"the workload {plan.workload!r}",
             lambda: resolved.workload_class(resolved.workload_options, workload_context(plan, runtime)),
         )
+        self.stalls = Stalls(runtime, plan.concurrency)
+        self._stalling = any(Stall in cls.requires for cls, _ in resolved.nemesis_classes)
         self.cluster: Cluster = make(
             f"the cluster on {plan.backend}",
             lambda: resolved.backend.cluster(self._specification(run), runtime),
@@ -79,9 +82,13 @@ class Parts:
 
     async def open_client(self, process: int, node_name: str) -> Client:
         """A client for a process, opened; raises whatever the target's client does."""
+        opening = self._open_client(process, node_name)
+        return await (self.stalls.held(process, opening) if self._stalling else opening)
+
+    async def _open_client(self, process: int, node_name: str) -> Client:
         nodes = self.cluster.nodes
         context = ClientContext(
-            runtime=self._runtime,
+            runtime=self.runtime_of(process),
             node=next(node for node in nodes if node.name == node_name),
             nodes=nodes,
             process=process,
@@ -104,6 +111,10 @@ class Parts:
         self.clients_opened += 1
         return client
 
+    def runtime_of(self, process: int | None) -> Runtime:
+        """What the client of a process, and the workload on its behalf, may ask of the world."""
+        return self.stalls.runtime(process) if self._stalling and process is not None else self._runtime
+
     async def _called(self, method: Any) -> None:
         if inspect.iscoroutinefunction(method):
             await method()
@@ -112,8 +123,14 @@ class Parts:
 
     async def invoke(self, client: Client, operation: Operation) -> Any:
         """Perform one operation as the workload does it."""
+        performing = self._perform(client, operation)
+        if not self._stalling or operation.process is None:
+            return await performing
+        return await self.stalls.held(operation.process, performing)
+
+    async def _perform(self, client: Client, operation: Operation) -> Any:
         try:
-            return await self.workload.invoke(client, operation, self._runtime)
+            return await self.workload.invoke(client, operation, self.runtime_of(operation.process))
         except EXPECTED:
             raise
         except Exception as error:
@@ -149,6 +166,7 @@ class Parts:
             cluster=self.cluster,
             ledger=self._ledger,
             primaries=self._primaries,
+            stalls=self.stalls,
         )
         return make(f"the nemesis {name!r}", lambda: cls(options, context))
 

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from foreshock.harness.client_contract import check_client
-from foreshock.harness.cluster import Backend, Primary
+from foreshock.harness.cluster import Backend, Primary, Stall
 from foreshock.harness.errors import PlugInError, UsageError
 from foreshock.harness.nemesis import Nemesis
 from foreshock.harness.options import Options, nearest, option_names, parse_options
@@ -99,6 +99,8 @@ def resolve(request: Request) -> Resolved:
     owners: dict[str, type[Options]] = {"target": target_class.Options, "workload": workload_class.Options}
     owners |= {name: cls.Options for name, cls in zip(nemesis_names, nemesis_classes, strict=True)}
     options = _options(owners, request.options)
+    if isinstance(client_class, type):
+        workload_class.check_client(options["workload"], client_class)
     nodes = _nodes(request.nodes, target_class.default_nodes)
     seed = request.seed if request.seed is not None else secrets.randbelow(1 << 31)
     plan = Plan(
@@ -213,7 +215,7 @@ def _check_capabilities(
     nemesis_names: Sequence[str],
     nemesis_classes: Sequence[type[Nemesis[Any]]],
 ) -> None:
-    offered = set(backend.offers())
+    offered = {*backend.offers(), Stall}  # the harness can always hold back its own clients
     if target_class.knows_primaries():
         offered.add(Primary)
     for name, cls in zip(nemesis_names, nemesis_classes, strict=True):

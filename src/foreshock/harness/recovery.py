@@ -13,7 +13,7 @@ from foreshock.harness import live_runs
 from foreshock.harness.backends.process_identity import alive
 from foreshock.harness.cluster import Backend
 from foreshock.harness.errors import ForeshockError, UsageError
-from foreshock.harness.ledger import Fault, FaultLedger, read_ledger
+from foreshock.harness.ledger import Fault, FaultLedger, ends_with_harness, read_ledger
 from foreshock.harness.live_runs import LiveRun
 from foreshock.harness.registry import Kind, load, names
 from foreshock.harness.store import FAULTS
@@ -99,8 +99,11 @@ def _refuse_living(runs: list[LiveRun]) -> None:
 
 
 def _heal(fault: Fault, directory: Path) -> str:
-    backend: Backend = load(Kind.BACKENDS, str(fault.inverse["backend"]))()
-    done = backend.heal(fault.inverse)
+    if ends_with_harness(fault.inverse):
+        done = "nothing to do: it ended with its harness"
+    else:
+        backend: Backend = load(Kind.BACKENDS, str(fault.inverse["backend"]))()
+        done = backend.heal(fault.inverse)
     ledger = FaultLedger(directory / FAULTS, now=lambda: 0)
     try:
         ledger.note_healed_later(fault.id)

@@ -26,6 +26,9 @@ class TimeoutExpired(ForeshockError):
 class Cancelled(BaseException):
     """Thrown into a coroutine of the simulator that was cancelled (asyncio has its own)."""
 
+    outdated = False
+    """It comes from the bound of a wait that has ended, so it must not be thrown any more."""
+
 
 class ConnectionClosed(ForeshockError):
     """The connection is gone: whether the peer got the last messages is unknown."""

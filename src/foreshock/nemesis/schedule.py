@@ -11,6 +11,7 @@ little of another ("swarm testing": Groce and others, ISSTA 2012).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from foreshock.harness.generator.base import PENDING, Context, Generator, Pending
@@ -60,7 +61,10 @@ class Faults(NamedTuple):
     """The part of a schedule that never changes."""
 
     start: str
-    """The operation that injects a fault; its value is one of ``kinds``."""
+    """The operation that injects a fault; its value is one of ``kinds``.
+
+    A fault that ends by itself says ``duration_ms`` in its result: then the stop follows, to see that it did.
+    """
     stop: str
     kinds: tuple[str, ...]
     brief: frozenset[str] = frozenset()
@@ -116,6 +120,9 @@ class FaultSchedule(Generator):
             return self
         permille, burst = self._delay(ctx.rng, self._longest())
         due_ns = ctx.time_ns + self.interval_ns * permille // 1000
+        lasts_ns = _lasts_ns(event) if event.f == self.faults.start else None
+        if lasts_ns is not None:
+            due_ns = ctx.time_ns + lasts_ns
         f, value = self._next(ctx.rng)
         step = Step(f, value, due_ns)
         return FaultSchedule(self.faults, self.interval_ns, self.temper, step, burst, waiting=False)
@@ -145,3 +152,8 @@ class FaultSchedule(Generator):
         if rng.chance(*SHORT_CHANCE):
             return rng.between(20, SHORT_MAX), burst
         return rng.between(longest // 3, longest), burst
+
+
+def _lasts_ns(event: Operation) -> int | None:
+    duration_ms = event.result.get("duration_ms") if isinstance(event.result, Mapping) else None
+    return duration_ms * 1_000_000 if isinstance(duration_ms, int) else None

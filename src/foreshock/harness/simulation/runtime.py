@@ -119,6 +119,7 @@ class SimRuntime:
             raise
         finally:
             alarm[0] = None
+            expiry.outdated = True
 
     async def select(
         self, channels: list[Channel[Any]], duration_ns: int | None = None
