@@ -34,3 +34,36 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     deadline: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 60.0
     """Seconds that the checkers may take together."""
     memory: str = "2GiB"
+
+    def arguments(self, backend: str, seed: int | None) -> list[str]:
+        """The words after ``foreshock test`` that ask for this test on a backend; with a seed, for that one."""
+        words = ["--target", self.target, "--workload", self.workload, "--backend", backend]
+        if self.nemesis not in ("", "none"):
+            words += ["--nemesis", self.nemesis]
+        if self.bug:
+            words += ["--bug", self.bug]
+        if seed is not None:
+            words += ["--seed", str(seed)]
+        default = Request()
+        for flag in _FLAGS:
+            value = getattr(self, flag)
+            if value != getattr(default, flag):
+                shown = int(value) if isinstance(value, float) and value.is_integer() else value
+                words += [f"--{flag.replace('_', '-')}", str(shown)]
+        for key, value in self.options.items():
+            words += ["-o", f"{key}={value}"]
+        return words
+
+
+_FLAGS = (
+    "nodes",
+    "concurrency",
+    "rate",
+    "time_limit",
+    "interval",
+    "operation_timeout_ms",
+    "recovery_time",
+    "ready_timeout",
+    "deadline",
+    "memory",
+)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import click
 import msgspec
+from rich.markup import escape
 
 from foreshock.harness.cli.common import (
     console,
@@ -22,6 +25,12 @@ from foreshock.harness.errors import ForeshockError, PlugInError, UsageError
 from foreshock.harness.options import Options, nearest
 from foreshock.harness.registry import Kind, load, names
 from foreshock.harness.verdict import ExitCode
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from foreshock.harness.exhibit import Exhibit
+    from foreshock.harness.target import Target
 
 RUNS_SHOWN_MAX = 50
 
@@ -49,7 +58,7 @@ def command(
         else:
             _show_one(described)
         return int(ExitCode.VALID)
-    overview = {k.value: [{"name": n, "summary": _summary(k, n)} for n in names(k)] for k in kinds}
+    overview = {k.value: [_entry(k, n) for n in names(k)] for k in kinds}
     if as_json:
         print_json(overview)
         return int(ExitCode.VALID)
@@ -63,6 +72,14 @@ def command(
     return int(ExitCode.VALID)
 
 
+def _entry(kind: Kind, name: str) -> dict[str, Any]:
+    entry: dict[str, Any] = {"name": name, "summary": _summary(kind, name)}
+    if kind is Kind.TARGETS:
+        with contextlib.suppress(PlugInError):  # the summary says what is wrong with it
+            entry["workloads"] = _workloads(load(kind, name))
+    return entry
+
+
 def describe(kind: Kind, name: str) -> dict[str, Any]:
     """A plug-in's text and its options, each with type, default and meaning."""
     plug_in = load(kind, name)
@@ -73,7 +90,53 @@ def describe(kind: Kind, name: str) -> dict[str, Any]:
         "name": name,
         "text": inspect.getdoc(plug_in) or "",
         "options": _options(options) if is_options and isinstance(options, type) else [],
+        **(_claims(plug_in) if kind is Kind.TARGETS else {}),
+        **(_found_by(name) if kind is Kind.BUGS else {}),
     }
+
+
+def _claims(target: type[Target[Any]]) -> dict[str, Any]:
+    """What a target offers, promises, and is known to do wrong, each with the command that shows it."""
+    return {
+        "workloads": _workloads(target),
+        "promises": [
+            {
+                "workload": promise.workload,
+                "nemeses": list(promise.nemeses),
+                "options": dict(promise.options),
+                "because": promise.because,
+            }
+            for promise in target.promises
+        ],
+        "exhibits": [
+            {"name": exhibit.name, "shows": exhibit.shows, "budget": exhibit.budget, "test": _test(exhibit)}
+            for exhibit in target.exhibits
+        ],
+    }
+
+
+def _workloads(target: type[Target[Any]]) -> list[str]:
+    """The workloads whose service the target offers."""
+    offered = []
+    for name in names(Kind.WORKLOADS):
+        with contextlib.suppress(PlugInError):  # a broken workload is named in the list of workloads
+            if load(Kind.WORKLOADS, name).service in target.services:
+                offered.append(name)
+    return offered
+
+
+def _found_by(bug: str) -> dict[str, Any]:
+    """The target that a bug is planted in, and the test that finds it."""
+    for name in names(Kind.TARGETS):
+        with contextlib.suppress(PlugInError):  # a broken target is named in the list of targets
+            for exhibit in load(Kind.TARGETS, name).exhibits:
+                if exhibit.name == bug:
+                    return {"target": name, "shows": exhibit.shows, "test": _test(exhibit)}
+    return {}
+
+
+def _test(exhibit: Exhibit) -> str:
+    return "foreshock test " + shlex.join(exhibit.request.arguments("sim", None))
 
 
 def _options(options: type[Options]) -> list[dict[str, Any]]:
@@ -126,6 +189,29 @@ def _show_one(described: dict[str, Any]) -> None:
         out.print(f"  {entry['type']}", style="dim", markup=False)
         if entry["text"]:
             out.print(f"      {entry['text']}", style="dim", markup=False)
+    _show_claims(out, described)
+
+
+def _show_claims(out: Console, described: dict[str, Any]) -> None:
+    if described.get("workloads"):
+        out.print(f"\n[bold]workloads[/bold]  {', '.join(described['workloads'])}")
+    for title in ("promises", "exhibits"):
+        if described.get(title):
+            out.print(f"\n[bold]{title}[/bold]")
+        for entry in described.get(title, ()):
+            if title == "promises":
+                options = "".join(f" -o {key}={value}" for key, value in entry["options"].items())
+                head = (
+                    f"{entry['workload']} is valid under {', '.join(entry['nemeses']) or 'no fault'}{options}"
+                )
+                text = entry["because"]
+            else:
+                head, text = f"{entry['name']}: {entry['shows']}", entry["test"]
+            out.print(f"  {head}", markup=False)
+            if text:
+                out.print(f"      {text}", style="dim", markup=False)
+    if "test" in described:
+        out.print(f"\n[bold]found by[/bold]\n  {escape(described['test'])}")
 
 
 def _runs(store: Path, *, as_json: bool) -> int:
