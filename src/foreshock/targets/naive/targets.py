@@ -12,8 +12,9 @@ from typing import Annotated, Any, ClassVar
 from msgspec import Meta
 
 from foreshock.harness.cluster import Cluster, Node
-from foreshock.harness.exhibit import Promise
+from foreshock.harness.exhibit import Exhibit, Promise
 from foreshock.harness.options import Options
+from foreshock.harness.request import Request
 from foreshock.harness.runtime import Runtime
 from foreshock.harness.services import Client
 from foreshock.harness.simulation.program import Machine, Program
@@ -29,6 +30,22 @@ from foreshock.targets.reference.zipapp import NODE_ZIPAPP, build_node_zipapp
 
 _STATUS_TIMEOUT_MS = 500
 _DEFAULTS = NaiveKnobs()
+_BUDGET = 10
+"""Any seed convicts, more often than not; some draw a network or faults that do no harm in so short a test."""
+
+
+def _exhibit(name: str, workload: str, options: Mapping[str, Any], *, shows: str, **more: Any) -> Exhibit:
+    """A short test with few clients at one key: what it finds is small."""
+    request = Request(
+        target=name,
+        workload=workload,
+        concurrency="5",
+        time_limit=10.0,
+        options=options,
+        interval=2.0,
+        **more,
+    )
+    return Exhibit(name=name, request=request, budget=_BUDGET, shows=shows)
 
 
 class NaiveOptions(Options, frozen=True):
@@ -102,6 +119,14 @@ class NaivePaxos(NaiveTarget):
 
     program: ClassVar[str] = "naive-paxos"
     services: ClassVar[Mapping[str, type[Any]]] = {"register": NaiveRegisterClient}
+    exhibits: ClassVar[tuple[Exhibit, ...]] = (
+        _exhibit(
+            "naive-paxos",
+            "register",
+            {"active_keys": 1, "cas": 0},
+            shows="a write that every acceptor refused is called done, and the next read finds the value before it",
+        ),
+    )
 
 
 class _FirstVoterTarget(NaiveTarget):
@@ -123,12 +148,32 @@ class NaiveRaft(_FirstVoterTarget):
     """Raft whose leader is the first node that votes, with no terms and no log."""
 
     program: ClassVar[str] = "naive-raft"
+    exhibits: ClassVar[tuple[Exhibit, ...]] = (
+        _exhibit(
+            "naive-raft",
+            "register",
+            {"active_keys": 1, "cas": 0},
+            nemesis="partition",
+            rate=20.0,
+            shows="on either side of a partition a leader goes on, and a read at the one misses a write at the other",
+        ),
+    )
 
 
 class NaiveZab(_FirstVoterTarget):
     """Zab whose leader is the first node that votes, with no epochs and no history."""
 
     program: ClassVar[str] = "naive-zab"
+    exhibits: ClassVar[tuple[Exhibit, ...]] = (
+        _exhibit(
+            "naive-zab",
+            "register",
+            {"active_keys": 1, "cas": 0},
+            nemesis="kill",
+            rate=20.0,
+            shows="a leader that was killed and knows nothing leads again, and a value that was written is gone",
+        ),
+    )
 
 
 class NaiveLock(NaiveTarget):
@@ -137,6 +182,15 @@ class NaiveLock(NaiveTarget):
     Options = NaiveLockOptions
     program: ClassVar[str] = "naive-lock"
     services: ClassVar[Mapping[str, type[Any]]] = {"lock": NaiveLockClient}
+    exhibits: ClassVar[tuple[Exhibit, ...]] = (
+        _exhibit(
+            "naive-lock",
+            "lock",
+            {"locks": 1},
+            rate=20.0,
+            shows="two clients ask at the same moment, each finds a node that says 'free', and both hold the lock",
+        ),
+    )
 
 
 class NaiveCache(NaiveTarget):
@@ -144,3 +198,13 @@ class NaiveCache(NaiveTarget):
 
     program: ClassVar[str] = "naive-cache"
     services: ClassVar[Mapping[str, type[Any]]] = {"cache": NaiveCacheClient}
+    exhibits: ClassVar[tuple[Exhibit, ...]] = (
+        _exhibit(
+            "naive-cache",
+            "cache",
+            {"active_keys": 1, "deletes": 0},
+            nemesis="partition",
+            rate=20.0,
+            shows="a node that a put did not reach goes on to hand out the value before it",
+        ),
+    )

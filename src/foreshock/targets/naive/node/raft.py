@@ -3,7 +3,9 @@
 The election is that of :mod:`foreshock.targets.naive.node.first_voter`: the first voter leads. The leader sets its
 own value, sends it to all others, and tells its client at once that it is written: whoever got the copy has it.
 
-**The mistake**: no terms, no majorities, no log. **What Raft does instead** (Ongaro & Ousterhout, "In Search of an
+**The mistake**: no terms, no majorities, no log.
+
+**What Raft does instead** (Ongaro & Ousterhout, "In Search of an
 Understandable Consensus Algorithm", 2014, section 5): a node votes for one candidate a *term*, a candidate needs the
 votes of a majority, and a message of an older term is refused; so there is one leader a term, and a leader that was
 replaced learns so from the first node that it speaks to. Values travel in a *log*, and one counts as written when a
