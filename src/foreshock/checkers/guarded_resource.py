@@ -4,17 +4,21 @@ The resource is a counter a key that starts at 0. An ok ``use`` saw ``seen`` and
 ``before`` and ``after``, which mean the same). If users exclude each other, the uses of a key form one chain: no two
 saw the same count, none saw less than what another had written when it was called, and every count that was seen
 was written by some use. A use that crashed may have written or not, so it may fill one gap in the chain.
+
+A reader's use (its value's ``mode`` is ``read``) writes nothing and reads twice, ``seen`` and ``again``: both are the
+same, and a link of the chain. A use under a semaphore (``permit``) counts the users of the resource with itself, in
+``inside``: there are at most ``permits``.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from foreshock.checkers.rows import counts_of, lock_label, rows_of
+from foreshock.checkers.rows import PERMIT, READ, counts_of, lock_label, mode_of, permits_of, rows_of
 from foreshock.harness.checker import CheckContext, Checker, CheckResult, Counterexample
-from foreshock.harness.history import History
+from foreshock.harness.history import History, Row
 from foreshock.harness.operation import OperationType
 from foreshock.harness.verdict import Verdict
 
@@ -23,12 +27,13 @@ START: Final = 0
 
 
 class Use(NamedTuple):
-    """An ok use: what it saw and wrote, and the indexes of its events."""
+    """An ok use: what it saw and wrote, and the indexes of its events. What a reader saw was written, but not by it."""
 
     seen: int
     wrote: int
     call: int
     ret: int
+    reads: bool = False
 
 
 class LostUpdate(NamedTuple):
@@ -51,6 +56,8 @@ class GuardedResourceChecker(Checker):
             for key, mine in uses.items()
             if (found := _lost_update(mine, crashed.get(key, []))) is not None
         }
+        for key, intruder in _intruders(history).items():
+            lost.setdefault(key, intruder)
         counterexamples = tuple(_counterexample(history, key, found) for key, found in lost.items())
         count = sum(map(len, uses.values()))
         reason = f"{count} uses of {len(uses)} resource{'s' * (len(uses) != 1)}: no update was lost"
@@ -73,12 +80,42 @@ def _uses(history: History) -> tuple[dict[Any, list[Use]], dict[Any, list[int]]]
     uses: dict[Any, list[Use]] = {}
     crashed: dict[Any, list[int]] = {}
     for row in history.clients().where(f="use", type=(OperationType.OK, OperationType.INFO)):
-        counts = counts_of(row.result)
         if row.type is OperationType.INFO:
-            crashed.setdefault(row.key, []).append(row.invoke_index)
-        elif counts is not None:
-            uses.setdefault(row.key, []).append(Use(*counts, row.invoke_index, row.complete_index))
+            if mode_of(row) not in (READ, PERMIT):
+                crashed.setdefault(row.key, []).append(row.invoke_index)
+        elif (use := _use(row)) is not None:
+            uses.setdefault(row.key, []).append(use)
     return uses, crashed
+
+
+def _use(row: Row) -> Use | None:
+    if mode_of(row) == READ:
+        seen = row.result.get("seen") if isinstance(row.result, Mapping) else None
+        return (
+            Use(seen, seen, row.invoke_index, row.complete_index, reads=True)
+            if isinstance(seen, int)
+            else None
+        )
+    counts = counts_of(row.result)
+    return None if counts is None else Use(*counts, row.invoke_index, row.complete_index)
+
+
+def _intruders(history: History) -> dict[Any, LostUpdate]:
+    """Uses that met somebody who should not have been there: a writer among readers, one too many for a semaphore."""
+    found: dict[Any, LostUpdate] = {}
+    for row in history.clients().where(f="use", type=OperationType.OK):
+        if mode_of(row) not in (READ, PERMIT) or not isinstance(row.result, Mapping):
+            continue
+        seen, again, inside = (row.result.get(name) for name in ("seen", "again", "inside"))
+        reason = None
+        if mode_of(row) == READ and seen != again:
+            reason = f"a reader saw {seen}, and {again} a moment later"
+        elif mode_of(row) == PERMIT and isinstance(inside, int) and inside > permits_of(row):
+            reason = f"{inside} used it at once, and there are {permits_of(row)} permits"
+        if reason is not None:
+            use = Use(0, 0, row.invoke_index, row.complete_index, reads=True)
+            found.setdefault(row.key, LostUpdate((use,), reason))
+    return found
 
 
 def _lost_update(uses: Sequence[Use], crashed: Sequence[int]) -> LostUpdate | None:
@@ -88,6 +125,8 @@ def _lost_update(uses: Sequence[Use], crashed: Sequence[int]) -> LostUpdate | No
 def _seen_twice(uses: Sequence[Use]) -> LostUpdate | None:
     first: dict[int, Use] = {}
     for use in uses:
+        if use.reads:
+            continue
         other = first.setdefault(use.seen, use)
         if other is not use:
             return LostUpdate((other, use), f"two uses saw {use.seen}, so the update of one was lost")
@@ -112,7 +151,7 @@ def _went_back(uses: Sequence[Use]) -> LostUpdate | None:
 
 def _from_nowhere(uses: Sequence[Use], crashed: Sequence[int]) -> LostUpdate | None:
     """A use that saw a count which too few uses were called to have written."""
-    written = sorted({use.wrote for use in uses})
+    written = sorted({use.wrote for use in uses if not use.reads})
     for use in sorted(uses, key=lambda use: use.seen):
         # Every count up to this one was written by a use; those that no ok use wrote take a crashed one each.
         missing = use.seen - START - bisect_right(written, use.seen)

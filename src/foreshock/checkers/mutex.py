@@ -1,4 +1,4 @@
-"""Mutual exclusion as the clients saw it: no two processes believe at once that they hold the same lock.
+"""Mutual exclusion as the clients saw it: processes never believe at once that they hold what they may not share.
 
 A process believes from the return of an ok ``acquire`` until the earliest of
 
@@ -9,19 +9,38 @@ A process believes from the return of an ok ``acquire`` until the earliest of
 * the moment at which an operation of its came to nothing (info), for then nobody goes on under its name;
 * the call of another ``acquire`` of the same lock by the same process.
 
+A mutex is acquired by the value ``wait_ms``; every other lock by an object that names its ``mode``:
+
+* ``read``: shared with other readers. ``write``, as a mutex: with nobody;
+* ``permit``: shared by at most ``permits`` processes;
+* ``reentrant``: with nobody, and held until it was released as often as it was acquired. An ok acquire of the holder
+  with a ``depth`` above 1 (or, without any, with the same token) goes deeper, and counts as a renewal too; the call of
+  a release takes one level back, but one that failed ends the belief whole: its process has been told to know better.
+
 One that does none of these believes for ever. Beliefs are compared by the index of events; only where a time to live
 ends a belief, its end is compared by time, since it is no event. An acquire that crashed gives no belief. One
-sweep in the order of events: O(n log n) for the sort of the returns.
+sweep in the order of events, with those who believe at the moment: O(n log n) for the sort of the returns, times as
+many as hold one lock at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from foreshock.checkers.entries import NEVER
-from foreshock.checkers.rows import lock_label, rows_of, token_of
+from foreshock.checkers.rows import (
+    EXCLUSIVE,
+    PERMIT,
+    READ,
+    REENTRANT,
+    lock_label,
+    mode_of,
+    permits_of,
+    rows_of,
+    token_of,
+)
 from foreshock.harness.checker import CheckContext, Checker, CheckResult, Counterexample
 from foreshock.harness.history import History, Row
 from foreshock.harness.operation import OperationType
@@ -44,6 +63,10 @@ class Belief:
     end_ns: int
     operations: list[int]
     """The invocations that show it: the acquire, the last renew, the release."""
+    mode: str = EXCLUSIVE
+    permits: int = 1
+    depth: int = 1
+    """How often its process holds the lock: more than once only where that is re-entrant."""
 
     @property
     def is_empty(self) -> bool:
@@ -53,6 +76,10 @@ class Belief:
     def lasts_until(self, other: Belief) -> bool:
         """Whether it still lasts when another one begins."""
         return other.start_index < self.end_index and other.start_ns < self.end_ns
+
+    def shares(self, other: Belief) -> bool:
+        """Whether two processes may hold the lock so at once; for semaphores, if there are permits enough."""
+        return self.mode == other.mode and self.mode in (READ, PERMIT)
 
 
 class MutexChecker(Checker):
@@ -68,25 +95,27 @@ class MutexChecker(Checker):
         self._drift_bound_ns = round(drift_bound_ms * _MILLISECOND_NS)
 
     def check(self, history: History, context: CheckContext) -> CheckResult:  # noqa: ARG002
-        """Invalid when two beliefs in one lock overlap; one counterexample a lock, the first of it."""
+        """Invalid when beliefs in one lock overlap that must not; one counterexample a lock, the first of it."""
         beliefs = sorted(
             beliefs_of(history, self._drift_bound_ns), key=lambda belief: (belief.start_index, belief.process)
         )
-        lasting: dict[Any, Belief] = {}
-        broken: dict[Any, tuple[Belief, Belief]] = {}
+        lasting: dict[Any, list[Belief]] = {}
+        broken: dict[Any, tuple[Belief, ...]] = {}
         for belief in beliefs:
-            holder = lasting.get(belief.key)
-            # Of two beliefs that both ended before, the later one is of no more use: at most one lasts.
-            if holder is not None and belief.key not in broken and holder.lasts_until(belief):
-                broken[belief.key] = (holder, belief)
-            lasting[belief.key] = belief
-        counterexamples = tuple(_counterexample(history, *pair) for pair in broken.values())
+            # One that has ended when a later one begins has ended for all that follow.
+            holders = [holder for holder in lasting.get(belief.key, ()) if holder.lasts_until(belief)]
+            if holders and belief.key not in broken and (rivals := _rivals(holders, belief)):
+                broken[belief.key] = (*rivals, belief)
+            lasting[belief.key] = [*holders, belief]
+        counterexamples = tuple(_counterexample(history, found[:-1], found[-1]) for found in broken.values())
         locks = len(lasting)
         if broken:
             verdict, reason = Verdict.INVALID, counterexamples[0].reason
         else:
             verdict = Verdict.VALID
-            reason = f"no two of {len(beliefs)} beliefs in {locks} lock{'s' * (locks != 1)} overlap"
+            which = f"of {len(beliefs)} beliefs in {locks} lock{'s' * (locks != 1)}"
+            shared = any(belief.mode in (READ, PERMIT) for belief in beliefs)
+            reason = f"none {which} overlap that must not" if shared else f"no two {which} overlap"
         return CheckResult(
             verdict=verdict,
             reason=reason,
@@ -119,9 +148,13 @@ def _step(mine: dict[Any, Belief], row: Row, drift_bound_ns: int) -> Iterator[Be
     belief = mine.get(row.key)
     granted = row.type is OperationType.OK and row.f != "release"
     expires_ns = _expiry_ns(row, drift_bound_ns) if granted else NEVER
-    if belief is not None and granted and row.f == "renew" and row.complete_ns < belief.end_ns:
-        belief.end_ns = expires_ns
+    depth = _depth(row, belief)
+    if belief is not None and granted and row.complete_ns < belief.end_ns and (row.f == "renew" or depth > 1):
+        belief.end_ns, belief.depth = expires_ns, depth
         belief.operations[1:] = [row.invoke_index]
+        return
+    if belief is not None and row.f == "release" and row.type is not OperationType.FAIL and belief.depth > 1:
+        belief.depth -= 1
         return
     if belief is not None and (ended := _end_index(row, granted)) < NEVER:
         belief.end_index = min(belief.end_index, ended)
@@ -140,6 +173,9 @@ def _step(mine: dict[Any, Belief], row: Row, drift_bound_ns: int) -> Iterator[Be
             end_index=NEVER,
             end_ns=expires_ns,
             operations=[row.invoke_index],
+            mode=mode_of(row) if row.f == "acquire" or belief is None else belief.mode,
+            permits=permits_of(row) if row.f == "acquire" or belief is None else belief.permits,
+            depth=depth,
         )
 
 
@@ -152,31 +188,67 @@ def _end_index(row: Row, granted: bool) -> int:
     return NEVER
 
 
+def _depth(row: Row, belief: Belief | None) -> int:
+    """How often the process holds the lock after an ok operation that is no release."""
+    if row.f != "acquire":
+        return 1 if belief is None else belief.depth
+    depth = row.result.get("depth") if isinstance(row.result, Mapping) else None
+    if isinstance(depth, int):
+        return depth
+    if belief is None or mode_of(row) != REENTRANT or belief.token != token_of(row.result):
+        return 1
+    return belief.depth + 1
+
+
 def _expiry_ns(row: Row, drift_bound_ns: int) -> int:
     ttl_ms = row.result.get("ttl_ms") if isinstance(row.result, dict) else None
     return NEVER if ttl_ms is None else row.invoke_ns + round(ttl_ms * _MILLISECOND_NS) - drift_bound_ns
 
 
-def _counterexample(history: History, holder: Belief, other: Belief) -> Counterexample:
-    numbers = sorted({*holder.operations, *other.operations})
+def _rivals(holders: Sequence[Belief], other: Belief) -> Sequence[Belief]:
+    """Those of the holders who make it wrong that one more holds the lock; none where it is right."""
+    strangers = [holder for holder in holders if not holder.shares(other)]
+    if strangers or other.mode != PERMIT:
+        return strangers[:1]
+    permits = min(belief.permits for belief in (*holders, other))
+    return holders[:permits] if len(holders) >= permits else ()
+
+
+def _counterexample(history: History, holders: Sequence[Belief], other: Belief) -> Counterexample:
+    shown = [number for holder in holders for number in holder.operations[:2] if number < other.start_index]
+    everybody = sorted({number for belief in (*holders, other) for number in belief.operations})
+    what = f"lock {other.key!r}"
+    if len(holders) > 1:
+        what = f"one of the {len(holders)} permits of semaphore {other.key!r}"
+    names = [str(belief.process) for belief in (*holders, other)]
+    lasting = "".join(
+        f"{holder.process} from event {holder.start_index} {_until(holder)}, " for holder in holders
+    )
+    reason = (
+        f"processes {', '.join(names[:-1])} and {names[-1]} {'both' if len(names) == 2 else 'all'} believed that they "
+        f"held {what}: {lasting}{other.process} from event {other.start_index} (at {other.start_ns / 1e9:.3f} s)"
+    )
+    return Counterexample(
+        key=other.key,
+        reason=reason,
+        core=tuple(sorted({*shown, other.operations[0]})),
+        impossible=other.operations[0],
+        states=tuple(_held(holder) for holder in holders),
+        needed={str(other.operations[0]): "the lock to be free" if len(holders) == 1 else "a free permit"},
+        operations=rows_of(history, everybody, lock_label),
+    )
+
+
+def _until(holder: Belief) -> str:
     until = "for ever"
     if holder.end_ns != NEVER:
         until = f"until its grant ran out at {holder.end_ns / 1e9:.3f} s"
     if holder.end_index != NEVER and holder.operations[-1] < holder.end_index:
         until = f"until event {holder.end_index}" + ("" if holder.end_ns == NEVER else f" or {until[6:]}")
-    reason = (
-        f"processes {holder.process} and {other.process} both believed that they held lock {holder.key!r}: "
-        f"{holder.process} from event {holder.start_index} {until}, {other.process} from event {other.start_index} "
-        f"(at {other.start_ns / 1e9:.3f} s)"
-    )
-    shown = [number for number in (*holder.operations[:2], other.operations[0]) if number < other.start_index]
+    return until
+
+
+def _held(holder: Belief) -> str:
+    mode = "" if holder.mode in (EXCLUSIVE, PERMIT) else f" ({holder.mode})"
     token = "" if holder.token is None else f" with token {holder.token}"
-    return Counterexample(
-        key=holder.key,
-        reason=reason,
-        core=tuple(sorted(set(shown))),
-        impossible=other.operations[0],
-        states=(f"held by process {holder.process}{token}",),
-        needed={str(other.operations[0]): "the lock to be free"},
-        operations=rows_of(history, numbers, lock_label),
-    )
+    return f"held by process {holder.process}{mode}{token}"

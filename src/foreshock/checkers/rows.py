@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from foreshock.harness.history import History, Row
 from foreshock.harness.operation import OperationType
+
+EXCLUSIVE: Final = "exclusive"
+"""The mode of a mutex; ``write`` and ``reentrant`` exclude everybody too."""
+READ: Final = "read"
+REENTRANT: Final = "reentrant"
+PERMIT: Final = "permit"
 
 
 def rows_of(
@@ -23,15 +29,41 @@ def rows_of(
 
 def lock_label(row: Row) -> str:
     """An operation on a lock, or on what it guards, in a few words."""
+    mode = "" if mode_of(row) == EXCLUSIVE else f" {mode_of(row)}"
     if row.type is OperationType.OK and row.f in ("acquire", "renew"):
-        return f"{row.f} -> token {token_of(row.result)}" if token_of(row.result) is not None else row.f
+        token = token_of(row.result)
+        return f"{row.f}{mode}" if token is None else f"{row.f}{mode} -> token {token}"
+    if row.f == "acquire":
+        return f"acquire{mode}"
     if row.f == "use":
-        token = "" if token_of(row.value) is None else f" with token {token_of(row.value)}"
-        counts = counts_of(row.result) if row.type is OperationType.OK else None
-        return f"use{token}" if counts is None else f"use {counts[0]}->{counts[1]}{token}"
+        token_text = "" if token_of(row.value) is None else f" with token {token_of(row.value)}"
+        return f"use{_felt(row)}{token_text}"
     if row.f == "release" and isinstance(row.value, int):
         return f"release token {row.value}"
     return row.f
+
+
+def _felt(row: Row) -> str:
+    """What a use saw, in a word."""
+    if row.type is not OperationType.OK or not isinstance(row.result, Mapping):
+        return ""
+    if (counts := counts_of(row.result)) is not None:
+        return f" {counts[0]}->{counts[1]}"
+    if (inside := row.result.get("inside")) is not None:
+        return f" among {inside}"
+    return f" saw {row.result.get('seen')}, then {row.result.get('again')}" if "again" in row.result else ""
+
+
+def mode_of(row: Row) -> str:
+    """In which mode an ``acquire`` or a ``use`` has the lock: ``exclusive`` where its value names none."""
+    mode = row.value.get("mode") if isinstance(row.value, Mapping) else None
+    return mode if isinstance(mode, str) else EXCLUSIVE
+
+
+def permits_of(row: Row) -> int:
+    """How many may hold the semaphore that an ``acquire`` or a ``use`` is about; 1 where its value does not say."""
+    permits = row.value.get("permits") if isinstance(row.value, Mapping) else None
+    return permits if isinstance(permits, int) and not isinstance(permits, bool) else 1
 
 
 def token_of(value: Any) -> int | None:

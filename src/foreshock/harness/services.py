@@ -23,11 +23,13 @@ class Grant(msgspec.Struct, frozen=True, omit_defaults=True):
     """A lock that was granted.
 
     ``token`` is the fencing token, greater with every grant of the lock, or ``None`` where the lock service has
-    none. ``ttl_ms`` is how long the grant lasts without renewal, or ``None`` when it lasts until release.
+    none. ``ttl_ms`` is how long the grant lasts without renewal, or ``None`` when it lasts until release. ``depth`` is
+    how often its owner holds a re-entrant lock now, 1 for a new grant; ``None`` for every other lock.
     """
 
     token: int | None = None
     ttl_ms: int | None = None
+    depth: int | None = None
 
 
 @runtime_checkable
@@ -77,6 +79,23 @@ class LockClient(Client, Protocol):
 
 
 @runtime_checkable
+class ModalLockClient(LockClient, Protocol):
+    """A lock client that has more than a mutex. Optional: without it a target gets the plain lock workload.
+
+    ``kinds`` are those of :data:`LOCK_KINDS` that it has beside ``mutex``. All modes are renewed and released as a
+    mutex is; a release of a re-entrant lock takes back one acquire.
+    """
+
+    kinds: ClassVar[frozenset[str]]
+
+    async def acquire_mode(self, key: Key, wait_ms: int, mode: str, permits: int) -> Grant:
+        """Take the lock in a mode: ``reentrant``, ``read`` or ``write``, or ``permit`` (one of ``permits``).
+
+        Only an acquire of a re-entrant lock is granted to its holder again: by the same token, one level deeper.
+        """
+
+
+@runtime_checkable
 class CacheClient(Client, Protocol):
     """A cache over an origin database."""
 
@@ -89,6 +108,14 @@ class CacheClient(Client, Protocol):
     async def delete(self, key: Key) -> None:
         """Remove the key from the origin (and from the cache)."""
 
+
+LOCK_KINDS: dict[str, tuple[str, ...]] = {
+    "mutex": (),
+    "reentrant": ("reentrant",),
+    "read-write": ("read", "write"),
+    "semaphore": ("permit",),
+}
+"""The kinds of lock, and the modes in which each is acquired by ``acquire_mode`` (a mutex by plain ``acquire``)."""
 
 SERVICES: dict[str, type[Any]] = {
     "register": RegisterClient,

@@ -5,29 +5,38 @@ The operations in the history (``key`` names the lock, an integer):
 ======= ====================================== ================================== ===============================
 f       value                                  result of ``ok``                   ``fail``
 ======= ====================================== ================================== ===============================
-acquire ``wait_ms`` (0: try only)              ``{"token": int or None,           it was not granted
-                                               "ttl_ms": int or None}``
-renew   ``token`` (may be ``None``)            as of acquire                      it is no longer held
+acquire ``wait_ms`` (0: try only); of any kind ``{"token": int or None,           it was not granted
+        but a mutex ``{"wait_ms": int,         "ttl_ms": int or None}``, and
+        "mode": str, "permits": int}``         ``"depth": int`` if re-entrant
+renew   ``token`` (may be ``None``)            ``{"token": ..., "ttl_ms": ...}``  it is no longer held
 release ``token`` (may be ``None``)            ``None``                           this client did not hold it
-use     ``{"token": int or None,               ``{"seen": n, "wrote": n + 1}``    refused by the resource (an old
-        "until_ns": int or None}``                                                token) or by the client itself
-                                                                                  (its belief ran out); nothing
-                                                                                  was written
+use     ``{"token": int or None,               ``{"seen": n, "wrote": n + 1}``;   refused by the resource (an old
+        "until_ns": int or None}``, and, but   of a reader ``{"seen": n,          token) or by the client itself
+        for a mutex, ``"mode": str,            "again": n}``; under a semaphore   (its belief ran out); nothing
+        "permits": int``                       ``{"inside": n}``                  was written
 ======= ====================================== ================================== ===============================
 
 ``use`` is performed by the harness on its own resource, one counter a key that starts at 0: read it (``seen``), wait
-a moment, write ``seen + 1`` (``wrote``). Two ok uses of a key with the same ``seen`` are a lost update. A process
-*believes* that it holds the lock from the return of an ok acquire until the earliest of: the call of its release;
-the call of its last acknowledged acquire or renew plus ``ttl_ms`` by the client's own clock (never, when ``ttl_ms``
-is ``None``); the return of a renew that failed. ``until_ns`` is that expiry, in ns since the start of the test. A
-process holds at most one lock at a time, uses it only while it believes, and tries to release it even when its
+a moment, write ``seen + 1`` (``wrote``). Two ok uses of a key with the same ``seen`` are a lost update. A reader does
+not write but reads a second time (``again``): another count is a writer's that should not have been there. Under a
+semaphore a use counts the users of the key with itself (``inside``): more than ``permits`` are too many.
+
+A process *believes* that it holds the lock from the return of an ok acquire until the earliest of: the call of its
+release; the call of its last acknowledged acquire or renew plus ``ttl_ms`` by the client's own clock (never, when
+``ttl_ms`` is ``None``); the return of a renew that failed. ``until_ns`` is that expiry, in ns since the start of the
+test. A process holds at most one lock at a time, uses it only while it believes, and tries to release it even when its
 belief has run out.
+
+The option ``kind`` says what the locks are. ``mutex``: held by one. ``reentrant``: held by one, who may acquire it
+again and holds it until it has called as many releases; ``depth`` is how often it holds it now, and a depth of 1 is a
+new grant; a release that fails ends the belief whole. ``read-write``: acquired in the mode ``read``, which readers
+share, or ``write``, alone. ``semaphore``: in the mode ``permit``, by at most ``permits`` processes at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -37,12 +46,12 @@ from foreshock.checkers.liveness import LivenessChecker
 from foreshock.checkers.mutex import MutexChecker
 from foreshock.checkers.statistics import StatisticsChecker
 from foreshock.harness.checker import Checker
-from foreshock.harness.errors import Definite
+from foreshock.harness.errors import Definite, UsageError
 from foreshock.harness.generator.base import Liftable
 from foreshock.harness.operation import Operation
 from foreshock.harness.options import Options
 from foreshock.harness.runtime import Runtime
-from foreshock.harness.services import Grant, Key
+from foreshock.harness.services import LOCK_KINDS, Grant, Key
 from foreshock.harness.workload import Workload, WorkloadContext
 from foreshock.workloads.calls import call
 from foreshock.workloads.final_phase import Chore, Chores
@@ -55,8 +64,21 @@ Weight = Annotated[int, msgspec.Meta(ge=0, le=1000)]
 
 
 class LockOptions(Options, frozen=True, kw_only=True):
-    """How many locks, how they are asked for, and what is done under them."""
+    """What the locks are, how many, how they are asked for, and what is done under them."""
 
+    kind: Annotated[
+        Literal["mutex", "reentrant", "read-write", "semaphore"],
+        msgspec.Meta(description="what the locks are; all but mutex need a client that says it has them"),
+    ] = "mutex"
+    permits: Annotated[
+        int, msgspec.Meta(description="how many processes may hold a semaphore at once", ge=1, le=1000)
+    ] = 2
+    readers_percent: Annotated[
+        int, msgspec.Meta(description="how many acquires of a read-write lock are a reader's", ge=0, le=100)
+    ] = 60
+    depth_max: Annotated[
+        int, msgspec.Meta(description="how often a process holds a re-entrant lock at once", ge=1, le=1000)
+    ] = 3
     locks: Annotated[
         int, msgspec.Meta(description="how many locks the processes compete for", ge=1, le=1000)
     ] = 2
@@ -105,12 +127,30 @@ class LockWorkload(Workload[LockOptions]):
         super().__init__(options, context)
         self._resource = GuardedResource(fencing=options.fencing)
         self._rng = context.runtime.random("workload/lock/use")
-        self._held: dict[int, dict[Key, int | None]] = {}
+        self._held: dict[int, dict[Key, Grant]] = {}
+
+    @classmethod
+    def check_client(cls, options: LockOptions, client: type[Any]) -> None:
+        """The client must have locks of the kind that is asked for; a semaphore's tokens cannot fence."""
+        kinds = {"mutex", *getattr(client, "kinds", ())}
+        if options.kind not in kinds:
+            raise UsageError(
+                f"the lock client {client.__name__} has no locks of kind {options.kind!r}: "
+                f"it has {', '.join(sorted(kinds))} (-o kind=...)"
+            )
+        if options.kind == "semaphore" and options.fencing:
+            raise UsageError(
+                "fencing=true means nothing for kind=semaphore: of several holders at once the one with the "
+                "oldest token is as good as any, so no resource can tell by tokens who is late"
+            )
 
     def generator(self) -> Liftable:
         """Processes that acquire, use, renew and release, one lock each at a time."""
+        return LockHolders(self._plan(), {})
+
+    def _plan(self) -> LockPlan:
         options = self.options
-        plan = LockPlan(
+        return LockPlan(
             locks=options.locks,
             try_weight=options.tries,
             timed_weight=options.timed,
@@ -119,8 +159,11 @@ class LockWorkload(Workload[LockOptions]):
             blocking_wait_ms=self._wait_ms(options.blocking_wait_ms),
             uses_max=options.uses_max,
             use_margin_ms=4 * options.use_ms,
+            kind=options.kind,
+            permits=options.permits,
+            readers_percent=options.readers_percent,
+            depth_max=options.depth_max,
         )
-        return LockHolders(plan, {})
 
     def final_generator(self) -> Liftable:
         """What is still held is given back; then every lock is had, used and released once."""
@@ -141,32 +184,63 @@ class LockWorkload(Workload[LockOptions]):
         key, process = operation.key or 0, operation.process or 0
         if operation.f == "use":
             return await self._use(operation, runtime)
-        result = await call(runtime, getattr(client, operation.f), operation.key, operation.value)
         held = self._held.setdefault(process, {})
+        result = await self._ask(client, operation, runtime)
         if operation.f == "release":
-            held.pop(key, None)
+            grant = held.pop(key, None)
+            if grant is not None and (grant.depth or 1) > 1:
+                held[key] = msgspec.structs.replace(grant, depth=(grant.depth or 1) - 1)
             return None
         if not isinstance(result, Grant):
             raise TypeError(f"{operation.f} of the lock client gave {result!r}: it must be a Grant")
-        held[key] = result.token
-        return {"token": result.token, "ttl_ms": result.ttl_ms}
+        depth = result.depth if operation.f == "acquire" or key not in held else held[key].depth
+        held[key] = msgspec.structs.replace(result, depth=depth)
+        told: dict[str, Any] = {"token": result.token, "ttl_ms": result.ttl_ms}
+        return told if operation.f == "renew" or result.depth is None else {**told, "depth": result.depth}
+
+    @staticmethod
+    async def _ask(client: Any, operation: Operation, runtime: Runtime) -> Any:
+        """Call the client's method for an operation on a lock."""
+        value = operation.value
+        if operation.f == "acquire" and isinstance(value, Mapping):
+            wanted = (value["wait_ms"], value["mode"], value["permits"])
+            return await call(runtime, client.acquire_mode, operation.key, *wanted)
+        return await call(runtime, getattr(client, operation.f), operation.key, value)
 
     async def _use(self, operation: Operation, runtime: Runtime) -> dict[str, int]:
-        """Read, wait a moment, write; not past the belief that the operation carries."""
+        """Read, wait a moment, write; not past the belief that the operation carries, as far as the client can tell.
+
+        Half way it looks at its clock, and writes if it can do so before its belief runs out. What makes it stand
+        still after that it cannot know: then only a resource that checks tokens is safe.
+        """
         value: Any = operation.value
-        key, token, until_ns = operation.key or 0, value["token"], value["until_ns"]
-        start_ns = runtime.now()
-        called_ns = start_ns if operation.time_ns is None else operation.time_ns
-        left_ns = None if until_ns is None else until_ns - called_ns
-        if left_ns is not None and left_ns <= 0:
+        key, token, until_ns, mode = operation.key or 0, value["token"], value["until_ns"], value.get("mode")
+        if until_ns is not None and runtime.now() >= until_ns:
             raise Definite("the client's belief in its lock had run out before the use")
-        seen = self._resource.read(key, token)
-        use_ns = self.options.use_ms * MILLISECOND_NS
-        await runtime.sleep(self._rng.between(use_ns // 2, use_ns * 3 // 2))
-        if left_ns is not None and runtime.now() - start_ns >= left_ns:
+        mean_ns = self.options.use_ms * MILLISECOND_NS
+        use_ns = self._rng.between(mean_ns // 2, mean_ns * 3 // 2)
+        if mode == "permit":
+            return await self._stay(key, use_ns, until_ns, runtime)
+        seen = self._resource.read(key, token, shared=mode == "read")
+        await runtime.sleep(use_ns // 2)
+        rest_ns = use_ns - use_ns // 2
+        if until_ns is not None and runtime.now() + rest_ns >= until_ns:
             raise Definite("the client's belief in its lock ran out during the use; nothing was written")
+        await runtime.sleep(rest_ns)
+        if mode == "read":
+            return {"seen": seen, "again": self._resource.read(key, token, shared=True)}
         self._resource.write(key, token, seen + 1)
         return {"seen": seen, "wrote": seen + 1}
+
+    async def _stay(self, key: Key, stay_ns: int, until_ns: int | None, runtime: Runtime) -> dict[str, int]:
+        """A use under a semaphore: be one of its users for a while, and count them."""
+        inside = self._resource.enter(key)
+        try:
+            left_ns = stay_ns if until_ns is None else until_ns - runtime.now()
+            await runtime.sleep(min(stay_ns, left_ns))
+        finally:
+            self._resource.leave(key)
+        return {"inside": inside}
 
     def _wait_ms(self, wanted_ms: int) -> int:
         """A wait that ends well before the operation's time-out.
@@ -187,11 +261,14 @@ class LockWorkload(Workload[LockOptions]):
         held = [self._held.get(process, {}) for process in processes]
         chores = [
             [
-                Chore.of(Operation(f="release", key=key, value=token), once=True)
-                for key, token in locks.items()
+                Chore.of(Operation(f="release", key=key, value=grant.token), once=True)
+                for key, grant in locks.items()
+                for _ in range(grant.depth or 1)
             ]
             for locks in held
         ]
+        modes = LOCK_KINDS[self.options.kind]
+        wanted = self._plan().wanted(self._wait_ms(FINAL_WAIT_MS), modes[-1] if modes else None)
         asked = [0] * len(processes)
         for lock in range(self.options.locks):
             place = min(
@@ -199,7 +276,7 @@ class LockWorkload(Workload[LockOptions]):
                 key=lambda p: (lock in held[p], bool(held[p]), asked[p], (p - lock) % len(processes)),
             )
             asked[place] += 1
-            acquire = Operation(f="acquire", key=lock, value=self._wait_ms(FINAL_WAIT_MS))
+            acquire = Operation(f="acquire", key=lock, value=wanted)
             chores[place] += [Chore.of(acquire), Chore(_release_what_was_acquired, needs_ok=True)]
         return chores
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from foreshock.harness.randomness import RandomStream
 from foreshock.targets.reference.node import codes
 from foreshock.targets.reference.node.services.lock import Granted, Locks
 
@@ -82,38 +80,3 @@ def test_the_end_of_a_session_frees_its_locks_and_its_places_in_line() -> None:
     assert locks.holder("two")["client"] is None
     locks.apply(B, ["release", "three", None])
     assert locks.holder("three")["client"] == C
-
-
-def test_random_logs_keep_the_invariants_and_give_equal_states_through_a_snapshot() -> None:
-    """One owner a lock, nobody both owns and waits, tokens grow, and a restored copy goes on alike."""
-    rng = RandomStream(1, "locks")
-    for _ in range(50):
-        locks, copy, top = Locks(), Locks(), 0
-        for step in range(60):
-            session, key = rng.below(4), rng.below(2)
-            kind = rng.choice(("acquire", "try", "await", "withdraw", "release", "renew", "end"))
-            if kind == "end":
-                locks.end_session(session)
-                copy.end_session(session)
-            else:
-                operation = {
-                    "acquire": ["acquire", key, True],
-                    "try": ["acquire", key, False],
-                    "await": ["await", key],
-                    "withdraw": ["withdraw", key],
-                }.get(kind, [kind, key, None])
-                assert locks.apply(session, operation) == copy.apply(session, operation)
-            snapshot = locks.snapshot()
-            assert snapshot == copy.snapshot()
-            for _key, owner, token, line in snapshot["locks"]:
-                assert owner not in line
-                assert len(set(line)) == len(line)
-                assert token <= snapshot["grants"]
-            assert snapshot["grants"] >= top
-            top = snapshot["grants"]
-            assert [locks.holds(s) for s in range(4)] == [
-                any(s == owner or s in line for _, owner, _, line in snapshot["locks"]) for s in range(4)
-            ]
-            if step % 7 == 0:
-                copy = Locks()
-                copy.restore(json.loads(json.dumps(snapshot)))

@@ -1,0 +1,35 @@
+"""Bugs planted in locks: each overrides one decision. All of them have happened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from foreshock.targets.reference.node.codes import Body
+from foreshock.targets.reference.node.services.lock import Key, Locks
+
+
+class ReleaseByNonOwner(Locks):
+    """Releases a lock for whoever asks, without a look at who holds it.
+
+    delta-rs did so (its pull request 440: "release_lock" let non-owners release). A client whose session has ended
+    gives back the lock that it takes for its own, and somebody else's is gone: a third gets it beside the second.
+    """
+
+    def _release(self, session: int, key: Key, token: Any) -> Body:  # noqa: ARG002
+        lock = self._locks.get(key)
+        owner = session if lock is None or session in lock.holders else next(iter(lock.holders))
+        return super()._release(owner, key, None)
+
+
+class GrantTableNotReplicated(Locks):
+    """Leaves the grants out of the snapshots: they are known where their log entries were applied, and nowhere else.
+
+    A lock service that fails over to a replica without its grants gives every lock away a second time. Redis does
+    with its asynchronous replication, which its own page on distributed locks warns of ("Why Failover-based
+    Implementations Are Not Enough"). Here a node that starts from a snapshot, or is sent one, knows of no lock that
+    was granted before, and grants them anew when it leads. Its tokens go on growing, so fenced resources are safe.
+    """
+
+    def snapshot(self) -> Any:
+        """The number of grants, and not one of them."""
+        return {**super().snapshot(), "locks": []}
