@@ -12,6 +12,15 @@ import msgspec
 from foreshock.harness.errors import UsageError
 
 
+_KINDS = {
+    "int": "expected a whole number",
+    "float": "expected a number",
+    "bool": "expected true or false",
+    "str": "expected text",
+}
+"""What msgspec calls a type, in a user's words."""
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of the options of a target, workload, nemesis or checker.
 
@@ -59,4 +68,8 @@ def _in_words(problem: str, given: Mapping[str, Any]) -> str:
     if name not in given:
         return problem
     wanted = wanted[:1].lower() + wanted[1:].partition(", got")[0].replace("`", "")
+    for kind, words in _KINDS.items():
+        wanted = wanted.replace(f"expected {kind} | null", f"expected {kind}").replace(
+            f"expected {kind}", words
+        )
     return f"the option {name!r} cannot be {given[name]!r:.200}: {wanted}"

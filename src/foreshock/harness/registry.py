@@ -68,7 +68,7 @@ def load(kind: Kind, name: str) -> Any:
     point = _entry_points(kind).get(name)
     if point is None:
         hint = nearest(name, names(kind))
-        if ":" in name:
+        if ":" in name or name.endswith(".py"):
             hint = f": a {kind.singular} of your own is given as path/to/file.py:Class"
         raise UsageError(f"there is no {kind.singular} {name!r}{hint}")
     try:

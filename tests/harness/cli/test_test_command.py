@@ -170,6 +170,8 @@ def test_a_wrong_file_is_one_sentence(content: str, sentence: str, command: Comm
         (("--bug", "raft/vote-not-presisted"), "did you mean 'raft/vote-not-persisted'"),
         (("--target", "mine.py"), "there is no target 'mine.py'"),
         (("--target", "mine:Mine"), "a target of your own is given as path/to/file.py:Class"),
+        (("--target", "mine.py"), "a target of your own is given as path/to/file.py:Class"),
+        (("--store", ""), "--store is empty: name the folder that keeps the runs"),
         (("-o", "locks=3"), "there is no option 'locks' here"),
         (("--nodes", "65"), "65 nodes cannot be deployed: give a count from 1 to 64"),
     ],

@@ -45,11 +45,23 @@ def output_options(function: F) -> F:
     return click.option("-q", "--quiet", is_flag=True, help="Say only the verdict.")(function)
 
 
+class _Folder(click.Path):
+    """A folder's path, which is never empty: an unset variable in a script must not mean the current folder."""
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        """The path; raises :class:`UsageError` for an empty text."""
+        if value == "":
+            raise UsageError("--store is empty: name the folder that keeps the runs, such as store")
+        return super().convert(value, param, ctx)
+
+
 def store_option(function: F) -> F:
     """``--store``."""
     return option(
         "--store",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=_Folder(file_okay=False, path_type=Path),
         default=Path("store"),
         show_default=True,
         help="Folder that keeps the runs.",
