@@ -5,12 +5,12 @@ own value, sends it to all others, and tells its client at once that it is writt
 
 **The mistake**: no terms, no majorities, no log.
 
-**What Raft does instead** (Ongaro & Ousterhout, "In Search of an
-Understandable Consensus Algorithm", 2014, section 5): a node votes for one candidate a *term*, a candidate needs the
-votes of a majority, and a message of an older term is refused; so there is one leader a term, and a leader that was
-replaced learns so from the first node that it speaks to. Values travel in a *log*, and one counts as written when a
-majority has stored the entry; nobody is elected whose log lacks such an entry. A leader that was cut off can complete
-nothing, not even a read, for that too asks a majority whether it still leads. The target ``raft`` does all that.
+**What Raft does instead** (Ongaro & Ousterhout, "In Search of an Understandable Consensus Algorithm", 2014, section
+5): a node votes for one candidate a *term*, a candidate needs the votes of a majority, and a message of an older term
+is refused; so there is one leader a term, and a leader that was replaced learns so from the first node that it speaks
+to. Values travel in a *log*, and one counts as written when a majority has stored the entry; nobody is elected whose
+log lacks such an entry. A leader that was cut off can complete nothing, not even a read, for that too asks a majority
+whether it still leads. The target ``raft`` does all that.
 
 Where even a quiet test breaks it: two clients at one key at the same moment, whose nodes follow different leaders.
 """
