@@ -36,7 +36,7 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
     [
         (["tset"], "there is no command 'tset' (did you mean 'test'"),
         (["test", "--traget", "raft"], "--traget"),
-        (["test", "--backend", "sim", "--target", "rafft"], "did you mean 'raft'?"),
+        (["test", "--backend", "sim", "--target", "rafft"], "did you mean 'raft'"),
         (["test", "--backend", "sim", "--rate", "fast"], "'fast' is not a valid float"),
         (["test", "--backend", "sim", "-o", "heartbeat"], "'heartbeat' is not KEY=VALUE"),
         (

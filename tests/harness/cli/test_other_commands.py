@@ -127,7 +127,7 @@ def completions(line: str) -> list[str]:
     ("line", "expected"),
     [
         ("foreshock an", ["analyze"]),
-        ("foreshock test --nemesis partition,", ["partition,kill", "partition,pause"]),
+        ("foreshock test --nemesis partition,p", ["partition,pause", "partition,power"]),
         ("foreshock test --workload l", ["lock"]),
         ("foreshock test --backend a", ["auto"]),
         ("foreshock test --bug raft/vote-", ["raft/vote-not-persisted"]),
