@@ -276,3 +276,27 @@ def test_a_node_that_ends_by_itself_is_named_though_its_clients_saw_nothing_wron
     assert conductor.harness_errors == [
         "the node n2 ended by itself, no fault had killed it: its log is in nodes/n2"
     ]
+
+
+def test_a_node_that_ended_by_itself_is_named_though_the_kill_nemesis_started_it_again(
+    tmp_path: Path,
+) -> None:
+    rehearsal = Rehearsal(tmp_path, nemesis="kill", options={"kill.targets": "one"}, time_limit=20.0)
+    runtime = rehearsal.runtime
+
+    async def fill_the_disk_for_a_while() -> None:
+        disk = runtime.world.machine("n2").disk
+        disk.capacity_bytes = 0
+        while runtime.world.states()["n2"] != "crashed":
+            await runtime.sleep(10_000_000)
+        disk.capacity_bytes = None
+
+    rehearsal.after(2, lambda: runtime.spawn(fill_the_disk_for_a_while(), name="filling"))
+    conductor = rehearsal.go()
+    starts = [row.result for row in conductor.recorder.history() if row.f == "start"]
+    assert any("n2" in result.get("not by us", ()) for result in starts[:-1]), (
+        "healing alone started it again"
+    )
+    assert conductor.harness_errors == [
+        "the node n2 ended by itself, no fault had killed it: its log is in nodes/n2"
+    ]

@@ -8,13 +8,24 @@ from typing import Any
 
 import pytest
 
-from foreshock.harness.cluster import Grudge
+from foreshock.harness.cluster import ClockReading, Grudge
 from foreshock.harness.ledger import FaultLedger, read_ledger
 from foreshock.harness.nemesis import NemesisContext
 from foreshock.harness.randomness import RandomStream
 from foreshock.harness.runtime import TimeoutExpired
 
 NODES = ("n1", "n2", "n3", "n4", "n5")
+
+
+class BackgroundTask:
+    """A spawned coroutine that a test may look at; it never runs."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        coroutine.close()
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
 
 
 class InstantRuntime:
@@ -24,6 +35,7 @@ class InstantRuntime:
 
     def __init__(self) -> None:
         self.slept_ns = 0
+        self.spawned: dict[str, BackgroundTask] = {}
         self.expire = False
 
     def now(self) -> int:
@@ -31,6 +43,11 @@ class InstantRuntime:
 
     async def sleep(self, duration_ns: int) -> None:
         self.slept_ns += duration_ns
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any], *, name: str) -> BackgroundTask:
+        task = BackgroundTask(coroutine)
+        self.spawned[name] = task
+        return task
 
     async def timeout(self, coroutine: Coroutine[Any, Any, Any], duration_ns: int) -> Any:
         if self.expire:
@@ -42,8 +59,11 @@ class InstantRuntime:
 class RecordingCluster:
     """Does as it is told, writes down each call with what the ledger held then, and can be made to lie."""
 
-    def __init__(self, ledger_path: Path) -> None:
+    def __init__(self, ledger_path: Path, now: Callable[[], int]) -> None:
         self._ledger_path = ledger_path
+        self.now = now
+        self.offsets_ns: dict[str, int] = {}
+        self.drifts_ppm: dict[str, int] = {}
         self.calls: list[tuple[str, Any]] = []
         self.planned_before: list[int] = []
         self.down: set[str] = set()
@@ -75,6 +95,34 @@ class RecordingCluster:
 
     async def running(self, nodes: frozenset[str]) -> Mapping[str, bool]:
         return {node: node not in self.down for node in nodes}
+
+    async def cut_power(self, nodes: frozenset[str]) -> None:
+        if self._called("cut_power", sorted(nodes)):
+            self.down |= nodes
+            self.stopped -= nodes
+
+    async def jump_clocks(self, by_ns: Mapping[str, int]) -> None:
+        if self._called("jump_clocks", dict(by_ns)):
+            self.offsets_ns = {name: self.offsets_ns.get(name, 0) + ns for name, ns in by_ns.items()}
+
+    async def drift_clocks(self, drift_ppm: Mapping[str, int]) -> None:
+        if self._called("drift_clocks", dict(drift_ppm)):
+            self.drifts_ppm = dict(drift_ppm)
+
+    async def reset_clocks(self, nodes: frozenset[str]) -> None:
+        if self._called("reset_clocks", sorted(nodes)):
+            self.offsets_ns.clear()
+            self.drifts_ppm.clear()
+
+    async def read_clocks(self, nodes: frozenset[str]) -> Mapping[str, ClockReading]:
+        now_ns = self.now()
+        return {
+            name: ClockReading(
+                wall_offset_ns=self.offsets_ns.get(name, 0),
+                monotonic_ns=now_ns + now_ns * self.drifts_ppm.get(name, 0) // 1_000_000,
+            )
+            for name in nodes
+        }
 
     async def pause(self, nodes: frozenset[str]) -> None:
         if self._called("pause", sorted(nodes)):
@@ -140,7 +188,7 @@ class World:
         self.runtime = InstantRuntime()
         self.ledger_path = path / "faults.jsonl"
         self.ledger = FaultLedger(self.ledger_path, self.runtime.now)
-        self.cluster = RecordingCluster(self.ledger_path)
+        self.cluster = RecordingCluster(self.ledger_path, self.runtime.now)
         self.stalls = RecordingStalls()
         self.leaders: frozenset[str] | None = frozenset({"n3"})
 

@@ -62,7 +62,8 @@ class Cluster(Protocol):
         """For the live view: ``running``, ``paused``, ``killed`` or ``lost`` by node."""
 
     def inverse(self, fault: str, nodes: frozenset[str]) -> Mapping[str, Any]:
-        """What ``Backend.heal`` will need to undo a fault (``kill``, ``pause``, ``partition``) from another process.
+        """What ``Backend.heal`` will need to undo a fault (``kill``, ``pause``, ``partition``, ``power``, ``clock``)
+        from another process.
 
         Written to the ledger before the fault is injected; always has the key ``backend``. A fault that ends with
         the harness, because it is one of the harness itself or of nothing that outlives the run, has no inverse:
@@ -123,6 +124,40 @@ class Primary(Protocol):
 
     async def primaries(self) -> frozenset[str]:
         """The nodes that say so now; more than one after a partition, none during an election."""
+
+
+@runtime_checkable
+class PowerCut(Protocol):
+    """The power of nodes can be cut: what they had not synced is lost, or torn. ``Kill.start`` brings them back."""
+
+    async def cut_power(self, nodes: frozenset[str]) -> None:
+        """Cut the power of all the nodes at once; one whose process is down already loses its unsynced data too."""
+
+
+class ClockReading(msgspec.Struct, frozen=True):
+    """What the clocks of a node show."""
+
+    wall_offset_ns: int
+    """How far its wall clock is ahead of the harness's own (negative: behind)."""
+    monotonic_ns: int
+    """Its monotonic clock: only differences mean something."""
+
+
+@runtime_checkable
+class Clock(Protocol):
+    """The clocks of nodes can be set and slewed, each node's on its own."""
+
+    async def jump_clocks(self, by_ns: Mapping[str, int]) -> None:
+        """Set the nodes' wall clocks forward by so much, or back; monotonic clocks do not jump."""
+
+    async def drift_clocks(self, drift_ppm: Mapping[str, int]) -> None:
+        """Let all clocks of the nodes gain so many millionths from now on (negative: lose)."""
+
+    async def reset_clocks(self, nodes: frozenset[str]) -> None:
+        """End all drift and set the wall clocks right."""
+
+    async def read_clocks(self, nodes: frozenset[str]) -> Mapping[str, ClockReading]:
+        """An independent observation: what the nodes' clocks show now."""
 
 
 @runtime_checkable

@@ -19,6 +19,7 @@ from foreshock.harness.errors import DeployError, ForeshockError, PlugInError
 from foreshock.harness.generator.base import Liftable
 from foreshock.harness.interpreter import Interpreter
 from foreshock.harness.ledger import FaultLedger, ends_with_harness
+from foreshock.harness.operation import Operation
 from foreshock.harness.parts import Parts, sentence
 from foreshock.harness.plan import Resolved
 from foreshock.harness.progress import Progress, Snapshot, fault_text
@@ -202,6 +203,11 @@ class Conductor:
                 f"the node {name} ended by itself, no fault had killed it: its log is in {NODES}/{name}"
             )
 
+    async def _perform_fault(self, operation: Operation) -> Any:
+        """Perform an operation of a nemesis, which may start a node again that had ended by itself."""
+        await self._name_the_fallen()
+        return await self.parts.nemesis.invoke(operation)
+
     async def _heal(self, interpreter: Interpreter) -> None:
         interpreter.resume()
         try:
@@ -292,7 +298,7 @@ class Conductor:
             nodes=tuple(node.name for node in self.parts.cluster.nodes),
             open_client=self.parts.open_client,
             invoke=self.parts.invoke,
-            nemesis=self.parts.nemesis.invoke,
+            nemesis=self._perform_fault,
             rng=self.runtime.random("generator"),
             operation_timeout_ns=self.plan.operation_timeout_ms * 1_000_000,
             stalls=self.parts.stalls,

@@ -37,7 +37,7 @@ class KillNemesis(NodeFaultNemesis[KillOptions]):
     name = "kill"
     Options = KillOptions
     requires = frozenset({Kill})
-    words = Words(kind="kill", start="kill", stop="start", struck="down")
+    words = Words(kind="kill", start="kill", stop="start", struck="down", alike=("power",))
     shades: ClassVar[tuple[Shade, ...]] = (
         Shade(name="kill", starts=("kill",), stops=("start",), color="#d1495b"),
     )

@@ -35,6 +35,8 @@ class Words(NamedTuple):
     """The operation that undoes it."""
     struck: str
     """The state of a node that was struck, for messages."""
+    alike: tuple[str, ...] = ()
+    """Kinds of fault of other nemeses that bring about the same state, which ``stop`` ends as well."""
 
 
 OptionsT_co = TypeVar("OptionsT_co", bound=Options, covariant=True)
@@ -129,7 +131,8 @@ class NodeFaultNemesis(Nemesis[OptionsT_co], Generic[OptionsT_co]):
         for fault in faults:
             if not set(fault.nodes) & set(left):
                 context.ledger.healed(fault.id)
-        stray = sorted(set(nodes) - {node for fault in faults for node in fault.nodes})
+        alike = [fault for kind in words.alike for fault in context.ledger.open_faults(kind)]
+        stray = sorted(set(nodes) - {node for fault in (*faults, *alike) for node in fault.nodes})
         return (
             {"nodes": sorted(nodes)}
             | ({"left": left} if left else {})

@@ -10,7 +10,17 @@ import pytest
 
 from foreshock.harness.asyncio_runtime import AsyncioRuntime
 from foreshock.harness.backends.sim import SimBackend, SimCluster
-from foreshock.harness.cluster import ClusterSpecification, Endpoint, Kill, Node, Partition, Pause, capability
+from foreshock.harness.cluster import (
+    Clock,
+    ClusterSpecification,
+    Endpoint,
+    Kill,
+    Node,
+    Partition,
+    Pause,
+    PowerCut,
+    capability,
+)
 from foreshock.harness.errors import DeployError, FaultError, HarnessError, UsageError
 from foreshock.harness.options import Options
 from foreshock.harness.runtime import Runtime
@@ -163,6 +173,35 @@ def test_kill_pause_and_partition_are_offered_and_observed(tmp_path: Path) -> No
 
     bench.run(main())
     for kind in (Kill, Pause, Partition):
+        assert kind in bench.backend.offers()
+        assert capability(cluster, kind) is cluster
+
+
+def test_power_cuts_and_clocks_are_offered_and_observed(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    cluster = bench.cluster()
+    n1, both = frozenset({"n1"}), frozenset({"n1", "n2"})
+
+    async def main() -> None:
+        await cluster.deploy()
+        await cluster.cut_power(n1)
+        assert await cluster.running(both) == {"n1": False, "n2": True}
+        assert bench.backend.heal(cluster.inverse("power", n1)) == "started n1"
+        assert await cluster.running(n1) == {"n1": True}
+        await cluster.jump_clocks({"n1": -5 * 1_000 * MS})
+        await cluster.drift_clocks({"n2": 100_000})
+        began = await cluster.read_clocks(both)
+        assert (began["n1"].wall_offset_ns, began["n2"].wall_offset_ns) == (-5 * 1_000 * MS, 0)
+        await bench.runtime.sleep(1_000 * MS)
+        after = await cluster.read_clocks(both)
+        assert after["n2"].monotonic_ns - began["n2"].monotonic_ns == 1_100_000_000
+        assert after["n2"].wall_offset_ns == 100_000_000
+        assert bench.backend.heal(cluster.inverse("clock", both)) == "set the clocks of n1, n2 right"
+        healed = await cluster.read_clocks(both)
+        assert {reading.wall_offset_ns for reading in healed.values()} == {0}
+
+    bench.run(main())
+    for kind in (PowerCut, Clock):
         assert kind in bench.backend.offers()
         assert capability(cluster, kind) is cluster
 

@@ -70,7 +70,9 @@ async def nemesis(runtime: SimRuntime, trace: list[str]) -> None:
     while True:
         await runtime.sleep(rng.between(1, 60) * MS)
         name = rng.choice(NAMES)
-        act = rng.choice(["kill", "start", "pause", "resume", "cut", "heal", "heard", "drift"])
+        act = rng.choice(
+            ["kill", "start", "pause", "resume", "cut", "heal", "heard", "drift", "jump", "cut_power"]
+        )
         if act == "cut":
             world.cut({name: frozenset(other for other in NAMES if rng.chance(1, 2) and other != name)})
         elif act == "heal":
@@ -80,6 +82,8 @@ async def nemesis(runtime: SimRuntime, trace: list[str]) -> None:
             trace.append(f"{runtime.now()} heard {heard}")
         elif act == "drift":
             world.clock(name).drift(rng.between(-1000, 1000))
+        elif act == "jump":
+            world.clock(name).jump(rng.between(-100, 100) * MS)
         else:
             getattr(world, act)(name)
         trace.append(f"{runtime.now()} {act} {name}")

@@ -35,6 +35,8 @@ def test_different_seeds_see_different_events_and_every_kind_of_them() -> None:
         " kill ",
         " pause ",
         " cut ",
+        " cut_power ",
+        " jump ",
         "'hears",
         "'keeps",
         "'is told",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -170,20 +171,48 @@ def test_a_cut_past_the_end_is_refused() -> None:
         disk.truncate("log", 4)
 
 
-def test_a_killed_node_finds_what_it_had_synced_and_hears_of_no_old_sync() -> None:
+def twice_written(end: Callable[[Town], None]) -> Town:
+    """A node that has synced ``one``, was still syncing ``two``, had just written ``three``, and then ended so."""
     town = Town("n1", knobs=SimKnobs(crash_keeps_percent=0))
+    disk = town.machine("n1").disk
 
-    def write(data: bytes, token: str) -> None:
-        town.machine("n1").disk.append("log", data)
-        town.machine("n1").disk.sync("log", token)
+    def write(data: bytes, token: str | None) -> None:
+        disk.append("log", data)
+        if token is not None:
+            disk.sync("log", token)
 
     town.run(
         lambda: write(b"one", "first"),
         100 * MS,
         lambda: write(b"two", "second"),
-        lambda: town.world.kill("n1"),
+        lambda: write(b"three", None),
+        lambda: end(town),
         lambda: town.world.start("n1"),
         100 * MS,
     )
-    assert town.kinds("n1") == [("start",), ("synced", "first"), ("start",)]
+    assert town.kinds("n1") == [("start",), ("synced", "first"), ("start",)], (
+        "a sync of an earlier life was told"
+    )
+    return town
+
+
+def test_a_killed_node_finds_all_that_it_had_written_synced_or_not() -> None:
+    town = twice_written(lambda town: town.world.kill("n1"))
+    assert town.machine("n1").disk.read("log") == b"onetwothree"
+
+
+def test_a_node_whose_power_was_cut_finds_only_what_was_synced() -> None:
+    town = twice_written(lambda town: town.world.cut_power("n1"))
     assert town.machine("n1").disk.read("log") == b"one"
+
+
+def test_what_a_killed_program_had_asked_to_sync_is_durable_and_the_rest_goes_with_the_power() -> None:
+    def end(town: Town) -> None:
+        town.world.kill("n1")
+        town.world.start("n1")
+
+    town = twice_written(end)
+    assert town.machine("n1").disk.read("log") == b"onetwothree"
+    town.world.kill("n1")
+    town.world.cut_power("n1")
+    assert town.machine("n1").disk.read("log") == b"onetwo"

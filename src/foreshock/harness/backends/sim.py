@@ -11,7 +11,18 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from foreshock.harness.cluster import ClusterSpecification, Endpoint, Grudge, Kill, Node, Partition, Pause
+from foreshock.harness.cluster import (
+    Clock,
+    ClockReading,
+    ClusterSpecification,
+    Endpoint,
+    Grudge,
+    Kill,
+    Node,
+    Partition,
+    Pause,
+    PowerCut,
+)
 from foreshock.harness.errors import DeployError, FaultError, HarnessError, UsageError
 from foreshock.harness.runtime import Runtime, TimeoutExpired
 from foreshock.harness.simulation.knobs import MILLISECOND
@@ -38,8 +49,8 @@ class SimBackend:
         return None
 
     def offers(self) -> frozenset[type[Any]]:
-        """Kill, pause and partition."""
-        return frozenset({Kill, Pause, Partition})
+        """Everything that can be done to nodes."""
+        return frozenset({Kill, Pause, Partition, PowerCut, Clock})
 
     def cluster(self, specification: ClusterSpecification, runtime: Runtime) -> SimCluster:
         """A cluster that is not deployed yet; raises ``UsageError`` when the target cannot be simulated."""
@@ -63,7 +74,7 @@ class SimBackend:
 
 
 class SimCluster:
-    """The simulated nodes of one test; offers ``Kill``, ``Pause`` and ``Partition``."""
+    """The simulated nodes of one test; offers every capability that a backend can have."""
 
     def __init__(self, specification: ClusterSpecification, runtime: SimRuntime) -> None:
         self._specification = specification
@@ -159,7 +170,11 @@ class SimCluster:
                 for name in struck:
                     self.world.resume(name)
                 return f"resumed {', '.join(struck)}" if struck else "nothing to do: no node is paused"
-            case "kill":
+            case "clock":
+                for name in nodes:
+                    self.world.clock(name).reset()
+                return f"set the clocks of {', '.join(nodes)} right"
+            case "kill" | "power":
                 struck = [name for name in nodes if name in states and states[name] not in (RUNNING, PAUSED)]
                 for name in struck:
                     self.world.start(name)
@@ -167,9 +182,14 @@ class SimCluster:
         raise FaultError(f"the sim backend knows no fault {fault!r}")
 
     async def kill(self, nodes: frozenset[str]) -> None:
-        """Kill the nodes; what they had not synced is lost."""
+        """Kill the nodes; what they had written is there when they start again, synced or not."""
         for name in sorted(nodes):
             self.world.kill(name)
+
+    async def cut_power(self, nodes: frozenset[str]) -> None:
+        """Cut the nodes' power; what they had not synced is lost or torn."""
+        for name in sorted(nodes):
+            self.world.cut_power(name)
 
     async def start(self, nodes: frozenset[str]) -> None:
         """Start the nodes again on the same disks."""
@@ -193,6 +213,29 @@ class SimCluster:
     async def paused(self, nodes: frozenset[str]) -> Mapping[str, bool]:
         """Whether each node is stopped."""
         return {name: self.world.machine(name).state == PAUSED for name in sorted(nodes)}
+
+    async def jump_clocks(self, by_ns: Mapping[str, int]) -> None:
+        """Set the nodes' wall clocks forward, or back."""
+        for name in sorted(by_ns):
+            self.world.clock(name).jump(by_ns[name])
+
+    async def drift_clocks(self, drift_ppm: Mapping[str, int]) -> None:
+        """Let the nodes' clocks run fast or slow from now on."""
+        for name in sorted(drift_ppm):
+            self.world.clock(name).drift(drift_ppm[name] * 1_000)
+
+    async def reset_clocks(self, nodes: frozenset[str]) -> None:
+        """End all drift and set the wall clocks right."""
+        for name in sorted(nodes):
+            self.world.clock(name).reset()
+
+    async def read_clocks(self, nodes: frozenset[str]) -> Mapping[str, ClockReading]:
+        """What the nodes' clocks show now."""
+        clocks = {name: self.world.clock(name) for name in sorted(nodes)}
+        return {
+            name: ClockReading(wall_offset_ns=clock.wall_offset_ns(), monotonic_ns=clock.now())
+            for name, clock in clocks.items()
+        }
 
     async def cut(self, grudge: Grudge) -> None:
         """Drop all that the grudge names, in place of the grudge before."""

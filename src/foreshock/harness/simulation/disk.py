@@ -1,4 +1,4 @@
-"""The disk of one simulated node: what was not synced does not survive a crash."""
+"""The disk of one simulated node: what was not synced survives the program, but not a power cut."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SimFile:
 
     def __init__(self) -> None:
         self.exists = False
-        """Whether the file would be there after a crash that loses all that can be lost."""
+        """Whether the file would be there after a power cut that loses all that can be lost."""
         self.durable: list[bytes] = []
         self.durable_bytes = 0
         self.pending: deque[bytes | int] = deque()
@@ -37,7 +37,7 @@ class SimFile:
             self._apply(pending.popleft())
 
     def lose(self, kept: int, torn_bytes: int) -> None:
-        """Crash: the first ``kept`` pending operations and some bytes of the append after them are there, no more."""
+        """Power cut: the first ``kept`` pending operations and some bytes of the append after them stay, no more."""
         for _ in range(kept):
             self._apply(self.pending.popleft())
         if torn_bytes and self.pending and isinstance(torn := self.pending[0], bytes):
@@ -84,6 +84,7 @@ class SimDisk:
         "_files",
         "_knobs",
         "_last_sync_ns",
+        "_life",
         "_scheduler",
         "_stall",
         "_synced",
@@ -106,6 +107,7 @@ class SimDisk:
         self._synced = synced
         self._files: dict[str, SimFile] = {}
         self._epoch = 0
+        self._life = 0
         self._last_sync_ns = 0
         self.capacity_bytes = knobs.disk_capacity_bytes
         """The disk's size; a write past it raises ``OSError`` with ``ENOSPC``. ``None``: without limit."""
@@ -171,12 +173,17 @@ class SimDisk:
         if done_ns < self._last_sync_ns:
             done_ns = self._last_sync_ns
         self._last_sync_ns = done_ns
-        request = (self._epoch, file, file.issued)
+        request = (self._epoch, self._life, file, file.issued)
         heappush(scheduler.heap, (done_ns, scheduler.sequence(), self._complete, request, token))
 
+    def detach(self) -> None:
+        """The program is gone: what it had asked for becomes durable all the same, and nobody is told."""
+        self._life += 1
+
     def crash(self, rng: RandomStream) -> None:
-        """The node is gone: each file loses its unsynced tail, or keeps a prefix of it as the seed decides."""
+        """The power is cut: each file loses its unsynced tail, or keeps a prefix of it as the seed decides."""
         self._epoch += 1
+        self._life += 1
         self._last_sync_ns = 0
         for name in self.names():
             file = self._files[name]
@@ -196,11 +203,12 @@ class SimDisk:
                 del self._files[name]
         self.used_bytes = sum(file.length for file in self._files.values())
 
-    def _complete(self, request: tuple[int, SimFile, int], token: object) -> None:
-        epoch, file, upto = request
+    def _complete(self, request: tuple[int, int, SimFile, int], token: object) -> None:
+        epoch, life, file, upto = request
         if epoch == self._epoch:
             file.settle(upto)
-            self._synced(token, None)
+            if life == self._life:
+                self._synced(token, None)
 
     def _file(self, name: str) -> SimFile:
         try:

@@ -24,7 +24,7 @@ class SimKnobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     for datagrams between nodes only (a reordered datagram is held back up to ``reorder_delay_ns`` longer).
     ``connection_retry_ns`` is how long after a partition has healed a connection's held messages go on, and
     ``connection_timeout_ns`` how long one stays half-open with something unsent before its sender gives it up.
-    A sync now and then (``sync_stall_ppm``) takes ``sync_stall_ns`` longer. When a node crashes,
+    A sync now and then (``sync_stall_ppm``) takes ``sync_stall_ns`` longer. When a node's power is cut,
     ``crash_keeps_percent`` is the chance that a prefix of a file's unsynced tail survives (else none of it does),
     and ``crash_tears_percent`` the chance that this prefix ends in the middle of an append.
     ``disk_capacity_bytes`` is the size of each node's disk; ``None`` means without limit.

@@ -203,7 +203,10 @@ class SimMachine:
         self._reconsider()
 
     def kill(self, state: str = KILLED) -> None:
-        """End the program as a power cut would; on a node that is down it does nothing."""
+        """End the program, as SIGKILL would; on a node that is down it does nothing.
+
+        What it has written is the kernel's: it is there after the next start, synced or not.
+        """
         if self.state not in (RUNNING, PAUSED):
             return
         self.state = state
@@ -214,10 +217,16 @@ class SimMachine:
             end.shut(f"{self.name} went down")
         self._timers.clear()
         self._backlog.clear()
-        self.disk.crash(self._world.random(f"crash/{self.name}"))
+        self.disk.detach()
         self._reconsider()
         if hasattr(self, "_program"):
             del self._program
+
+    def cut_power(self) -> None:
+        """End the program, if one runs, and lose what the disk has not made durable."""
+        self.kill()
+        self.log("-- the power is cut --")
+        self.disk.crash(self._world.random(f"crash/{self.name}"))
 
     def pause(self) -> None:
         """Let the program do nothing while the world goes on around it."""

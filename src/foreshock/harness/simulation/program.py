@@ -12,7 +12,8 @@ from foreshock.harness.randomness import RandomStream
 
 
 class Disk(Protocol):
-    """The machine's disk. What was not synced is lost when the node crashes (all, or a prefix by the seed)."""
+    """The machine's disk. What was not synced survives the program, as it would in the kernel's page cache, and is lost
+    when the machine loses its power (all of it, or all but a prefix, by the seed)."""
 
     def names(self) -> list[str]:
         """The names of the files there, sorted."""
@@ -45,7 +46,7 @@ class Machine(Protocol):
 
     @property
     def disk(self) -> Disk:
-        """The node's disk; it outlives a crash."""
+        """The node's disk; it outlives the program."""
 
     def now(self) -> int:
         """The node's own monotonic clock in ns: for durations and deadlines within one life of the node.

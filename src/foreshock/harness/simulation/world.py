@@ -90,8 +90,12 @@ class SimWorld:
             raise HarnessError(f"there is no simulated node {name!r} (there are: {known})") from None
 
     def kill(self, name: str) -> None:
-        """Kill a node as a power cut would: program, timers and connections gone, unsynced data lost."""
+        """Kill a node's program: timers and connections are gone; the disk has all that was written."""
         self.machine(name).kill()
+
+    def cut_power(self, name: str) -> None:
+        """Kill a node, if it is not down, and lose what its disk has not made durable."""
+        self.machine(name).cut_power()
 
     def start(self, name: str) -> None:
         """Start a node that is down, with a new program on the same disk."""

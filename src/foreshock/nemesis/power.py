@@ -1,0 +1,76 @@
+"""The power nemesis: the power of nodes is cut, and what they had not synced is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, cast
+
+import msgspec
+
+from foreshock.harness.cluster import Kill, PowerCut
+from foreshock.harness.nemesis import Shade
+from foreshock.harness.options import Options
+from foreshock.nemesis.choices import chosen
+from foreshock.nemesis.node_fault import NodeFaultNemesis, Words
+from foreshock.nemesis.node_specs import NODE_SPECS
+
+TARGETS = "one,minority,majority,primaries,all"
+
+
+class PowerOptions(Options, frozen=True, kw_only=True):
+    """Whose power may be cut."""
+
+    targets: Annotated[
+        str,
+        msgspec.Meta(
+            description=(
+                "which nodes lose their power at once, separated by commas, drawn anew each time: "
+                + ", ".join(NODE_SPECS)
+            )
+        ),
+    ] = TARGETS
+
+    def __post_init__(self) -> None:
+        chosen(self.targets, NODE_SPECS, option="targets")
+
+
+class PowerNemesis(NodeFaultNemesis[PowerOptions]):
+    """``cut-power`` (value: a node spec) and ``restore-power``, which starts every node that is down.
+
+    A killed node finds all that it had written when it starts again, for the kernel still had it. After a power cut
+    there is only what was synced, and perhaps a part of the rest. That several nodes lose it in the same instant
+    is the case that replication does not help with.
+    """
+
+    name = "power"
+    Options = PowerOptions
+    requires = frozenset({PowerCut, Kill})
+    words = Words(kind="power", start="cut-power", stop="restore-power", struck="without power", alike=("kill",))
+    shades: ClassVar[tuple[Shade, ...]] = (
+        Shade(name="power", starts=("cut-power",), stops=("restore-power",), color="#6b2737"),
+    )
+
+    def targets(self) -> tuple[str, ...]:
+        """The node specs of the options."""
+        return chosen(self.options.targets, NODE_SPECS, option="targets")
+
+    async def candidates(self) -> frozenset[str]:
+        """Every node: one that is down loses what it had written and not synced."""
+        return frozenset(self.context.nodes)
+
+    async def strike(self, nodes: frozenset[str]) -> None:
+        """Cut the power."""
+        await cast(PowerCut, self.context.cluster).cut_power(nodes)
+
+    async def undo(self, nodes: frozenset[str]) -> None:
+        """Start again."""
+        await self._cluster.start(nodes)
+
+    async def struck(self, nodes: frozenset[str]) -> Mapping[str, bool]:
+        """Which nodes have no process."""
+        running = await self._cluster.running(nodes)
+        return {node: not running.get(node, False) for node in sorted(nodes)}
+
+    @property
+    def _cluster(self) -> Kill:
+        return cast(Kill, self.context.cluster)
