@@ -1,8 +1,9 @@
 """What the naive Raft and the naive Zab share: whoever votes first is the leader.
 
 A node that knows no leader asks all others for their vote, and takes the first that answers for its leader. From then
-on it hands every request to that node, until it gets no answer from there; then it holds another election. A leader
-has one copy of every value and lets the others have copies of what changes.
+on it hands every request to that node, until it gets no answer from there; then it holds another election. The node
+that is handed a request so learns that it leads, and performs the request on its own copy of the registers; the others
+get copies of what changes.
 
 **The mistake**: nothing makes the nodes agree. Each asks on its own, so each may find another leader, and none of
 these leaders knows of the others. A vote says "I am here", not "I follow you, and nobody else": so no majority stands
@@ -96,7 +97,7 @@ class FirstVoterNode(NaiveNode):
             case {"type": "vote"}:
                 answer({"type": "vote_ok"})
             case {"type": "lead", "operation": list(operation)}:
-                self.leads = True
+                self.leads, self.leader = True, self.name
                 self._lead(operation, answer)
             case _:
                 self.on_order(question, answer)
