@@ -63,8 +63,14 @@ class NaiveCache(NaiveNode):
         self.ask(self.peers, {"type": "get", "key": key}, then=take, enough=found_one)
 
     def _change(self, change: Body, answer: Answer) -> None:
-        done = {"type": f"{change['type']}_ok"}
-        self.ask(self.everybody, change, then=lambda _: answer(done))
+        def done(answers: Answers) -> None:
+            if missing := [node for node in self.peers if node not in answers]:
+                self.log(
+                    f"{self.name} calls a {change['type']} done that {', '.join(missing)} did not answer"
+                )
+            answer({"type": f"{change['type']}_ok"})
+
+        self.ask(self.everybody, change, then=done)
 
     def on_question(self, question: Body, answer: Answer) -> None:
         """Show a copy, keep one, or throw one away."""

@@ -58,6 +58,8 @@ class NaiveLock(NaiveNode):
 
         def decide(answers: Answers) -> None:
             if self.granted(answers):
+                free = ", ".join(node for node, said in answers.items() if said["free"])
+                self.log(f"{self.name} has the lock {key!r} for its client: {free} said that it is free")
                 answer({"type": f"{kind}_ok", "granted": True, "ttl_ms": self.knobs.lock_ttl_ms})
             else:
                 answer(error(codes.PRECONDITION_FAILED, f"the lock {key!r} is held, say all that answered"))

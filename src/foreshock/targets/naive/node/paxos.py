@@ -110,6 +110,8 @@ class NaivePaxos(NaiveNode):
             slot = slot._replace(promised=number)
         elif vote and kind == "accept":
             slot = Slot(promised=number, accepted=number, value=question.get("value"))
+        elif not vote:
+            self.log(f"{self.name} votes against proposal {number}: it has promised {slot.promised}")
         self._slots[key] = slot
         answer({"vote": vote, "accepted": slot.accepted, "value": slot.value})
 
