@@ -6,6 +6,7 @@ from typing import Any
 
 from foreshock.targets.reference.node.codes import Body
 from foreshock.targets.reference.node.services.lock import Key, Locks
+from foreshock.targets.reference.node.tcp_lock.server import LockServer
 
 
 class ReleaseByNonOwner(Locks):
@@ -33,3 +34,20 @@ class GrantTableNotReplicated(Locks):
     def snapshot(self) -> Any:
         """The number of grants, and not one of them."""
         return {**super().snapshot(), "locks": []}
+
+
+class HalfOpenDoubleGrants(LockServer):
+    """Passes a lock on as soon as its holder leaves one ping unanswered, and tells the holder nothing.
+
+    The connection is taken for half-open when its client is merely busy, long before the client gives its lock up:
+    two hold it then. With PostgreSQL's advisory locks it is the same when the connection ends at the server and its
+    client works on; Chainlink's documents warned of that and turned to a lease for it (its pull request 5632).
+    """
+
+    def _look_after(self, connection: int) -> None:
+        pinged_ns = self._pinged_ns.get(connection, 0)
+        silent_ns = self.now_ns - pinged_ns
+        if pinged_ns > self._heard_ns[connection] and silent_ns >= self.knobs.ping_ms * 1_000_000:
+            self._drop(connection)
+        else:
+            super()._look_after(connection)

@@ -11,6 +11,9 @@ from foreshock.targets.reference.node.program import ProgramKind
 
 PROGRAMS: Final = {
     "raft": "foreshock.targets.reference.node.raft.program",
+    "paxos": "foreshock.targets.reference.node.paxos.program",
+    "cache": "foreshock.targets.reference.node.cache.program",
+    "tcp-lock": "foreshock.targets.reference.node.tcp_lock.program",
     "naive-paxos": "foreshock.targets.naive.node.paxos",
     "naive-raft": "foreshock.targets.naive.node.raft",
     "naive-zab": "foreshock.targets.naive.node.zab",

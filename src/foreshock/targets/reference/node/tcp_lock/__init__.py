@@ -1,0 +1,1 @@
+"""A lock server: a lock lives and dies with its client's connection."""

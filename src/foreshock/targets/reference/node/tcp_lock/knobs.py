@@ -1,0 +1,44 @@
+"""What may be tuned in a node that gives locks to connections."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class TcpLockKnobs(NamedTuple):
+    """Times and limits of a lock server."""
+
+    ttl_ms: int = 3_000
+    """How long a client may believe in its lock after the call of the last request that was answered."""
+
+    clock_margin_percent: int = 20
+    """By how much longer than that a connection may be silent: more than any two clocks' rates differ."""
+
+    ping_ms: int = 500
+    """How long a client that holds a lock or waits for one may be silent before it is asked whether it is there."""
+
+    locks_max: int = 10_000
+    """How many locks may be held or waited for at once."""
+
+    waiters_max: int = 10_000
+    """How many clients may wait at once, for all locks together."""
+
+    tokens_at_once: int = 1_000
+    """How many fencing tokens one write to the disk reserves; those left over at a crash are never used."""
+
+    def checked(self) -> TcpLockKnobs:
+        """These knobs again; raises ``ValueError`` with a sentence when one makes no sense."""
+        for name, value in zip(self._fields, self, strict=True):
+            least = 0 if name == "clock_margin_percent" else 1
+            if value < least:
+                raise ValueError(f"the knob {name} is {value!r}, but must be an integer of at least {least}")
+        if self.ping_ms >= self.ttl_ms:
+            raise ValueError(
+                f"the knob ping_ms is {self.ping_ms}, but must be less than ttl_ms, {self.ttl_ms}"
+            )
+        return self
+
+    @property
+    def silence_ns(self) -> int:
+        """How long a connection may be silent before its client is taken for gone."""
+        return self.ttl_ms * (100 + self.clock_margin_percent) * 10_000
