@@ -114,6 +114,13 @@ class LockOptions(Options, frozen=True, kw_only=True):
     fencing: Annotated[
         bool, msgspec.Meta(description="whether the guarded resource checks fencing tokens")
     ] = False
+    beliefs: Annotated[
+        bool,
+        msgspec.Meta(
+            description="whether it is a violation that two processes both believe that they hold the lock; without, "
+            "only what tokens and the resource show is judged, which is all that fencing promises"
+        ),
+    ] = True
 
 
 class LockWorkload(Workload[LockOptions]):
@@ -171,8 +178,9 @@ class LockWorkload(Workload[LockOptions]):
 
     def checkers(self) -> Mapping[str, Checker]:
         """Mutual exclusion in three ways, liveness after healing, and figures."""
+        of_beliefs: dict[str, Checker] = {"mutex": MutexChecker()} if self.options.beliefs else {}
         return {
-            "mutex": MutexChecker(),
+            **of_beliefs,
             "fencing": FencingChecker(),
             "guarded-resource": GuardedResourceChecker(),
             "liveness": LivenessChecker(operations=("acquire", "release"), every_key=True),
