@@ -33,6 +33,9 @@ _DEFAULTS = NaiveKnobs()
 _BUDGET = 10
 """Any seed convicts, more often than not; some draw a network or faults that do no harm in so short a test."""
 
+_ONE_WRITER: Mapping[str, Any] = {"active_keys": 1, "readers_percent": 80}
+"""Of five clients one writes and four read, all at one key: what goes wrong is then easy to see."""
+
 
 def _exhibit(name: str, workload: str, options: Mapping[str, Any], *, shows: str, **more: Any) -> Exhibit:
     """A short test with few clients at one key: what it finds is small."""
@@ -123,7 +126,7 @@ class NaivePaxos(NaiveTarget):
         _exhibit(
             "naive-paxos",
             "register",
-            {"active_keys": 1, "cas": 0},
+            {**_ONE_WRITER, "cas": 0},
             shows="a write that every acceptor refused is called done, and the next read finds the value before it",
         ),
     )
@@ -152,7 +155,7 @@ class NaiveRaft(_FirstVoterTarget):
         _exhibit(
             "naive-raft",
             "register",
-            {"active_keys": 1, "cas": 0},
+            {**_ONE_WRITER, "cas": 0},
             nemesis="partition",
             rate=20.0,
             shows="on either side of a partition a leader goes on, and a read at the one misses a write at the other",
@@ -168,7 +171,7 @@ class NaiveZab(_FirstVoterTarget):
         _exhibit(
             "naive-zab",
             "register",
-            {"active_keys": 1, "cas": 0},
+            {**_ONE_WRITER, "cas": 0},
             nemesis="kill",
             rate=20.0,
             shows="a leader that was killed and knows nothing leads again, and a value that was written is gone",
@@ -202,7 +205,7 @@ class NaiveCache(NaiveTarget):
         _exhibit(
             "naive-cache",
             "cache",
-            {"active_keys": 1, "deletes": 0},
+            {**_ONE_WRITER, "deletes": 0},
             nemesis="partition",
             rate=20.0,
             shows="a node that a put did not reach goes on to hand out the value before it",
