@@ -24,6 +24,8 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
     workload: str
     nemeses: tuple[str, ...] = ()
     options: Mapping[str, Any] = {}
+    concurrency: str = Request().concurrency
+    """How many processes the tests have, where the default (a multiple of the nodes) is too few to compete."""
     because: str = ""
     """In one sentence for the docs: why this and no more."""
 
@@ -37,6 +39,7 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
             seed=seed,
             time_limit=time_limit,
             options=self.options,
+            concurrency=self.concurrency,
         )
 
 

@@ -72,6 +72,10 @@ class RedisTarget(Target[RedisOptionsT]):
     scripts: ClassVar[tuple[Script, ...]] = ()
     """Every script that the target's clients run: the simulated server knows these and no others."""
 
+    def known_scripts(self) -> tuple[Script, ...]:
+        """What the simulated server knows: the target's scripts, and those of a planted bug."""
+        return (*self.scripts, *getattr(self.bug, "extra_scripts", ()))
+
     @property
     def settings(self) -> ServerSettings:
         """How the servers are run."""
@@ -106,4 +110,4 @@ class RedisTarget(Target[RedisOptionsT]):
 
     def simulate(self, node: Node, machine: Machine) -> Program:  # noqa: ARG002 - every server is the same
         """The same server as a program of the simulator."""
-        return SimulatedRedis(machine, self.settings, self.scripts)
+        return SimulatedRedis(machine, self.settings, self.known_scripts())
