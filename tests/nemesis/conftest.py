@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from foreshock.harness.cluster import ClockReading, Grudge
+from foreshock.harness.errors import Definite, Indefinite
 from foreshock.harness.ledger import FaultLedger, read_ledger
 from foreshock.harness.nemesis import NemesisContext
 from foreshock.harness.randomness import RandomStream
@@ -18,14 +19,18 @@ NODES = ("n1", "n2", "n3", "n4", "n5")
 
 
 class BackgroundTask:
-    """A spawned coroutine that a test may look at; it never runs."""
+    """A spawned coroutine, which runs when it is waited for."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        coroutine.close()
+        self._coroutine = coroutine
         self.cancelled = False
 
     def cancel(self) -> None:
         self.cancelled = True
+        self._coroutine.close()
+
+    async def wait(self) -> Any:
+        return await self._coroutine
 
 
 class InstantRuntime:
@@ -45,8 +50,7 @@ class InstantRuntime:
         self.slept_ns += duration_ns
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any], *, name: str) -> BackgroundTask:
-        task = BackgroundTask(coroutine)
-        self.spawned[name] = task
+        task = self.spawned[name] = BackgroundTask(coroutine)
         return task
 
     async def timeout(self, coroutine: Coroutine[Any, Any, Any], duration_ns: int) -> Any:
@@ -181,6 +185,39 @@ class RecordingStalls:
         }
 
 
+class RecordingMembership:
+    """A cluster whose members change as they are told, or that refuses, or leaves whoever asks in doubt."""
+
+    def __init__(self) -> None:
+        self.now: set[str] | None = set(NODES)
+        """The members; ``None`` when nobody leads."""
+        self.calls: list[tuple[str, str, str]] = []
+        self.refuses: set[str] = set()
+        self.doubts: dict[str, bool] = {}
+        """Nodes whose changes are left in doubt, and whether they come about."""
+        self.fewest = len(NODES)
+
+    async def add(self, name: str, via: str) -> None:
+        self._change("add", name, via)
+
+    async def remove(self, name: str, via: str) -> None:
+        self._change("remove", name, via)
+
+    def _change(self, what: str, name: str, via: str) -> None:
+        assert self.now is not None
+        self.calls.append((what, name, via))
+        if name in self.refuses:
+            raise Definite("another change is under way")
+        if self.doubts.get(name, True):
+            (self.now.add if what == "add" else self.now.discard)(name)
+            self.fewest = min(self.fewest, len(self.now))
+        if name in self.doubts:
+            raise Indefinite("the connection was lost")
+
+    async def members(self) -> frozenset[str] | None:
+        return None if self.now is None else frozenset(self.now)
+
+
 class World:
     """All that a nemesis test looks at."""
 
@@ -190,6 +227,7 @@ class World:
         self.ledger = FaultLedger(self.ledger_path, self.runtime.now)
         self.cluster = RecordingCluster(self.ledger_path, self.runtime.now)
         self.stalls = RecordingStalls()
+        self.membership = RecordingMembership()
         self.leaders: frozenset[str] | None = frozenset({"n3"})
 
     def context(self, seed: int = 1) -> NemesisContext:
@@ -206,6 +244,7 @@ class World:
             ledger=self.ledger,
             primaries=ask,
             stalls=self.stalls,
+            membership=self.membership,
         )
 
 

@@ -127,6 +127,23 @@ class Primary(Protocol):
 
 
 @runtime_checkable
+class Membership(Protocol):
+    """Nodes can be made members of the running cluster, and members no longer. A target offers it, not a backend."""
+
+    async def add(self, name: str, via: str) -> None:
+        """Have a running node made a member, asking the node ``via`` first.
+
+        Raises ``Definite`` when the cluster refused; whatever else is raised leaves the change in doubt.
+        """
+
+    async def remove(self, name: str, via: str) -> None:
+        """Have a node made a member no longer; as :meth:`add`."""
+
+    async def members(self) -> frozenset[str] | None:
+        """An independent observation: who the members are, as who leads says; ``None`` when nobody says so."""
+
+
+@runtime_checkable
 class PowerCut(Protocol):
     """The power of nodes can be cut: what they had not synced is lost, or torn. ``Kill.start`` brings them back."""
 

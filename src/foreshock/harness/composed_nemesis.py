@@ -47,8 +47,9 @@ class ComposedNemesis:
         return any_of(*(nemesis.generator() for nemesis in self.nemeses))
 
     def final_generator(self) -> Liftable:
-        """What heals everything, one nemesis after the other in the order in which they were named."""
-        return [nemesis.final_generator() for nemesis in self.nemeses]
+        """What heals everything, one nemesis after the other: as they were named, but last those that heal last."""
+        ordered = sorted(self.nemeses, key=lambda nemesis: nemesis.heals_last)
+        return [nemesis.final_generator() for nemesis in ordered]
 
     async def invoke(self, operation: Operation) -> Any:
         """Perform one operation by the nemesis that knows it; raises :class:`PlugInError` when none does."""

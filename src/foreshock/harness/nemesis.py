@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
-from foreshock.harness.cluster import Cluster, Stall
+from foreshock.harness.cluster import Cluster, Membership, Stall
 from foreshock.harness.generator.base import Liftable
 from foreshock.harness.ledger import FaultLedger
 from foreshock.harness.operation import Operation
@@ -20,7 +20,8 @@ from foreshock.harness.runtime import Runtime
 class NemesisContext(msgspec.Struct, frozen=True):
     """What a nemesis works with. ``primaries`` asks the target who leads (``None``: it has no such notion).
 
-    ``stalls`` holds back the harness's own clients.
+    ``stalls`` holds back the harness's own clients; ``membership`` changes the cluster's members through the target
+    (``None``: it cannot).
     """
 
     nodes: tuple[str, ...]
@@ -32,6 +33,7 @@ class NemesisContext(msgspec.Struct, frozen=True):
     ledger: FaultLedger
     primaries: Callable[[], Awaitable[frozenset[str] | None]]
     stalls: Stall
+    membership: Membership | None = None
 
 
 class Shade(msgspec.Struct, frozen=True):
@@ -58,6 +60,8 @@ class Nemesis(ABC, Generic[OptionsT_co]):
     requires: ClassVar[frozenset[type[Any]]] = frozenset()
     """The capabilities that the cluster must offer."""
     shades: ClassVar[tuple[Shade, ...]] = ()
+    heals_last: ClassVar[bool] = False
+    """Whether its final generator needs a cluster that nothing else is wrong with."""
 
     def __init__(self, options: OptionsT_co, context: NemesisContext) -> None:
         self.options = options

@@ -18,6 +18,7 @@ from foreshock.harness.cluster import Cluster, ClusterSpecification, Stall
 from foreshock.harness.composed_nemesis import ComposedNemesis
 from foreshock.harness.errors import ForeshockError, OperationError, PlugInError
 from foreshock.harness.ledger import FaultLedger
+from foreshock.harness.membership import TargetMembership
 from foreshock.harness.nemesis import Nemesis, NemesisContext, Shade
 from foreshock.harness.operation import Operation
 from foreshock.harness.plan import Plan, Resolved
@@ -167,6 +168,9 @@ class Parts:
             ledger=self._ledger,
             primaries=self._primaries,
             stalls=self.stalls,
+            membership=TargetMembership(self.target, self.cluster, self._runtime)
+            if self.target.changes_members()
+            else None,
         )
         return make(f"the nemesis {name!r}", lambda: cls(options, context))
 

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from foreshock.harness.client_contract import check_client
-from foreshock.harness.cluster import Backend, Primary, Stall
+from foreshock.harness.cluster import Backend, Membership, Primary, Stall
 from foreshock.harness.errors import PlugInError, UsageError
 from foreshock.harness.nemesis import Nemesis
 from foreshock.harness.options import Options, nearest, option_names, parse_options
@@ -91,14 +91,14 @@ def resolve(request: Request) -> Resolved:
         raise UsageError(
             f"the target {request.target!r} cannot be simulated: use --backend process or docker"
         )
-    _check_capabilities(backend, target_class, nemesis_names, nemesis_classes)
+    _check_capabilities(backend, request.target, target_class, nemesis_names, nemesis_classes)
     client_class = target_class.services[workload_class.service]
     if isinstance(client_class, type):
         check_client(client_class, workload_class.service)
     bug_class = _bug(request, target_class)
     owners: dict[str, type[Options]] = {"target": target_class.Options, "workload": workload_class.Options}
     owners |= {name: cls.Options for name, cls in zip(nemesis_names, nemesis_classes, strict=True)}
-    options = _options(owners, request.options)
+    options = _options(owners, request.options, target_class, workload_class)
     if isinstance(client_class, type):
         workload_class.check_client(options["workload"], client_class)
     nodes = _nodes(request.nodes, target_class.default_nodes)
@@ -211,6 +211,7 @@ def _bug(request: Request, target_class: type[Target[Any]]) -> type[Any] | None:
 
 def _check_capabilities(
     backend: Backend,
+    target: str,
     target_class: type[Target[Any]],
     nemesis_names: Sequence[str],
     nemesis_classes: Sequence[type[Nemesis[Any]]],
@@ -218,16 +219,25 @@ def _check_capabilities(
     offered = {*backend.offers(), Stall}  # the harness can always hold back its own clients
     if target_class.knows_primaries():
         offered.add(Primary)
+    if target_class.changes_members():
+        offered.add(Membership)
     for name, cls in zip(nemesis_names, nemesis_classes, strict=True):
-        missing = sorted(kind.__name__.lower() for kind in cls.requires - offered)
+        missing = cls.requires - offered
         if missing:
+            by_target = missing <= {Membership, Primary}
+            who = f"target {target!r}" if by_target else f"backend {backend.name!r}"
             raise UsageError(
-                f"the nemesis {name!r} needs {', '.join(missing)}, which the backend {backend.name!r} "
-                "does not offer here"
+                f"the nemesis {name!r} needs {', '.join(sorted(kind.__name__.lower() for kind in missing))}, "
+                f"which the {who} does not offer"
             )
 
 
-def _options(owners: Mapping[str, type[Options]], given: Mapping[str, Any]) -> dict[str, Options]:
+def _options(
+    owners: Mapping[str, type[Options]],
+    given: Mapping[str, Any],
+    target_class: type[Target[Any]],
+    workload_class: type[Workload[Any]],
+) -> dict[str, Options]:
     sorted_out: dict[str, dict[str, Any]] = {owner: {} for owner in owners}
     for key, value in given.items():
         prefix, dot, rest = key.partition(".")
@@ -242,7 +252,19 @@ def _options(owners: Mapping[str, type[Options]], given: Mapping[str, Any]) -> d
             every = {name for cls in owners.values() for name in option_names(cls)}
             raise UsageError(f"there is no option {key!r} here{nearest(key, every)}")
         sorted_out[having[0]][key] = value
-    return {owner: parse_options(cls, sorted_out[owner], owner=owner) for owner, cls in owners.items()}
+    parsed = {
+        owner: parse_options(cls, sorted_out[owner], owner=owner)
+        for owner, cls in owners.items()
+        if owner != "workload"
+    }
+    # What the target states of itself, and the workload has an option for, is the default of that option.
+    stated = target_class.stated_options(parsed["target"], workload_class.service)
+    known = option_names(workload_class.Options)
+    defaults = {name: value for name, value in stated.items() if name in known}
+    parsed["workload"] = parse_options(
+        workload_class.Options, {**defaults, **sorted_out["workload"]}, owner="workload"
+    )
+    return parsed
 
 
 def _nodes(text: str | None, default: int) -> tuple[str, ...]:

@@ -116,6 +116,24 @@ class Target(ABC, Generic[OptionsT_co]):
         """The nodes that believe they lead; ``None`` where the target has no such notion."""
         return None
 
+    async def add_member(self, cluster: Cluster, runtime: Runtime, name: str, via: str | None = None) -> Any:
+        """Make a running node a member, asking the node ``via`` first, where the target can do so.
+
+        Returns when the change is sure. Raises ``Definite`` when it was refused and will certainly not happen; what
+        else is raised, and a caller that gives up waiting, leaves it in doubt.
+        """
+        raise NotImplementedError
+
+    async def remove_member(
+        self, cluster: Cluster, runtime: Runtime, name: str, via: str | None = None
+    ) -> Any:
+        """Make a node a member no longer; as :meth:`add_member`. The node itself goes on running."""
+        raise NotImplementedError
+
+    async def members(self, cluster: Cluster, runtime: Runtime) -> frozenset[str] | None:  # noqa: ARG002
+        """Who the members are now, as who leads says; ``None`` when nobody says so."""
+        return None
+
     def simulate(self, node: Node, machine: Machine) -> Program | None:  # noqa: ARG002
         """The node as a program of the simulator; ``None`` where the target cannot be simulated."""
         return None
@@ -126,9 +144,27 @@ class Target(ABC, Generic[OptionsT_co]):
         return False
 
     @classmethod
+    def stated_options(cls, options: OptionsT_co, service: str) -> Mapping[str, Any]:  # type: ignore[misc]  # noqa: ARG003
+        """What the target, set so, promises of a service, as options of the workloads of that service.
+
+        For a cache, say, ``{"consistency": "session"}``: workloads that have an option of that name check exactly
+        that, unless the user says otherwise.
+        """
+        return {}
+
+    @classmethod
     def can_simulate(cls) -> bool:
         """Whether :meth:`simulate` is there at all."""
         return cls.simulate is not Target.simulate
+
+    @classmethod
+    def changes_members(cls) -> bool:
+        """Whether :meth:`add_member`, :meth:`remove_member` and :meth:`members` are there at all."""
+        return (
+            cls.add_member is not Target.add_member
+            and cls.remove_member is not Target.remove_member
+            and cls.members is not Target.members
+        )
 
     @classmethod
     def knows_primaries(cls) -> bool:

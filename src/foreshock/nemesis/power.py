@@ -45,7 +45,9 @@ class PowerNemesis(NodeFaultNemesis[PowerOptions]):
     name = "power"
     Options = PowerOptions
     requires = frozenset({PowerCut, Kill})
-    words = Words(kind="power", start="cut-power", stop="restore-power", struck="without power", alike=("kill",))
+    words = Words(
+        kind="power", start="cut-power", stop="restore-power", struck="without power", alike=("kill",)
+    )
     shades: ClassVar[tuple[Shade, ...]] = (
         Shade(name="power", starts=("cut-power",), stops=("restore-power",), color="#6b2737"),
     )

@@ -15,7 +15,7 @@ from foreshock.harness.simulation.program import Machine, Program
 from foreshock.harness.target import ClientContext, Target
 from foreshock.targets.reference.admin_client import ReferenceAdminClient, ask_status
 from foreshock.targets.reference.cache_client import ReferenceCacheClient
-from foreshock.targets.reference.client import ClientSettings
+from foreshock.targets.reference.client import Body, ClientSettings
 from foreshock.targets.reference.lock_client import ReferenceLockClient
 from foreshock.targets.reference.node.addresses import Address
 from foreshock.targets.reference.node.configuration import NodeConfiguration, bug_name
@@ -138,6 +138,10 @@ class ReplicatedTarget(Target[ReferenceOptionsT]):
 
     async def primaries(self, cluster: Cluster, runtime: Runtime) -> frozenset[str]:
         """The nodes that say that they lead; all are asked at once, and one that does not answer does not lead."""
+        answers = await self._statuses(cluster, runtime)
+        return frozenset(answer["name"] for answer in answers if answer["leading"])
+
+    async def _statuses(self, cluster: Cluster, runtime: Runtime) -> list[Body]:
         asked = [
             runtime.spawn(
                 ask_status(node, runtime, timeout_ms=_STATUS_TIMEOUT_MS), name=f"status of {node.name}"
@@ -145,7 +149,7 @@ class ReplicatedTarget(Target[ReferenceOptionsT]):
             for node in cluster.nodes
         ]
         answers = [await task.wait() for task in asked]
-        return frozenset(answer["name"] for answer in answers if answer is not None and answer["leading"])
+        return [answer for answer in answers if answer is not None]
 
     # --- clients ------------------------------------------------------------------------------------------------
 
@@ -158,24 +162,38 @@ class ReplicatedTarget(Target[ReferenceOptionsT]):
 
     # --- administration -----------------------------------------------------------------------------------------
 
-    async def add_member(self, cluster: Cluster, runtime: Runtime, name: str) -> list[str]:
+    async def add_member(
+        self, cluster: Cluster, runtime: Runtime, name: str, via: str | None = None
+    ) -> list[str]:
         """Make a running node a member; returns all members. Raises ``Definite`` or ``Indefinite``."""
-        return await self._administer(cluster, runtime, lambda admin: admin.add_member(name))
+        return await self._administer(cluster, runtime, lambda admin: admin.add_member(name), via)
 
-    async def remove_member(self, cluster: Cluster, runtime: Runtime, name: str) -> list[str]:
+    async def remove_member(
+        self, cluster: Cluster, runtime: Runtime, name: str, via: str | None = None
+    ) -> list[str]:
         """Make a node a member no longer; returns all members. Raises ``Definite`` or ``Indefinite``."""
-        return await self._administer(cluster, runtime, lambda admin: admin.remove_member(name))
+        return await self._administer(cluster, runtime, lambda admin: admin.remove_member(name), via)
+
+    async def members(self, cluster: Cluster, runtime: Runtime) -> frozenset[str] | None:
+        """Who the members are, as the node says that leads; of several, the one that has applied the most."""
+        leading = [answer for answer in await self._statuses(cluster, runtime) if answer["leading"]]
+        newest = max(leading, key=lambda answer: int(answer["applied"]), default=None)
+        return None if newest is None else frozenset(newest["members"])
 
     async def transfer_leadership(self, cluster: Cluster, runtime: Runtime, name: str | None = None) -> None:
         """Hand leadership to a node, or to the most advanced follower. Raises ``Definite`` or ``Indefinite``."""
         await self._administer(cluster, runtime, lambda admin: admin.transfer_leadership(name))
 
     async def _administer(
-        self, cluster: Cluster, runtime: Runtime, change: Callable[[ReferenceAdminClient], Awaitable[T]]
+        self,
+        cluster: Cluster,
+        runtime: Runtime,
+        change: Callable[[ReferenceAdminClient], Awaitable[T]],
+        via: str | None = None,
     ) -> T:
         context = ClientContext(
             runtime=runtime,
-            node=cluster.nodes[0],
+            node=next((node for node in cluster.nodes if node.name == via), cluster.nodes[0]),
             nodes=cluster.nodes,
             process=0,
             identity="foreshock-admin",
