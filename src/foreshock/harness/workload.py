@@ -45,6 +45,13 @@ class Workload(ABC, Generic[OptionsT_co]):
         self.options = options
         self.context = context
 
+    @classmethod
+    def check_client(cls, options: Any, client: type[Any]) -> None:  # noqa: ARG003
+        """Raise :class:`~foreshock.harness.errors.UsageError` where the options ask for what the client class lacks.
+
+        Asked before anything is deployed. The default is content with any client of the service.
+        """
+
     @abstractmethod
     def generator(self) -> Liftable:
         """The operations of the main phase, without end; the harness limits time and staggers by the rate."""

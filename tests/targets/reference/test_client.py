@@ -277,10 +277,26 @@ def test_a_lock_is_lost_with_its_session() -> None:
     assert came.token == 8
 
 
-def test_a_client_that_holds_nothing_releases_nothing() -> None:
-    came, script, _ = play([], lambda c: c.release("k", 1), kind=ReferenceLockClient)
+def test_a_client_without_a_session_renews_nothing_and_leaves_it_to_the_service_to_refuse_its_release() -> (
+    None
+):
+    came, script, _ = play([], lambda c: c.renew("k", 1), kind=ReferenceLockClient)
     assert isinstance(came, Definite)
     assert script.asked == []
+    refusal = error(codes.PRECONDITION_FAILED)
+    came, script, _ = play([refusal], lambda c: c.release("k", 1), kind=ReferenceLockClient)
+    assert isinstance(came, Definite)
+    assert [body["token"] for _, body in script.sent("release")] == [1]
+
+
+def test_a_mode_is_asked_for_and_the_depth_of_a_reentrant_lock_is_told() -> None:
+    granted: Answer = {"type": "acquire_ok", "granted": True, "token": 8, "depth": 2}
+    acquire = lambda mode, permits: lambda c: c.acquire_mode("k", 0, mode, permits)  # noqa: E731
+    came, script, _ = play([granted], acquire("reentrant", 1), kind=ReferenceLockClient)
+    assert (came.token, came.depth) == (8, 2)
+    came, script, _ = play([granted], acquire("permit", 3), kind=ReferenceLockClient)
+    assert came.depth is None
+    assert [(body["mode"], body["permits"]) for _, body in script.sent("acquire")] == [("permit", 3)]
 
 
 def test_a_cached_value_is_returned_only_when_its_version_is_still_the_origins() -> None:

@@ -28,7 +28,8 @@ class GrantTableNotReplicated(Locks):
     A lock service that fails over to a replica without its grants gives every lock away a second time. Redis does
     with its asynchronous replication, which its own page on distributed locks warns of ("Why Failover-based
     Implementations Are Not Enough"). Here a node that starts from a snapshot, or is sent one, knows of no lock that
-    was granted before, and grants them anew when it leads. Its tokens go on growing, so fenced resources are safe.
+    was granted before, and grants them anew when it leads; and as it then counts other grants than the rest, tokens
+    are given twice.
     """
 
     def snapshot(self) -> Any:

@@ -35,7 +35,7 @@ a cluster of three (so for each of n1, n2 and n3, on one machine or on three)
 requests (in "body"; replies carry "in_reply_to", or "type": "error" with a code and a text)
   read KEY   write KEY VALUE   cas KEY FROM TO            registers
   get KEY [VERSION]   put KEY VALUE   delete KEY          the cache and its origin
-  acquire KEY [WAIT_MS]   await   withdraw   renew   release KEY [TOKEN]   holder KEY     locks
+  acquire KEY [WAIT_MS] [MODE] [PERMITS]   await   withdraw   renew   release KEY [TOKEN]   holder KEY     locks
   open [TTL_MS]   close CLIENT                            sessions
   status   add_member NODE   remove_member NODE   transfer_leadership [NODE]
 With "client" (from open) and "seq" (1, 2, ...) a request that is sent again takes effect once; locks need both.

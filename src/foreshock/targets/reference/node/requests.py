@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from foreshock.targets.reference.node.codes import MALFORMED, NOT_SUPPORTED, Body
 from foreshock.targets.reference.node.consensus import Command
+from foreshock.targets.reference.node.services.lock import MODES, PERMIT, PERMITS_MAX
 
 KEY_LENGTH_MAX: Final = 1024
 DEPTH_MAX: Final = 32
@@ -155,7 +156,13 @@ def _delete(body: Body) -> Request:
 
 def _acquire(body: Body) -> Request:
     wait_ms = _integer(body, "wait_ms", 0, WAIT_MS_MAX, default=0)
-    return _in_session(body, ["acquire", _key(body), wait_ms > 0], needed=True, wait_ms=wait_ms)
+    operation = ["acquire", _key(body), wait_ms > 0]
+    if "mode" in body or "permits" in body:
+        mode = body.get("mode")
+        if not isinstance(mode, str) or mode not in MODES:
+            raise _bad("mode", mode, f"one of {', '.join(MODES)}")
+        operation += [mode, _integer(body, "permits", 1, PERMITS_MAX if mode == PERMIT else 1, default=1)]
+    return _in_session(body, operation, needed=True, wait_ms=wait_ms)
 
 
 def _await(body: Body) -> Request:
