@@ -11,9 +11,10 @@ from typing import Annotated, Any, ClassVar
 from msgspec import Meta
 
 from foreshock.harness.cluster import Node
-from foreshock.harness.exhibit import Promise
+from foreshock.harness.exhibit import Exhibit, Promise
 from foreshock.harness.options import Options
 from foreshock.harness.randomness import RandomStream
+from foreshock.harness.request import Request
 from foreshock.harness.services import Client
 from foreshock.harness.simulation.program import Machine, Program
 from foreshock.harness.target import ClientContext
@@ -83,6 +84,38 @@ class TcpLock(LockNodeTarget[TcpLockOptions]):
             nemeses=("kill", "pause", "power", "stall"),
             options={"fencing": True},
             because="tokens go on growing through restarts, so the resource refuses a client that stood still",
+        ),
+    )
+
+    exhibits: ClassVar[tuple[Exhibit, ...]] = (
+        Exhibit(
+            name="lock/half-open-double-grants",
+            request=Request(
+                target="tcp-lock",
+                workload="lock",
+                nemesis="pause",
+                bug="lock/half-open-double-grants",
+                concurrency="10",
+                time_limit=20.0,
+                options={"use_ms": 200},
+            ),
+            budget=10,
+            shows="the server takes a client that is busy for gone and passes its lock on while it still believes",
+        ),
+        Exhibit(
+            name="tcp-lock/stalled-client",
+            request=Request(
+                target="tcp-lock",
+                workload="lock",
+                nemesis="stall",
+                concurrency="10",
+                interval=2.0,
+                time_limit=20.0,
+                options={"ttl_ms": 1_000, "use_ms": 100},
+            ),
+            budget=20,
+            shows="a client that stood still between its last look at the clock and its write wipes out another's "
+            "update; with fencing=true the resource refuses it",
         ),
     )
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from foreshock.harness.exhibit import Exhibit
 from foreshock.harness.randomness import RandomStream
+from foreshock.targets.reference.lock_exhibits import LOCK_EXHIBITS
 from foreshock.targets.reference.node.raft import RaftKnobs
 from foreshock.targets.reference.raft_options import RaftOptions, draw_raft_knobs
 from foreshock.targets.reference.target import ReplicatedTarget
@@ -17,6 +19,7 @@ class Raft(ReplicatedTarget[RaftOptions]):
 
     Options = RaftOptions
     program: ClassVar[str] = "raft"
+    exhibits: ClassVar[tuple[Exhibit, ...]] = LOCK_EXHIBITS
 
     def draw_knobs(self, rng: RandomStream) -> RaftKnobs:
         """Drawn, with the user's in place. The three times are drawn together or, if one is chosen, not at all."""

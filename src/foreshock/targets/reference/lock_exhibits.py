@@ -1,0 +1,54 @@
+"""What must be found wrong with the consensus lock: the bugs planted in its service, and what no lease can stand."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from foreshock.harness.exhibit import Exhibit
+from foreshock.harness.request import Request
+
+LOCK_EXHIBITS: Final = (
+    Exhibit(
+        name="lock/release-by-non-owner",
+        request=Request(
+            target="raft",
+            workload="lock",
+            nemesis="stall",
+            bug="lock/release-by-non-owner",
+            interval=2.0,
+            time_limit=20.0,
+            options={"lock_ttl_ms": 1_000},
+        ),
+        budget=10,
+        shows="a client that stood still past its session releases the lock of whoever holds it now, and a third gets it",
+    ),
+    Exhibit(
+        name="lock/grant-table-not-replicated",
+        request=Request(
+            target="raft",
+            workload="lock",
+            nemesis="kill",
+            bug="lock/grant-table-not-replicated",
+            interval=2.0,
+            time_limit=20.0,
+            options={"snapshot_after_entries": 20},
+        ),
+        budget=10,
+        shows="a node that started from a snapshot leads, and grants a lock that is held",
+    ),
+    Exhibit(
+        name="raft/stalled-lock-client",
+        request=Request(
+            target="raft",
+            workload="lock",
+            nemesis="stall",
+            interval=2.0,
+            time_limit=20.0,
+            options={"lock_ttl_ms": 1_000, "use_ms": 100},
+        ),
+        budget=10,
+        shows="a client that stood still between its last look at the clock and its write wipes out another's update; "
+        "with fencing=true the resource refuses it",
+    ),
+)
+"""They are the ``raft`` target's; the service is the same on ``paxos`` and ``zab``."""
