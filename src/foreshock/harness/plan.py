@@ -261,10 +261,9 @@ def _options(
     stated = target_class.stated_options(parsed["target"], workload_class.service)
     known = option_names(workload_class.Options)
     defaults = {name: value for name, value in stated.items() if name in known}
-    parsed["workload"] = parse_options(
-        workload_class.Options, {**defaults, **sorted_out["workload"]}, owner="workload"
-    )
-    return parsed
+    sorted_out["workload"] = {**defaults, **sorted_out["workload"]}
+    parsed["workload"] = parse_options(workload_class.Options, sorted_out["workload"], owner="workload")
+    return {owner: parsed[owner] for owner in owners}
 
 
 def _nodes(text: str | None, default: int) -> tuple[str, ...]:

@@ -1,0 +1,200 @@
+"""What all cache targets share: the origin on the first node, copies on the others, and what each mode promises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final, TypeVar
+
+from foreshock.harness.cluster import Cluster, Node
+from foreshock.harness.errors import UsageError
+from foreshock.harness.options import Options
+from foreshock.harness.randomness import RandomStream
+from foreshock.harness.runtime import Runtime
+from foreshock.harness.services import Client
+from foreshock.harness.simulation.program import Machine, Program
+from foreshock.harness.target import ClientContext, Target
+from foreshock.targets.caches.client import (
+    CacheNodeClient,
+    ClientSettings,
+    LookAsideClient,
+    ReadThroughClient,
+    WriteThroughClient,
+)
+from foreshock.targets.caches.figures import CacheFigures
+from foreshock.targets.caches.options import CacheOptions, NodeCacheOptions
+from foreshock.targets.caches.ring import Ring
+from foreshock.targets.reference.admin_client import ask_status
+from foreshock.targets.reference.node.addresses import Address
+from foreshock.targets.reference.node.cache.knobs import (
+    ASIDE,
+    LEASES,
+    LINEARIZABLE,
+    WRITE_THROUGH,
+    CacheKnobs,
+)
+from foreshock.targets.reference.node.configuration import NodeConfiguration, bug_name
+from foreshock.targets.reference.node.machine import NodeKnobs
+from foreshock.targets.reference.simulated import SimulatedNode
+from foreshock.targets.reference.zipapp import NODE_ZIPAPP, build_node_zipapp
+
+_STATUS_TIMEOUT_MS: Final = 500
+_CLIENTS: Final[Mapping[str, type[CacheNodeClient]]] = {
+    ASIDE: LookAsideClient,
+    LEASES: LookAsideClient,
+    WRITE_THROUGH: WriteThroughClient,
+    LINEARIZABLE: ReadThroughClient,
+}
+
+CacheOptionsT = TypeVar("CacheOptionsT", bound=CacheOptions)
+
+
+def names_of(nodes: Sequence[Node]) -> list[str]:
+    """The nodes' names in order of index."""
+    return [node.name for node in nodes]
+
+
+def origin_of(node: Node) -> str:
+    """The name of the cluster's first node, from what any node knows."""
+    names = list(node.peers)
+    names.insert(node.index, node.name)
+    return names[0]
+
+
+class CacheTarget(Target[CacheOptionsT]):
+    """A cache over an origin: the first node has the database, and the others have copies of what it holds."""
+
+    default_nodes: ClassVar[int] = 4
+    store: ClassVar[str]
+    """Where nodes keep copies, as ``--set store=`` names it."""
+    services: ClassVar[Mapping[str, type[Any]]] = {"cache": CacheNodeClient}
+
+    def __init__(self, options: CacheOptionsT, *, seed: int) -> None:
+        super().__init__(options, seed=seed)
+        self.seen = CacheFigures()
+        """What the clients of this test saw."""
+        self._rings: dict[tuple[str, ...], Ring] = {}
+        _check_origin(options.origin)
+        try:
+            self._chosen = self.knobs_of_options().checked()
+        except ValueError as problem:
+            raise UsageError(f"target {self.store}-cache: {problem}") from None
+
+    @classmethod
+    def stated_options(cls, options: Options, service: str) -> Mapping[str, Any]:  # noqa: ARG003
+        """What the mode promises, in the words of the cache workload's options."""
+        assert isinstance(options, CacheOptions)
+        if options.mode == LINEARIZABLE:
+            return {"consistency": "linearizable"}
+        consistency = "session" if options.mode == WRITE_THROUGH else "bounded-staleness"
+        margin_percent = getattr(options, "clock_margin_percent", 20)
+        ttl_ms = max(options.ttl_ms, options.negative_ttl_ms)
+        return {"consistency": consistency, "staleness_bound_ms": ttl_ms * (100 + margin_percent) // 100}
+
+    def knobs_of_options(self) -> CacheKnobs:
+        """The knobs of the nodes as the options set them, but for the name of the origin."""
+        given = {name: getattr(self.options, name, None) for name in CacheKnobs._fields if name != "origin"}
+        chosen = {name: value for name, value in given.items() if value is not None}
+        return CacheKnobs(**{**chosen, "store": self.store, "database": self.options.origin})
+
+    @property
+    def node_knobs(self) -> NodeKnobs:
+        """The knobs of the node that carries the program."""
+        return NodeKnobs(clock_margin_percent=getattr(self.options, "clock_margin_percent", 20))
+
+    # --- nodes --------------------------------------------------------------------------------------------------
+
+    def command(self, node: Node) -> Sequence[str]:
+        """Run ``node.pyz`` with the user's knobs and the planted bug, if any."""
+        listen = Address(node.listen.host, node.listen.port)
+        command = ["python3", self.file(node, NODE_ZIPAPP), "--name", node.name, "--listen", str(listen)]
+        command += ["--program", "cache", "--cluster", node.cluster, "--data", node.data_directory]
+        for name, peer in sorted(node.peers.items()):
+            command += ["--peer", f"{name}={Address(peer.host, peer.port)}"]
+        knobs = self._chosen._replace(origin=origin_of(node))
+        for knob, value in {**knobs._asdict(), **self.node_knobs._asdict()}.items():
+            command += ["--set", f"{knob}={str(value).lower() if isinstance(value, bool) else value}"]
+        if self.bug is not None:
+            command += ["--bug", bug_name(self.bug)]
+        return command
+
+    def files(self) -> Mapping[str, bytes]:
+        """The node itself, as one file."""
+        return {NODE_ZIPAPP: build_node_zipapp()}
+
+    def simulate(self, node: Node, machine: Machine) -> Program | None:
+        """The same node as a program of the simulator, with limits drawn from the seed, over a log."""
+        if self.options.origin.startswith("postgresql:"):
+            return None
+        knobs = self.draw_knobs(RandomStream(self.seed, "target/cache/knobs"))
+        configuration = NodeConfiguration(
+            name=node.name,
+            members=tuple(sorted((node.name, *node.peers))),
+            program="cache",
+            program_knobs=knobs._replace(origin=origin_of(node), database="log"),
+            cluster=node.cluster,
+            knobs=self.node_knobs,
+            bug=None if self.bug is None else bug_name(self.bug),
+        )
+        return SimulatedNode(machine, configuration, self.bug)
+
+    def draw_knobs(self, rng: RandomStream) -> CacheKnobs:
+        """Stores so small that copies are pushed out, or large ones; quick and slow retries."""
+        drawn = {
+            "entries_max": rng.choice((1, 2, 8, 1_000, 1_000)),
+            "bytes_max": rng.choice((500, 4_096, 1 << 20, 1 << 20)),
+        }
+        given = {name: value for name in drawn if (value := getattr(self.options, name, None)) is not None}
+        return self._chosen._replace(retry_ms=rng.choice((20, 60, 150)), **{**drawn, **given})
+
+    async def ready(self, node: Node, runtime: Runtime) -> bool:
+        """Whether the node says that it serves."""
+        status = await ask_status(node, runtime, timeout_ms=_STATUS_TIMEOUT_MS)
+        return status is not None and bool(status.get("serving"))
+
+    async def primaries(self, cluster: Cluster, runtime: Runtime) -> frozenset[str]:  # noqa: ARG002
+        """The origin."""
+        return frozenset({cluster.nodes[0].name})
+
+    # --- clients ------------------------------------------------------------------------------------------------
+
+    def client(self, service: str, context: ClientContext) -> Client:  # noqa: ARG002
+        """A client of the mode."""
+        return _CLIENTS[self.options.mode](context, self.settings(context), self.ring(context), self.seen)
+
+    def settings(self, context: ClientContext) -> ClientSettings:
+        """How the clients behave."""
+        return ClientSettings(
+            origin=context.nodes[0].name,
+            replicas=self.options.replicas,
+            attempt_timeout_ms=self.options.attempt_timeout_ms,
+        )
+
+    def ring(self, context: ClientContext) -> Ring:
+        """The ring of all nodes but the origin."""
+        names = tuple(names_of(context.nodes)[1:])
+        if names not in self._rings:
+            self._rings[names] = Ring(names)
+        return self._rings[names]
+
+
+class NodeCacheTarget(CacheTarget[NodeCacheOptions]):
+    """A cache whose nodes are all our own."""
+
+    Options = NodeCacheOptions
+
+    @classmethod
+    def takes_bug(cls, name: str, bug: type[Any]) -> bool:  # noqa: ARG003
+        """Whether the bug is one of a cache's."""
+        return name.startswith("cache/")
+
+
+def _check_origin(origin: str) -> None:
+    """A password has no business in an option, which is on a command line and in the stored plan."""
+    if not origin.startswith("postgresql://"):
+        return
+    user, at, _ = origin.removeprefix("postgresql://").rpartition("@")
+    if at and ":" in user:
+        raise UsageError(
+            "the origin's URL holds a password, which would be stored and shown: leave it out, and put it into "
+            "PGPASSWORD or a file that PGPASSFILE names"
+        )
