@@ -12,6 +12,7 @@ from foreshock.targets.reference.node.program import ProgramKind
 PROGRAMS: Final = {
     "raft": "foreshock.targets.reference.node.raft.program",
     "paxos": "foreshock.targets.reference.node.paxos.program",
+    "zab": "foreshock.targets.reference.node.zab.program",
     "cache": "foreshock.targets.reference.node.cache.program",
     "tcp-lock": "foreshock.targets.reference.node.tcp_lock.program",
     "naive-paxos": "foreshock.targets.naive.node.paxos",

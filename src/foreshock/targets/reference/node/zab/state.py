@@ -1,0 +1,212 @@
+"""The state that all parts of a Zab replica share, and what changes it in one place.
+
+*Durable* are the accepted epoch (``f.p`` of the paper: the promise to follow nobody of an earlier epoch), the current
+epoch (``f.a``: the last whose leader's history this node has taken over) and the history. What is written becomes
+durable later, in the order of writing, and whatever is said on the strength of it is held back until then. So the
+history is durable before the current epoch that vouches for it, and both before the ACK of NEWLEADER: ZooKeeper had
+them in other orders and lost committed transactions (ZOOKEEPER-3911, ZOOKEEPER-4643, ZOOKEEPER-4646).
+
+*Configurations* act as soon as they are in the history, committed or not: see ``membership.py``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
+from typing import Any, Final
+
+from foreshock.targets.reference.node.consensus import Committed, Entry, Output, Record, Refused, Snapshot
+from foreshock.targets.reference.node.zab.channel import Channel
+from foreshock.targets.reference.node.zab.history import History
+from foreshock.targets.reference.node.zab.knobs import ZabKnobs
+from foreshock.targets.reference.node.zab.messages import Message, Payload
+
+NS_PER_MS: Final = 1_000_000
+
+
+class Role(StrEnum):
+    """What a node is at present, in ZooKeeper's words."""
+
+    LOOKING = "looking"
+    FOLLOWING = "following"
+    LEADING = "leading"
+
+
+class Phase(StrEnum):
+    """How far a node has come with its leader, or the leader with its followers."""
+
+    ELECTION = "election"
+    DISCOVERY = "discovery"
+    SYNCHRONIZATION = "synchronization"
+    BROADCAST = "broadcast"
+
+
+LOOKING, FOLLOWING, LEADING = Role
+ELECTION, DISCOVERY, SYNCHRONIZATION, BROADCAST = Phase
+
+
+class ZabState:
+    """The fields of one replica and the few moves that every part makes."""
+
+    def __init__(
+        self,
+        name: str,
+        members: Sequence[str],
+        knobs: ZabKnobs,
+        random_bits: Callable[[int], int],
+        now_ns: int,
+    ) -> None:
+        self._name = name
+        self.accepts_snapshot: Callable[[Any], bool] = lambda _: True
+        """Whether the state machine understands a snapshot's data; one that it does not is dropped and counted."""
+        self.knobs = knobs.checked()
+        self._random_bits = random_bits
+        self._now = now_ns
+        self._output = Output()
+
+        # Durable.
+        self.accepted = 0
+        self.current = 0
+        self.log = History()
+        self.snapshot: Snapshot | None = None
+
+        # What of it is durable already.
+        self._written = 0
+        self._synced = 0
+        self._noted = 0
+        self._state_sequence = 0
+        self._log_writes: deque[tuple[int, int]] = deque()
+        self.durable_position = 0
+        self._held: deque[tuple[int, Channel, Payload]] = deque()
+
+        # Volatile.
+        self.role = LOOKING
+        self.phase = ELECTION
+        self.epoch = 0
+        """The epoch of the leader that this node follows, or its own as a leader; 0 while none is known."""
+        self._leader: str | None = None
+        self.commit = 0
+        self.applied = 0
+        self.dropped = 0
+        self._proposals: dict[int, int] = {}
+        self._preferred_until_ns = -1
+
+        self._configurations: list[tuple[int, tuple[str, ...]]] = [(0, tuple(sorted(members)))]
+        self._voters: tuple[str, ...] = ()
+        self._majority = 0
+        self._adopt_configuration()
+
+    # --- the past, and what is durable of it ------------------------------------------------------------------
+
+    def _write(self, kind: str, data: Any) -> int:
+        """Ask for a record to be made durable; returns its sequence."""
+        self._written += 1
+        self._output.persist.append(Record(self._written, kind, data))
+        return self._written
+
+    def _save_epochs(self) -> None:
+        """Write both epochs, after everything that was written before them."""
+        self._state_sequence = self._write("state", self._state_to_save())
+
+    def _state_to_save(self) -> dict[str, Any]:
+        """What must outlive a crash beside the history: the promise, and for which epoch the history stands."""
+        return {"accepted": self.accepted, "current": self.current}
+
+    def _durable_sequence(self) -> int:
+        """Up to which record everything is safe from a crash: what the driver has said, and nothing more."""
+        return self._synced
+
+    def _epochs_are_durable(self) -> bool:
+        return self._state_sequence <= self._durable_sequence()
+
+    def _append_to_log(self, entries: Sequence[Entry]) -> None:
+        """Add entries to the log in memory and ask for their durability; configurations act at once."""
+        log = self.log
+        log.append(entries)
+        self._log_writes.append((self._write("entries", entries), log.last))
+        self._note_configurations(entries)
+
+    def _note_configurations(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            if entry.kind == "configuration":
+                self._configurations.append((entry.position, tuple(entry.data)))
+                self._adopt_configuration()
+
+    def _cut_log(self, last: int) -> None:
+        """Forget the entries after a position, and the configurations among them."""
+        self.log.truncate(last + 1)
+        self._write("truncate", last)
+        self.durable_position = min(self.durable_position, last)
+        self._log_writes = deque((sequence, min(end, last)) for sequence, end in self._log_writes)
+        self._forget_configurations_after(last)
+
+    def _forget_configurations_after(self, last: int) -> None:
+        while len(self._configurations) > 1 and self._configurations[-1][0] > last:
+            self._configurations.pop()
+        self._adopt_configuration()
+
+    def _note_durable(self, durable: int) -> None:
+        """Move ``durable_position`` to where the records up to this sequence reach."""
+        self._noted = durable
+        writes = self._log_writes
+        while writes and writes[0][0] <= durable:
+            self.durable_position = writes.popleft()[1]
+
+    def _emit_committed(self) -> None:
+        """Deliver, in the paper's word, what has been committed since the last time."""
+        log, proposals, committed = self.log, self._proposals, self._output.committed
+        for position in range(self.applied + 1, self.commit + 1):
+            proposal = proposals.pop(position, None) if proposals else None
+            committed.append(Committed(log.entry(position), proposal))
+        self.applied = self.commit
+
+    # --- talking ----------------------------------------------------------------------------------------------
+
+    def _send(self, destination: str, message: Message) -> None:
+        self._output.send.append((destination, message))
+
+    def _tell(self, channel: Channel, payload: Payload) -> None:
+        """Send the next frame of a channel."""
+        self._output.send.append((channel.peer, channel.frame(payload)))
+
+    def _tell_when_durable(self, channel: Channel, payload: Payload) -> None:
+        """Send once the epochs, and with them all records before, are durable, if the channel still stands then."""
+        self._held.append((self._state_sequence, channel, payload))
+
+    def _open_channel(self, peer: str, session: int) -> Channel:
+        """A channel that asks again for what has been missing for a quarter of a heartbeat."""
+        return Channel(peer, session, self.knobs.heartbeat_ms * NS_PER_MS // 4, self._now)
+
+    def _refuse(self, request: int, reason: str, *, definite: bool = True) -> None:
+        self._output.refused.append(Refused(request, definite, reason, self._leader))
+
+    # --- configurations ---------------------------------------------------------------------------------------
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The latest configuration in the history, committed or not."""
+        return self._voters
+
+    def _members_at(self, position: int) -> tuple[str, ...]:
+        """The configuration that the entry at a position left in force."""
+        for since, members in reversed(self._configurations):
+            if since <= position:
+                return members
+        return self._configurations[0][1]
+
+    def _adopt_configuration(self) -> None:
+        """Count by the latest configuration from now on."""
+        self._voters = self._configurations[-1][1]
+        self._majority = len(self._voters) // 2 + 1
+
+    def _is_quorum(self, names: Iterable[str]) -> bool:
+        """Whether a majority of the voters is among these."""
+        voters = self._voters
+        return sum(name in voters for name in set(names)) >= self._majority
+
+    def _quorum_value(self, values: dict[str, int], ours: int) -> int:
+        """The greatest value that a majority of the voters have reached; -1 stands for those without one."""
+        name = self._name
+        reached = sorted(ours if voter == name else values.get(voter, -1) for voter in self._voters)
+        return reached[len(reached) - self._majority] if reached else -1

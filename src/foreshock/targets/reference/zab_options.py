@@ -1,0 +1,92 @@
+"""The options of the ``zab`` target, and the knobs that a simulated test draws from its seed."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from foreshock.harness.randomness import RandomStream
+from foreshock.targets.reference.node.zab import ZabKnobs
+from foreshock.targets.reference.options import ReferenceOptions, knob
+
+_knob = partial(knob, ZabKnobs)
+
+
+class ZabOptions(ReferenceOptions, frozen=True):
+    """Options of the ``zab`` target. A knob that is left out has the node's default, or the seed's draw."""
+
+    reads: Annotated[
+        Literal["linearizable", "sync", "local"],
+        Meta(
+            description="How a node reads: after a quorum's word, after ZooKeeper's sync, or its own state."
+        ),
+    ] = "linearizable"
+    heartbeat_ms: Annotated[
+        int | None, _knob("heartbeat_ms", "How often a leader speaks to every follower (ms).")
+    ] = None
+    sync_limit_ms: Annotated[
+        int | None, _knob("sync_limit_ms", "Silence after which leader and follower part (ms).")
+    ] = None
+    init_limit_ms: Annotated[
+        int | None, _knob("init_limit_ms", "How long a new leader may be without progress (ms).")
+    ] = None
+    notification_min_ms: Annotated[
+        int | None, _knob("notification_min_ms", "First wait before a vote is repeated (ms).")
+    ] = None
+    notification_max_ms: Annotated[
+        int | None, _knob("notification_max_ms", "Longest wait before a vote is repeated (ms).")
+    ] = None
+    finalize_ms: Annotated[
+        int | None, _knob("finalize_ms", "How long an elected node waits for a better one (ms).")
+    ] = None
+    batch_entries_max: Annotated[
+        int | None, _knob("batch_entries_max", "Most log entries in one message.")
+    ] = None
+    batch_bytes_max: Annotated[
+        int | None, _knob("batch_bytes_max", "About the most bytes of entries in one message.")
+    ] = None
+    inflight_messages_max: Annotated[
+        int | None, _knob("inflight_messages_max", "Messages with entries on their way to one follower.")
+    ] = None
+    uncommitted_entries_max: Annotated[
+        int | None, _knob("uncommitted_entries_max", "Entries of a leader that may wait for commitment.")
+    ] = None
+    pending_reads_max: Annotated[int | None, _knob("pending_reads_max", "Reads that may wait at a node.")] = (
+        None
+    )
+    snapshot_after_entries: Annotated[
+        int | None, _knob("snapshot_after_entries", "Applied entries between two snapshots.")
+    ] = None
+    snapshot_keep_entries: Annotated[
+        int | None,
+        _knob("snapshot_keep_entries", "Entries before a snapshot that are kept for slow followers."),
+    ] = None
+    snapshot_chunk_bytes: Annotated[
+        int | None,
+        _knob("snapshot_chunk_bytes", "A longer snapshot travels in pieces of this length (bytes)."),
+    ] = None
+    catch_up_timeout_ms: Annotated[
+        int | None, _knob("catch_up_timeout_ms", "How long a new member gets to synchronize (ms).")
+    ] = None
+
+
+def draw_zab_knobs(rng: RandomStream) -> ZabKnobs:
+    """Knobs that walk rare paths often: tiny batches, a snapshot every few entries, hasty and slow elections."""
+    sync_limit_ms = rng.between(200, 700)
+    notification_min_ms = rng.between(20, 100)
+    return ZabKnobs(
+        heartbeat_ms=max(20, sync_limit_ms // rng.between(3, 6)),
+        sync_limit_ms=sync_limit_ms,
+        init_limit_ms=rng.between(500, 1_500),
+        notification_min_ms=notification_min_ms,
+        notification_max_ms=notification_min_ms * rng.choice((2, 8)),
+        finalize_ms=rng.choice((0, 10, 40, 100)),
+        batch_entries_max=rng.choice((1, 4, 16, 64, 64)),
+        batch_bytes_max=rng.choice((256, 4096, 256 * 1024, 256 * 1024)),
+        inflight_messages_max=rng.choice((1, 2, 8, 8)),
+        snapshot_after_entries=rng.choice((16, 64, 256, 1000, 4000)),
+        snapshot_keep_entries=rng.choice((0, 1, 8, 64)),
+        snapshot_chunk_bytes=rng.choice((1024, 16 * 1024, 512 * 1024)),
+    )
