@@ -63,7 +63,7 @@ class Conductor:
         self.interrupts = 0
         self.complete = False
         self.recorder = HistoryRecorder(run / HISTORY, runtime.now)
-        self.ledger = FaultLedger(run / FAULTS, runtime.now)
+        self.ledger = FaultLedger(run / FAULTS, runtime.now, durable=not runtime.simulated)
         try:
             self.parts = Parts(resolved, run, runtime, self.ledger)
         except BaseException:
