@@ -98,7 +98,7 @@ REDIS_LOCK_EXHIBITS: Final = (
     ),
     Exhibit(
         name="redis-lock/watchdog-paused-server",
-        request=_lock_test("redis-lock", "pause", {"watchdog": True, "ttl_ms": 500}),
+        request=_lock_test("redis-lock", "pause", {**_LONG_USES, "uses_max": 20, "watchdog": True}),
         shows="while the server stands still no renewal gets through, and nobody tells the holder that its lock went",
     ),
     Exhibit(
@@ -158,7 +158,7 @@ REDLOCK_EXHIBITS: Final = (
     ),
     Exhibit(
         name="redlock/power-cut-everysec",
-        request=_lock_test("redlock", "power", {"persistence": "aof-everysec", "ttl_ms": 2000}),
+        request=_lock_test("redlock", "power", {"persistence": "aof-everysec", "uses_max": 50}, interval=0.5),
         shows="a power cut takes the last second of some servers' files, and with it a granted majority",
     ),
     Exhibit(
