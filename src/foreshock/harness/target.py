@@ -54,6 +54,12 @@ class Target(ABC, Generic[OptionsT_co]):
     binaries: ClassVar[tuple[str, ...]] = ()
     """Programs that must be on the PATH when nodes run as processes of this machine."""
 
+    shared_directory: ClassVar[bool] = False
+    """Whether the nodes, on one host then, share a directory: memory of that host where the backend can make it so.
+
+    Its path is ``Node.shared_directory``; what is in it outlives any node, and ends with the run.
+    """
+
     services: ClassVar[Mapping[str, type[Any]]] = {}
     """The client class by service name: ``{"register": MyRegisterClient}``; each is made with a ClientContext."""
 

@@ -1,6 +1,6 @@
 """The ``tcp-lock`` target: one lock server; a lock lives and dies with its client's connection.
 
-What it promises, and why, is argued in ``targets/reference/node/tcp_lock/server.py``.
+What it promises, and why, is argued in ``targets/reference/node/tcp_lock/lock_server.py``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from foreshock.harness.target import ClientContext
 from foreshock.targets.locks.connection_client import ConnectionLockClient
 from foreshock.targets.locks.lock_node import LockNodeTarget
 from foreshock.targets.reference.node.tcp_lock.knobs import TcpLockKnobs
-from foreshock.targets.reference.node.tcp_lock.server import LockServer
+from foreshock.targets.reference.node.tcp_lock.lock_server import LockServer
 from foreshock.targets.reference.simulated import SimulatedNode
 
 _DEFAULTS = TcpLockKnobs()
@@ -76,12 +76,14 @@ class TcpLock(LockNodeTarget[TcpLockOptions]):
         Promise(
             workload="lock",
             nemeses=("kill", "pause", "power"),
+            concurrency="10",
             because="a lock is passed on only when its client has stopped believing by its own clock, and a server "
             "that starts grants nothing until the beliefs of its earlier life have run out",
         ),
         Promise(
             workload="lock",
             nemeses=("kill", "pause", "power", "stall"),
+            concurrency="10",
             options={"fencing": True},
             because="tokens go on growing through restarts, so the resource refuses a client that stood still",
         ),

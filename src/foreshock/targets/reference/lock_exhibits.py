@@ -20,7 +20,8 @@ LOCK_EXHIBITS: Final = (
             options={"lock_ttl_ms": 1_000},
         ),
         budget=10,
-        shows="a client that stood still past its session releases the lock of whoever holds it now, and a third gets it",
+        shows="a client that stood still past its session releases the lock of whoever holds it now, and a third "
+        "gets it",
     ),
     Exhibit(
         name="lock/grant-table-not-replicated",

@@ -14,7 +14,14 @@ import docker
 
 from foreshock.harness import live_runs
 from foreshock.harness.backends import grudge_rules, link_probes
-from foreshock.harness.backends.docker.containers import DATA, NodeContainers, endpoint_of, make_network
+from foreshock.harness.backends.docker.containers import (
+    DATA,
+    SHARED,
+    NodeContainers,
+    endpoint_of,
+    make_network,
+    make_shared_volume,
+)
 from foreshock.harness.backends.docker.engine import EngineCalls, connect, explained, reaches_containers
 from foreshock.harness.backends.docker.host import PodHost, tar_of
 from foreshock.harness.backends.docker.images import ImageBuilder
@@ -204,8 +211,11 @@ class DockerCluster:
         labels = labels_of_run(run, self._directory, harness)
         await self._calls.call(lambda: make_network(client, self._network, labels))
         published = None if await self._calls.call(lambda: reaches_containers(client)) else port
+        shared = f"foreshock-{run}-shared" if self.target.shared_directory else None
+        if shared is not None:
+            await self._calls.call(lambda: make_shared_volume(client, shared, labels))
         self._containers = {
-            name: NodeContainers(client, run, name, labels) for name in self.specification.node_names
+            name: NodeContainers(client, run, name, labels, shared) for name in self.specification.node_names
         }
         endpoints: dict[str, Endpoint] = {}
 
@@ -233,6 +243,7 @@ class DockerCluster:
                 },
                 data_directory=DATA,
                 cluster=run,
+                shared_directory=None if shared is None else SHARED,
             )
             for index, name in enumerate(names)
         )

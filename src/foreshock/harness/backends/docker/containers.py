@@ -20,10 +20,14 @@ from foreshock.harness.errors import DeployError, FaultError, HarnessError
 DATA: Final = "/data"
 """The node's data directory, on a volume of its own."""
 
+SHARED: Final = "/shared"
+"""The directory that all nodes of a run share, where their target asks for it: memory of the engine's host."""
+
 LOG_NAME: Final = "node.log"
 _LOOPBACK: Final = "127.0.0.1"
 _LOGGING: Final = LogConfig(type=LogConfig.types.JSON, config={"max-size": "32m", "max-file": "2"})
 _LOG_BYTES_MAX: Final = 64 << 20
+_SHARED_BYTES: Final = 64 << 20
 _SETTLE_S: Final = 10.0
 _POLL_S: Final = 0.01
 
@@ -31,7 +35,14 @@ _POLL_S: Final = 0.01
 class NodeContainers:
     """The pod and the container of one node. The pod owns the address; the node's container joins it."""
 
-    def __init__(self, client: docker.APIClient, run: str, name: str, labels: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        client: docker.APIClient,
+        run: str,
+        name: str,
+        labels: Mapping[str, str],
+        shared_volume: str | None = None,
+    ) -> None:
         self.name = name
         self.pod = f"foreshock-{run}-{name}-pod"
         self.container = f"foreshock-{run}-{name}"
@@ -39,6 +50,7 @@ class NodeContainers:
         self.killed = False
         self._client = client
         self._labels = {**labels, NODE: name}
+        self._shared = {} if shared_volume is None else {shared_volume: {"bind": SHARED, "mode": "rw"}}
 
     def start_pod(self, image: str, network: str, published_port: int | None) -> tuple[str, int | None]:
         """Start the pod; returns its address, and the loopback port at which ``published_port`` is published."""
@@ -54,6 +66,7 @@ class NodeContainers:
                 ports=list(ports),
                 host_config=self._client.create_host_config(
                     network_mode=network,
+                    binds=self._shared,  # the memory is there for as long as somebody has it mounted
                     cap_add=["NET_ADMIN"],
                     port_bindings=ports,
                     sysctls={"net.ipv6.conf.all.disable_ipv6": "1"},
@@ -84,7 +97,7 @@ class NodeContainers:
                 labels={**self._labels, ROLE: "node"},
                 host_config=self._client.create_host_config(
                     network_mode=f"container:{self.pod}",
-                    binds={self.volume: {"bind": DATA, "mode": "rw"}},
+                    binds={self.volume: {"bind": DATA, "mode": "rw"}, **self._shared},
                     log_config=_LOGGING,
                 ),
             )
@@ -177,6 +190,13 @@ class NodeContainers:
             if time.monotonic() > deadline:
                 raise HarnessError(f"node {self.name} did not {what} within {_SETTLE_S:g} s")
             time.sleep(_POLL_S)
+
+
+def make_shared_volume(client: docker.APIClient, name: str, labels: Mapping[str, str]) -> None:
+    """Make the run's own volume in memory, for all its nodes to share; raises ``DeployError``."""
+    options = {"type": "tmpfs", "device": "tmpfs", "o": f"size={_SHARED_BYTES}"}
+    with explained("the memory that the nodes share cannot be made", DeployError):
+        client.create_volume(name, driver="local", driver_opts=options, labels=dict(labels))
 
 
 def make_network(client: docker.APIClient, name: str, labels: Mapping[str, str]) -> None:

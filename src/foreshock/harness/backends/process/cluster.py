@@ -98,6 +98,7 @@ class ProcessCluster:
             await asyncio.to_thread(end_processes_of_run, self.specification.run)
         for child in self._children.values():
             child.remove_files()
+        _remove_folder(self._shared)
         if self._data_root.exists() and not any(self._data_root.iterdir()):
             self._data_root.rmdir()
         if self._entry is not None:
@@ -172,6 +173,11 @@ class ProcessCluster:
     def _data_root(self) -> Path:
         return self._directory / "data"
 
+    @property
+    def _shared(self) -> Path:
+        """The directory that all nodes share. A node's name has no dot, so it is none of theirs."""
+        return self._data_root / "shared.directory"
+
     def _child(self, name: str) -> Child:
         try:
             return self._children[name]
@@ -189,6 +195,8 @@ class ProcessCluster:
             name: Child(name, self._data_root / name, self._directory / "nodes" / name / LOG_NAME)
             for name in names
         }
+        if self.target.shared_directory:
+            _make_folder(self._shared)
         files = self.target.files()
         for child in self._children.values():
             child.prepare(files)
@@ -206,6 +214,7 @@ class ProcessCluster:
                 peers={peer: self._proxy.endpoint(name, peer) for peer in names if peer != name},
                 data_directory=str(self._children[name].data),
                 cluster=self.specification.run,
+                shared_directory=str(self._shared) if self.target.shared_directory else None,
             )
             for index, name in enumerate(names)
         )
@@ -271,6 +280,22 @@ class ProcessCluster:
         self._ports.release()
         if stubborn:
             raise HarnessError("; ".join(stubborn))
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DeployError(f"the directory that the nodes share cannot be made: {error}") from error
+
+
+def _remove_folder(folder: Path) -> None:
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise HarnessError(f"the directory that the nodes share cannot be removed: {error}") from error
 
 
 def _copy_log(child: Child, directory: Path) -> None:

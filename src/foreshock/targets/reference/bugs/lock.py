@@ -6,7 +6,7 @@ from typing import Any
 
 from foreshock.targets.reference.node.codes import Body
 from foreshock.targets.reference.node.services.lock import Key, Locks
-from foreshock.targets.reference.node.tcp_lock.server import LockServer
+from foreshock.targets.reference.node.tcp_lock.lock_server import LockServer
 
 
 class ReleaseByNonOwner(Locks):

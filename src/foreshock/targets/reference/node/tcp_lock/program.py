@@ -9,7 +9,7 @@ from foreshock.targets.reference.node.configuration import NodeConfiguration
 from foreshock.targets.reference.node.files import Files
 from foreshock.targets.reference.node.program import NodeProgram, ProgramKind, variant
 from foreshock.targets.reference.node.tcp_lock.knobs import TcpLockKnobs
-from foreshock.targets.reference.node.tcp_lock.server import LockServer
+from foreshock.targets.reference.node.tcp_lock.lock_server import LockServer
 
 
 def _build(
