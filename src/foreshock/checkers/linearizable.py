@@ -74,13 +74,17 @@ class LinearizableChecker(Checker):
     def check(self, history: History, context: CheckContext) -> CheckResult:
         """Decide every key; invalid when one is illegal, else unknown when one was left undecided."""
         started = time.monotonic()
-        columns = columns_of(history, self._operations)
+        columns = self.columns(history)
         limits = Limits(context.deadline_ns, context.memory_limit_bytes, context.should_stop)
         outcomes = self._decide(columns, limits)
         illegal = [outcome for outcome in outcomes if outcome.verdict is Verdict.INVALID]
         decided_s = time.monotonic() - started
         counterexamples = self._explain(history, columns, illegal, limits)
         return self._result(columns, outcomes, counterexamples, decided_s, time.monotonic() - started)
+
+    def columns(self, history: History) -> OperationColumns:
+        """The operations to put into an order, and when each began and ended."""
+        return columns_of(history, self._operations)
 
     def _decide(self, columns: OperationColumns, limits: Limits) -> list[KeyOutcome]:
         outcomes = self._decide_fast(columns) if self._fast_paths else {}

@@ -1,4 +1,4 @@
-"""The cache workload: reads, writes and deletes through a cache over an origin, judged by linearizability.
+"""The cache workload: reads, writes and deletes through a cache over an origin, judged by what the cache promises.
 
 The operations in the history (``key`` is an integer that is never used again once it was retired):
 
@@ -13,17 +13,26 @@ delete ``None``  ``None``                                        certainly did n
 As a register: ``get`` reads, ``put`` writes its value, ``delete`` writes ``None`` (absence), which is also the state
 of a key before its first put. Put values are positive integers, distinct over the whole history and growing in the
 order of invocation, so that a value is its own version.
+
+What is demanded is the option ``consistency``, whose default is what the target states of itself:
+
+* ``linearizable``: nobody can tell that there is a cache;
+* ``session``: what a process reads never goes back behind what it has read or written itself, and nothing is older
+  than ``staleness_bound_ms``;
+* ``bounded-staleness``: nothing is older than ``staleness_bound_ms``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from foreshock.checkers.linearizable import LinearizableChecker
 from foreshock.checkers.liveness import LivenessChecker
+from foreshock.checkers.sessions import SessionChecker
+from foreshock.checkers.staleness import StalenessChecker
 from foreshock.checkers.statistics import StatisticsChecker
 from foreshock.harness.checker import Checker
 from foreshock.harness.generator.base import Liftable
@@ -39,7 +48,24 @@ RETIRED_KEYS_READ_MAX = 100
 
 
 class CacheOptions(Options, frozen=True, kw_only=True):
-    """The mix of operations and the keys that they meet on."""
+    """What is demanded, the mix of operations, and the keys that they meet on."""
+
+    consistency: Annotated[
+        Literal["linearizable", "session", "bounded-staleness"],
+        msgspec.Meta(
+            description="what the cache must keep: linearizable, session or bounded-staleness; left out: what the "
+            "target says that it promises, or else linearizable"
+        ),
+    ] = "linearizable"
+    staleness_bound_ms: Annotated[
+        int,
+        msgspec.Meta(
+            description="how long what is read may have been overwritten (ms), where consistency is less than "
+            "linearizable; left out: what the target says",
+            ge=0,
+            le=86_400_000,
+        ),
+    ] = 0
 
     readers_percent: Annotated[
         int, msgspec.Meta(description="how many of the processes only read, in percent", ge=0, le=100)
@@ -71,7 +97,7 @@ class CacheOptions(Options, frozen=True, kw_only=True):
 
 
 class CacheWorkload(Workload[CacheOptions]):
-    """A cache that must be linearizable: nobody can tell that it is there."""
+    """A cache that must keep what it promises."""
 
     name = "cache"
     service = "cache"
@@ -98,12 +124,21 @@ class CacheWorkload(Workload[CacheOptions]):
         return Chores(self._final_gets)
 
     def checkers(self) -> Mapping[str, Checker]:
-        """Linearizability by key, liveness after healing, and figures."""
+        """What the options demand, liveness after healing, and figures."""
         return {
-            "linearizable": LinearizableChecker("register"),
+            **self._consistency_checkers(),
             "liveness": LivenessChecker(every_key=True),
             "statistics": StatisticsChecker(),
         }
+
+    def _consistency_checkers(self) -> dict[str, Checker]:
+        options = self.options
+        if options.consistency == "linearizable":
+            return {"linearizable": LinearizableChecker("register")}
+        checkers: dict[str, Checker] = {"staleness": StalenessChecker(options.staleness_bound_ms)}
+        if options.consistency == "session":
+            checkers["session"] = SessionChecker()
+        return checkers
 
     async def invoke(self, client: Any, operation: Operation, runtime: Runtime) -> Any:
         """Call the client's method of that name."""
