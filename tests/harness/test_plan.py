@@ -60,6 +60,12 @@ def test_none_and_nothing_mean_no_nemesis_and_twice_is_an_error() -> None:
         nemeses_of("kill,kill")
 
 
+@pytest.mark.parametrize("text", [",", "kill,", ",kill", "kill,,pause", " , "])
+def test_a_nemesis_without_a_name_is_an_error_that_shows_what_was_given(text: str) -> None:
+    with pytest.raises(UsageError, match=f"'{text}' leaves a nemesis without a name"):
+        nemeses_of(text)
+
+
 def test_every_default_of_the_plan_is_visible() -> None:
     resolved = resolve(
         Request(target="raft", workload="register", nemesis="partition", backend="sim", seed=3)

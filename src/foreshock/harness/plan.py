@@ -147,7 +147,12 @@ def load_workload(plan: Plan) -> tuple[type[Workload[Any]], Options]:
 
 def nemeses_of(text: str) -> tuple[str, ...]:
     """The nemeses named in ``partition,kill``; ``none`` and nothing mean none."""
-    found = tuple(name.strip() for name in text.split(",") if name.strip() and name.strip() != "none")
+    names = [name.strip() for name in text.split(",")]
+    if not all(names) and text.strip():
+        raise UsageError(
+            f"{text!r} leaves a nemesis without a name: separate names by single commas, or say none"
+        )
+    found = tuple(name for name in names if name not in ("", "none"))
     if len(set(found)) < len(found):
         raise UsageError(f"a nemesis is named twice in {text!r}")
     return found
