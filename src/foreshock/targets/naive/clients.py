@@ -15,7 +15,7 @@ from foreshock.targets.reference.client import Body, ClientSettings, ReferenceCl
 
 _MS: Final = 1_000_000
 _POLL_NS: Final = 20 * _MS
-"""How long a client that waits for a lock lets pass before it asks again: the naive lock has no line to stand in."""
+"""A client that waits for a lock asks again after so long, or half of it: the naive lock has no line to stand in."""
 
 
 class NaiveClient(ReferenceClient):
@@ -59,7 +59,7 @@ class NaiveRegisterClient(NaiveClient):
 
 
 class NaiveLockClient(NaiveClient):
-    """Locks with a time to live and no fencing tokens. Each acquire has an owner of its own, drawn at random."""
+    """Locks with a time to live, without fencing tokens; each request for one has an owner of its own, at random."""
 
     service: ClassVar[str] = "lock"
 
@@ -71,9 +71,9 @@ class NaiveLockClient(NaiveClient):
     async def acquire(self, key: Key, wait_ms: int) -> Grant:
         """Take the lock, asking again and again for ``wait_ms``; ``Definite`` when it was not granted."""
         self.begin()
-        owner = 1 + self._random.bits(62)
         last_ns = min(self._runtime.now() + wait_ms * _MS, self._deadline_ns) - _POLL_NS
         while True:
+            owner = 1 + self._random.bits(62)
             try:
                 reply = await self.ask({"type": "acquire", "key": key, "client": owner, "seq": 1})
             except Definite:
@@ -82,7 +82,7 @@ class NaiveLockClient(NaiveClient):
             else:
                 self._owners[key] = owner
                 return Grant(ttl_ms=reply["ttl_ms"])
-            await self._runtime.sleep(_POLL_NS)
+            await self._runtime.sleep(self._random.between(_POLL_NS // 2, _POLL_NS))
 
     async def renew(self, key: Key, token: int | None) -> Grant:
         """Keep the lock for another time to live; ``Definite`` when every node says that another has it."""

@@ -50,21 +50,28 @@ class NaiveLock(NaiveNode):
     def on_operation(self, operation: Operation, owner: int | None, answer: Answer) -> None:
         """Take, keep or give back a lock for the client that calls itself ``owner``."""
         kind, key, *_ = operation
-        question = {"type": kind, "key": key, "owner": owner}
-        if kind == "release":
+
+        def give_back() -> None:
+            question = {"type": "release", "key": key, "owner": owner}
             self.tell(self.peers, question)
-            self.on_question(question, lambda _: answer({"type": "release_ok"}))
-            return
+            self.on_question(question, lambda _: None)
 
         def decide(answers: Answers) -> None:
             if self.granted(answers):
                 free = ", ".join(node for node, said in answers.items() if said["free"])
                 self.log(f"{self.name} has the lock {key!r} for its client: {free} said that it is free")
                 answer({"type": f"{kind}_ok", "granted": True, "ttl_ms": self.knobs.lock_ttl_ms})
-            else:
-                answer(error(codes.PRECONDITION_FAILED, f"the lock {key!r} is held, say all that answered"))
+                return
+            if kind == "acquire":
+                give_back()  # to those who said "free" and were not enough, or too late
+            answer(error(codes.PRECONDITION_FAILED, f"the lock {key!r} is held, say all that answered"))
 
-        self.ask(self.everybody, question, then=decide, enough=self.granted)
+        if kind == "release":
+            give_back()
+            answer({"type": "release_ok"})
+        else:
+            question = {"type": kind, "key": key, "owner": owner}
+            self.ask(self.everybody, question, then=decide, enough=self.granted)
 
     def on_question(self, question: Body, answer: Answer) -> None:
         """Say whether the lock is free for this owner, and note that it is now taken; or that it is given back."""
