@@ -30,8 +30,8 @@ class Node(msgspec.Struct, frozen=True):
 
     ``endpoint`` is where clients of the harness reach it; ``listen`` is what the node itself binds; ``peers`` is
     how *this* node reaches each other node (by address in containers, through a link proxy on one machine).
-    ``data_directory`` is the node's own, as a path where it runs. ``shared_directory`` is one that all nodes share, where
-    the target asks for it (``Target.shared_directory``) and the backend has one host for all.
+    ``data_directory`` is the node's own, as a path where it runs. ``shared_directory`` is one that all nodes share,
+    where the target asks for it (``Target.shared_directory``) and the backend has one host for all.
     """
 
     name: str

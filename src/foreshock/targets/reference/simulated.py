@@ -48,8 +48,15 @@ class SimulatedNode:
     """One node as a program of the simulator (``harness.simulation.program.Program``)."""
 
     def __init__(
-        self, machine: Machine, configuration: NodeConfiguration, bug_class: type[Any] | None = None
+        self,
+        machine: Machine,
+        configuration: NodeConfiguration,
+        bug_class: type[Any] | None = None,
+        *,
+        build: Callable[..., NodeProgram] = build_program,
     ) -> None:
+        """``build`` stands in for a program's own builder where that would touch the real world."""
+        self._build = build
         self._machine = machine
         self._configuration = configuration
         self._bug_class = bug_class
@@ -66,7 +73,7 @@ class SimulatedNode:
         """Recover from the disk and begin."""
         random_bits = self._machine.random(self._configuration.program).bits
         try:
-            self.node = build_program(
+            self.node = self._build(
                 self._configuration,
                 self._files,
                 random_bits,

@@ -50,7 +50,9 @@ class NodeContainers:
         self.killed = False
         self._client = client
         self._labels = {**labels, NODE: name}
-        self._shared = {} if shared_volume is None else {shared_volume: {"bind": SHARED, "mode": "rw"}}
+        self._shared: dict[str, Mapping[str, str]] = (
+            {} if shared_volume is None else {shared_volume: {"bind": SHARED, "mode": "rw"}}
+        )
 
     def start_pod(self, image: str, network: str, published_port: int | None) -> tuple[str, int | None]:
         """Start the pod; returns its address, and the loopback port at which ``published_port`` is published."""

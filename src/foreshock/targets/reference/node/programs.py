@@ -15,6 +15,7 @@ PROGRAMS: Final = {
     "zab": "foreshock.targets.reference.node.zab.program",
     "cache": "foreshock.targets.reference.node.cache.program",
     "tcp-lock": "foreshock.targets.reference.node.tcp_lock.program",
+    "shm-lock": "foreshock.targets.reference.node.shm_lock.program",
     "naive-paxos": "foreshock.targets.naive.node.paxos",
     "naive-raft": "foreshock.targets.naive.node.raft",
     "naive-zab": "foreshock.targets.naive.node.zab",

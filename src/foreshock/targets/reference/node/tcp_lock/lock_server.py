@@ -161,9 +161,8 @@ class ConnectionLocks:
         if lock is not None and connection in (lock.owner, *lock.line):
             held = f"the connection holds the lock {key!r}, or waits for it, already"
             self._answer(connection, message, error(codes.PRECONDITION_FAILED, held))
-        elif lock is None and len(self.table) >= self.knobs.locks_max:
-            busy = f"too busy: {self.knobs.locks_max} locks are held or waited for here"
-            self._answer(connection, message, error(codes.TEMPORARILY_UNAVAILABLE, busy))
+        elif lock is None and (refusal := self.refused_for_room(request)) is not None:
+            self._answer(connection, message, refusal)
         elif (lock is None or (lock.owner is None and not lock.line)) and (
             (token := self.claim(key)) is not None
         ):
@@ -175,6 +174,13 @@ class ConnectionLocks:
             self._answer(connection, message, error(codes.TEMPORARILY_UNAVAILABLE, busy))
         else:
             self.table.queue(connection, key, Waiter(message, self.now_ns + request.wait_ms * _MS))
+
+    def refused_for_room(self, request: LockRequest) -> Body | None:  # noqa: ARG002
+        """Why a lock that nobody here holds or waits for is one too many; ``None`` when it is not."""
+        if len(self.table) < self.knobs.locks_max:
+            return None
+        busy = f"too busy: {self.knobs.locks_max} locks are held or waited for here"
+        return error(codes.TEMPORARILY_UNAVAILABLE, busy)
 
     def refusal(self, connection: int, request: LockRequest) -> Body | None:
         """Why a request that only the lock's holder may make is refused; ``None`` when it is not."""
