@@ -80,8 +80,8 @@ def _counterexample(history: History, key: int | str | None, read: Row, before: 
     guarantee = "monotonic reads" if before.f in READS else "read your writes"
     label = _label(before)
     reason = (
-        f"process {read.process} read key {key!r} as {_label(read)} after its own {label}, and what it read had "
-        f"certainly been overwritten before: no {guarantee}"
+        f"{_label(read)} of key {key!r} by process {read.process} goes back behind its own {label}: what it read had "
+        f"certainly been overwritten by then (no {guarantee})"
     )
     core = (before.invoke_index, read.invoke_index)
     shown = _writes_of(history, key, (before, read))

@@ -7,6 +7,7 @@ from typing import Any
 
 from foreshock.targets.reference.node.cache.copies import LeasingOrigin, WriteThroughOrigin
 from foreshock.targets.reference.node.cache.database import LogDatabase, OriginDatabase
+from foreshock.targets.reference.node.cache.disk_store import DiskStore
 from foreshock.targets.reference.node.cache.fills import Fills, LeasedFills
 from foreshock.targets.reference.node.cache.grants import Grants, Recalls
 from foreshock.targets.reference.node.cache.knobs import (
@@ -72,7 +73,12 @@ def _database(configuration: NodeConfiguration, files: Files, knobs: CacheKnobs)
     return LogDatabase(files, cluster=configuration.cluster, node=configuration.name)
 
 
-def _store(files: Files, knobs: CacheKnobs, bug: type[Any] | None) -> CopyStore:  # noqa: ARG001
+def _store(files: Files, knobs: CacheKnobs, bug: type[Any] | None) -> CopyStore:
+    if knobs.store == "disk":
+        store: CopyStore = variant(bug, DiskStore)(
+            files, entries_max=knobs.entries_max, bytes_max=knobs.bytes_max
+        )
+        return store
     return MemoryStore(entries_max=knobs.entries_max, bytes_max=knobs.bytes_max)
 
 
