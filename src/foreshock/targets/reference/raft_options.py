@@ -32,7 +32,9 @@ class RaftOptions(ReferenceOptions, frozen=True):
     ] = None
     clock_drift_percent: Annotated[
         int | None,
-        _knob("clock_drift_percent", "How much faster one node's clock runs than another's at most (percent)."),
+        _knob(
+            "clock_drift_percent", "How much faster one node's clock runs than another's at most (percent)."
+        ),
     ] = None
     batch_entries_max: Annotated[
         int | None, _knob("batch_entries_max", "Most log entries in one append message.")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from foreshock.harness.exhibit import Exhibit
+from foreshock.harness.exhibit import Exhibit, Promise
 from foreshock.harness.randomness import RandomStream
 from foreshock.targets.reference.lock_exhibits import LOCK_EXHIBITS
 from foreshock.targets.reference.node.raft import RaftKnobs
+from foreshock.targets.reference.raft_exhibits import EXHIBITS, PROMISES
 from foreshock.targets.reference.raft_options import RaftOptions, draw_raft_knobs
 from foreshock.targets.reference.target import ReplicatedTarget
 
@@ -19,7 +20,8 @@ class Raft(ReplicatedTarget[RaftOptions]):
 
     Options = RaftOptions
     program: ClassVar[str] = "raft"
-    exhibits: ClassVar[tuple[Exhibit, ...]] = LOCK_EXHIBITS
+    promises: ClassVar[tuple[Promise, ...]] = PROMISES
+    exhibits: ClassVar[tuple[Exhibit, ...]] = (*EXHIBITS, *LOCK_EXHIBITS)
 
     def draw_knobs(self, rng: RandomStream) -> RaftKnobs:
         """Drawn, with the user's in place. The three times are drawn together or, if one is chosen, not at all."""

@@ -8,8 +8,9 @@ from tests.targets.reference.raft.harness import MS, QUICK, Broken, World
 from tests.targets.reference.raft.schedules import knobs_of
 
 from foreshock.harness.randomness import RandomStream
+from foreshock.targets.reference.bugs.raft import LeaseOutlivesSkewedClock
 from foreshock.targets.reference.node.consensus import Receive, Tick
-from foreshock.targets.reference.node.raft import RaftKnobs
+from foreshock.targets.reference.node.raft import Raft, RaftKnobs
 from foreshock.targets.reference.node.raft.messages import PreVoteReply, TimeoutNow, Vote
 
 LEASED = QUICK._replace(reads="lease", prevote=False)
@@ -188,10 +189,11 @@ def test_an_answer_to_a_round_that_is_long_forgotten_extends_no_lease() -> None:
     assert read not in world.reads_answered
 
 
-def elect_around_a_leader_that_is_cut_off(seed: int, faster_percent: int) -> World:
+def elect_around_a_leader_that_is_cut_off(seed: int, faster_percent: int, raft: type[Raft] = Raft) -> World:
     """Both followers' clocks run faster; a leader that was just heard is cut off, and asked once they have another."""
     knobs = LEASED._replace(election_timeout_max_ms=120)
-    world = World(3, seed=seed, knobs=knobs, drift_percent={"n2": faster_percent, "n3": faster_percent})
+    drift_percent = {"n2": faster_percent, "n3": faster_percent}
+    world = World(3, seed=seed, knobs=knobs, drift_percent=drift_percent, raft=raft)
     world.elect("n1")
     world.pass_time(60)
     world.pass_heartbeat("n1")
@@ -223,6 +225,11 @@ def test_clocks_that_differ_by_no_more_than_the_bound_are_allowed_for() -> None:
 def test_clocks_that_differ_by_more_break_the_promise() -> None:
     with pytest.raises(Broken, match="answers a read at"):
         [elect_around_a_leader_that_is_cut_off(seed, 60) for seed in range(60)]
+
+
+def test_the_bug_that_allows_for_no_drift_breaks_it_within_the_bound() -> None:
+    with pytest.raises(Broken, match="answers a read at"):
+        [elect_around_a_leader_that_is_cut_off(seed, 20, LeaseOutlivesSkewedClock) for seed in range(60)]
 
 
 @pytest.mark.parametrize("block", range(4))

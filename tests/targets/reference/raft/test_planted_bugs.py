@@ -13,8 +13,11 @@ from tests.targets.reference.raft.test_replication import figure_8
 from foreshock.targets.reference.bugs.raft import (
     AppliesRetryTwice,
     CommitsOldTermByCounting,
+    KeepsConflictingSuffix,
     RepliesBeforeFsync,
+    SnapshotDropsDedupTable,
     StaleLeaderReads,
+    TwoMembershipChangesAtOnce,
     VoteNotPersisted,
     VotesForShorterLog,
 )
@@ -94,12 +97,49 @@ def the_power_goes(raft: type[Raft]) -> World:
     return world
 
 
+def an_old_leader_comes_back(raft: type[Raft]) -> World:
+    """A leader that was cut off with entries that it alone has hears of what was committed meanwhile."""
+    world = World(3, raft=raft)
+    world.elect("n1")
+    world.pass_time(60)
+    world.isolate("n1")
+    for _ in range(3):
+        world.propose("n1")
+    world.elect("n2")
+    for _ in range(3):
+        world.propose("n2")
+    world.deliver_all()
+    world.heal()
+    world.pass_time(200)
+    return world
+
+
+def members_go_while_a_minority_is_cut_off(raft: type[Raft]) -> World:
+    """A leader with one follower left is asked to remove two of those that it does not hear."""
+    world = World(5, raft=raft)
+    world.elect("n1")
+    world.pass_time(60)
+    world.isolate("n1", "n2")
+    for gone in ("n3", "n4"):
+        world.change("n1", remove=gone)
+        world.deliver_all()
+    world.propose("n1")
+    world.deliver_all()
+    world.pass_time(500)
+    leader = next(name for name in ("n3", "n4", "n5") if world.raft(name).leading)
+    world.propose(leader)
+    world.deliver_all()
+    return world
+
+
 SCENARIOS: list[tuple[type[Raft], Callable[[type[Raft]], World]]] = [
     (VoteNotPersisted, everybody_restarts),
     (VotesForShorterLog, a_sleeper_wakes),
     (CommitsOldTermByCounting, figure_8),
     (StaleLeaderReads, a_leader_reads_alone),
     (RepliesBeforeFsync, the_power_goes),
+    (KeepsConflictingSuffix, an_old_leader_comes_back),
+    (TwoMembershipChangesAtOnce, members_go_while_a_minority_is_cut_off),
 ]
 
 
@@ -112,7 +152,16 @@ def test_a_directed_scenario_breaks_the_bug_and_not_the_correct_core(
         scenario(bug)
 
 
-@pytest.mark.parametrize("bug", [VoteNotPersisted, VotesForShorterLog, StaleLeaderReads, RepliesBeforeFsync])
+@pytest.mark.parametrize(
+    "bug",
+    [
+        VoteNotPersisted,
+        VotesForShorterLog,
+        StaleLeaderReads,
+        RepliesBeforeFsync,
+        KeepsConflictingSuffix,
+    ],
+)
 def test_random_schedules_find_the_bug(bug: type[Raft]) -> None:
     for seed in range(400):
         world = World(5 if seed % 2 else 3, seed=seed, knobs=knobs_of(seed), raft=bug)
@@ -133,3 +182,16 @@ def test_a_retry_takes_effect_once_but_for_the_bug() -> None:
         for position, command in enumerate((mine, ["do", 2, 1, ["write", 7, "other"]], mine), start=3):
             assert sessions.apply(position, command)["type"] == "write_ok"
         assert registers.read(7)["value"] == left
+
+
+def test_a_node_from_a_snapshot_answers_a_retry_as_all_others_do_but_for_the_bug() -> None:
+    for sessions_class, agrees in ((Sessions, True), (SnapshotDropsDedupTable, False)):
+        one, other = sessions_class([Registers()]), sessions_class([Registers()])
+        for position in (1, 2):
+            one.apply(position, ["open", 60_000, 10])
+        mine = ["do", 1, 1, ["write", 7, "first"]]
+        one.apply(3, mine)
+        one.apply(4, ["do", 2, 1, ["write", 7, "other"]])
+        other.restore(one.snapshot())
+        assert one.apply(5, mine) == other.apply(5, mine) == {"type": "write_ok"}
+        assert (one.services["register"].snapshot() == other.services["register"].snapshot()) is agrees

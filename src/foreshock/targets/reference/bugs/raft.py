@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from foreshock.targets.reference.node.codes import Body
-from foreshock.targets.reference.node.consensus import Event, Output, Propose, Record, Snapshot
+from foreshock.targets.reference.node.consensus import Entry, Event, Output, Propose, Record, Snapshot
 from foreshock.targets.reference.node.raft import Raft
 from foreshock.targets.reference.node.raft.messages import Append
 from foreshock.targets.reference.node.raft.progress import Progress
-from foreshock.targets.reference.node.raft.state import LEADER
+from foreshock.targets.reference.node.raft.state import LEADER, NS_PER_MS
 from foreshock.targets.reference.node.sessions import Session, Sessions
 
 
@@ -170,3 +170,64 @@ class AppliesRetryTwice(Sessions):
         if sequence == session.sequence:
             return None
         return super().answered(session, sequence)
+
+
+class KeepsConflictingSuffix(Raft):
+    """Never takes back an entry that a new leader's contradict: steps 2 and 3 of AppendEntries (figure 2) go by
+    positions, not by terms.
+
+    Copycat, the ancestor of Atomix, kept such a suffix and applied it as soon as the new leader's commit index had
+    passed it (its issue 265); ScyllaDB's Raft took obsolete entries for committed in the same way (9965). A leader
+    that was cut off with entries that it alone had applies those in place of what was committed meanwhile. From
+    then on its copy differs, which clients see when it leads again.
+    """
+
+    def _fits(self, previous: int, previous_term: int) -> bool:  # noqa: ARG002
+        return previous <= self.log.last
+
+    def _take(self, entries: tuple[Entry, ...]) -> None:
+        news = tuple(entry for entry in entries if entry.position > self.log.last)
+        if news:
+            self._append_to_log(news)
+
+
+class SnapshotDropsDedupTable(Sessions):
+    """Leaves what the sessions remember of their last requests out of snapshots.
+
+    The commonest mistake of those who build their first replicated store: the key-value lab of MIT's course 6.824
+    warns of it in so many words, and section 6.3 of Ongaro's dissertation has the sessions in the replicated state
+    for this reason. A node that comes back from a snapshot applies a request again that its client sends again,
+    others do not: an old write is repeated after a newer one, and the copies differ from then on.
+    """
+
+    def snapshot(self) -> Any:
+        """The whole state, but for the numbers of and the replies to the sessions' last requests."""
+        data = super().snapshot()
+        return data | {
+            "sessions": [[i, ttl_ms, touched, 0, None] for i, ttl_ms, touched, *_ in data["sessions"]]
+        }
+
+
+class LeaseOutlivesSkewedClock(Raft):
+    """Counts a lease by the leader's own clock for the whole of the followers' time-out, as if all clocks ran alike.
+
+    TiKV did so (its issue 964 and pull request 1127), by the leases of etcd's Raft library, which leave it to their
+    user that clocks drift (etcd's issue 6005). When the leader's clock is the slower one, the others elect a new leader
+    before the old one's lease is over: it answers reads from the past.
+    """
+
+    def _lease_ns(self) -> int:
+        return self.knobs.election_timeout_min_ms * NS_PER_MS
+
+
+class TwoMembershipChangesAtOnce(Raft):
+    """Begins a change of membership while the last one is not committed, and before its own term has committed any.
+
+    Ongaro's dissertation (4.1) has the first half of the rule alone, and that is not enough, as he told the raft-dev
+    list in 2015, with the second half as the mend; without either, two changes one upon the other do it. They can
+    make a majority of those few that a leader on the small side of a partition still hears, while the large side
+    elects another: two leaders commit.
+    """
+
+    def _may_change_members(self) -> bool:
+        return self._joining is None and self._name in self._voters

@@ -34,7 +34,7 @@ class Following(RaftState):
         previous, entries = message.previous_position, message.entries
         end = previous + len(entries)
         if previous > self.commit:
-            if self.log.term(previous) != message.previous_term:
+            if not self._fits(previous, message.previous_term):
                 self._reject(source, previous)
                 return
         elif previous < self.commit:
@@ -47,6 +47,10 @@ class Following(RaftState):
         self._acknowledgement_owed = True
         if self._written == written:
             self._acknowledge()
+
+    def _fits(self, previous: int, previous_term: int) -> bool:
+        """The consistency check (figure 2, step 2): our entry before the new ones is the leader's, and all before."""
+        return self.log.term(previous) == previous_term
 
     def _take(self, entries: tuple[Entry, ...]) -> None:
         """Append what is new; an entry that conflicts goes, with all that follow it (figure 2, steps 3 and 4)."""
