@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from benchmarks.soak import hunting
 from tests.commands import foreshock
 
 from foreshock.harness import live_runs
@@ -19,23 +19,16 @@ from foreshock.harness.registry import Kind, names
 from foreshock.harness.request import Request
 from foreshock.harness.runner import run_test
 from foreshock.harness.store import Store
+from foreshock.targets.reference.raft_target import Raft
 
 WORKLOADS = ("register", "lock", "cache")
 FAULTS = ("kill", "partition", "pause")
 BREAKING = ("--nemesis", "partition,kill,pause", "--interval", "1")
 
-FIRST_SEED = {
-    "raft/vote-not-persisted": 10,
-    "raft/votes-for-shorter-log": 3,
-    "raft/commits-old-term-by-counting": 3,
-    "raft/stale-leader-reads": 2,
-    "raft/replies-before-fsync": 3,
-    "raft/applies-retry-twice": 3,
+EXHIBITS = {
+    exhibit.name: exhibit for exhibit in Raft.exhibits if str(exhibit.request.bug).startswith("raft/")
 }
-"""Where the hunt for each planted bug begins in the simulator: a seed at which it was found when this was written."""
-
-SEEDS_MAX = 60
-"""How many seeds a hunt in the simulator may take before the bug counts as missed (another schedule, another seed)."""
+"""The test that shows each planted bug of Raft in the simulator, and how many seeds it may take."""
 
 HUNTS = {
     "raft/stale-leader-reads": (
@@ -55,8 +48,8 @@ HUNTS = {
 """What finds a bug on real nodes in a test of some ten seconds, more often than not."""
 
 
-def test_there_are_six_planted_bugs_of_raft_and_each_is_hunted_here() -> None:
-    assert sorted(FIRST_SEED) == [name for name in names(Kind.BUGS) if name.startswith("raft/")]
+def test_every_planted_bug_of_raft_is_hunted_here() -> None:
+    assert sorted(EXHIBITS) == [name for name in names(Kind.BUGS) if name.startswith("raft/")]
 
 
 def nothing_left_of(run: str) -> None:
@@ -100,18 +93,19 @@ def test_a_simulated_cluster_survives_all_three_nemeses(workload: str, tmp_path:
 
 
 def hunt_in_the_simulator(bug: str, store: Path) -> Path:
-    """The run that first convicts the bug, over workloads and seeds; at most ``SEEDS_MAX`` of them."""
-    first = FIRST_SEED[bug]
-    for seed in range(first, first + SEEDS_MAX):
-        outcome = run_test(resolve(hunting(bug, seed, 30.0)), Store(store), SilentProgress(), report=False)
+    """The run that first convicts the bug, over the seeds that its exhibit allows."""
+    exhibit = EXHIBITS[bug]
+    for seed in range(exhibit.budget):
+        request = msgspec.structs.replace(exhibit.request, backend="sim", seed=seed)
+        outcome = run_test(resolve(request), Store(store), SilentProgress(), report=False)
         assert outcome.judgement.harness_errors == ()
         if outcome.judgement.exit == 1:
             return outcome.run
-    raise AssertionError(f"{bug} was missed with {SEEDS_MAX} seeds from {first}")
+    raise AssertionError(f"{bug} was missed with {exhibit.budget} seeds")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bug", sorted(FIRST_SEED))
+@pytest.mark.parametrize("bug", sorted(EXHIBITS))
 def test_each_planted_bug_is_convicted_in_the_simulator_with_a_counterexample(
     bug: str, tmp_path: Path
 ) -> None:
