@@ -50,8 +50,8 @@ class ShmLockOptions(Options, frozen=True, kw_only=True):
     ping_ms: Annotated[
         int | None,
         Meta(
-            description="How long a client that holds or waits may be silent before it is pinged (ms), less than "
-            f"ttl_ms. Default: {_DEFAULTS.ping_ms}; drawn from the seed in the simulator.",
+            description="How long a client that holds or waits may be silent before it is pinged (ms); half of "
+            f"ttl_ms at most. Default: {_DEFAULTS.ping_ms}; drawn from the seed in the simulator.",
         ),
     ] = None
     poll_ms: Annotated[
@@ -114,7 +114,7 @@ class ShmLock(LockNodeTarget[ShmLockOptions]):
     def draw_knobs(self, rng: RandomStream) -> Mapping[str, Any]:
         """How often to ping and to look."""
         return {
-            "ping_ms": min(rng.choice((100, 250, 500, 500)), max(self.options.ttl_ms // 2, 1)),
+            "ping_ms": rng.choice((100, 250, 500, 500)),
             "poll_ms": rng.choice((2, 5, 5, 20)),
         }
 

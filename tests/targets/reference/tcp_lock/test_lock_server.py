@@ -84,6 +84,13 @@ def test_a_silent_holder_is_pinged_and_one_that_answers_keeps_its_lock() -> None
     assert desk.closed == []
 
 
+def test_a_client_is_pinged_in_time_to_answer_however_short_its_time_to_live() -> None:
+    desk = Desk(KNOBS._replace(ping_ms=5_000))
+    desk.say(A, "acquire")
+    desk.wait(KNOBS.ttl_ms // 2)
+    assert desk.told[A][-1]["type"] == "ping"
+
+
 def test_a_half_open_connection_is_closed_and_its_lock_passed_on_but_not_before_its_client_stops_believing() -> (
     None
 ):
@@ -186,7 +193,7 @@ def test_the_status_says_how_it_stands() -> None:
 
 @pytest.mark.parametrize(
     ("knobs", "said"),
-    [(KNOBS._replace(ttl_ms=0), "ttl_ms is 0"), (KNOBS._replace(ping_ms=1_000), "less than ttl_ms")],
+    [(KNOBS._replace(ttl_ms=0), "ttl_ms is 0"), (KNOBS._replace(clock_margin_percent=-1), "at least 0")],
 )
 def test_knobs_that_make_no_sense_are_refused(knobs: TcpLockKnobs, said: str) -> None:
     with pytest.raises(ValueError, match=said):

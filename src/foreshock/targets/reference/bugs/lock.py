@@ -48,7 +48,7 @@ class HalfOpenDoubleGrants(LockServer):
     def _look_after(self, connection: int) -> None:
         pinged_ns = self._pinged_ns.get(connection, 0)
         silent_ns = self.now_ns - pinged_ns
-        if pinged_ns > self._heard_ns[connection] and silent_ns >= self.knobs.ping_ms * 1_000_000:
+        if pinged_ns > self._heard_ns[connection] and silent_ns >= self.knobs.ping_ns:
             self._drop(connection)
         else:
             super()._look_after(connection)

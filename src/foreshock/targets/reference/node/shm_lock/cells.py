@@ -47,7 +47,9 @@ def read_grant(memory: SharedMemory, name: str) -> Grant:
     cell = memory.read(name)
     number, grant = _newest(cell)
     if number == 0 and any(cell):
-        if cell[: len(MAGIC)] not in (MAGIC, bytes(len(MAGIC))):
+        if not MAGIC.startswith(
+            cell[: len(MAGIC)].rstrip(b"\0")
+        ):  # a first writer may have died in the middle of it
             raise _unusable(name, 0, f"there is {cell[: len(MAGIC)]!r}, and not {MAGIC!r}")
         if cell[RECORDS[0] : RECORDS[0] + _LENGTH] != bytes(_LENGTH) and any(cell[RECORDS[1] :]):
             raise _unusable(name, RECORDS[0], "neither of the two records is whole")

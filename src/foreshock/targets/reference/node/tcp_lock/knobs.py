@@ -15,7 +15,8 @@ class TcpLockKnobs(NamedTuple):
     """By how much longer than that a connection may be silent: more than any two clocks' rates differ."""
 
     ping_ms: int = 500
-    """How long a client that holds a lock or waits for one may be silent before it is asked whether it is there."""
+    """How long a client that holds a lock or waits for one may be silent before it is asked whether it is there; half
+    the time to live, where that is less."""
 
     locks_max: int = 10_000
     """How many locks may be held or waited for at once."""
@@ -32,11 +33,12 @@ class TcpLockKnobs(NamedTuple):
             least = 0 if name == "clock_margin_percent" else 1
             if value < least:
                 raise ValueError(f"the knob {name} is {value!r}, but must be an integer of at least {least}")
-        if self.ping_ms >= self.ttl_ms:
-            raise ValueError(
-                f"the knob ping_ms is {self.ping_ms}, but must be less than ttl_ms, {self.ttl_ms}"
-            )
         return self
+
+    @property
+    def ping_ns(self) -> int:
+        """How long a client may be silent before it is pinged: in any case it has the time to answer."""
+        return min(self.ping_ms * 1_000_000, self.ttl_ms * 500_000)
 
     @property
     def silence_ns(self) -> int:

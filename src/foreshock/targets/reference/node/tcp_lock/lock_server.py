@@ -119,7 +119,7 @@ class ConnectionLocks:
         """A message of a client arrived; whatever it is, its client is there."""
         self.now_ns = now_ns
         self._heard_ns[connection] = now_ns
-        self._look_ns = min(self._look_ns, now_ns + self.knobs.ping_ms * _MS)
+        self._look_ns = min(self._look_ns, now_ns + self.knobs.ping_ns)
         try:
             request = parse_lock_request(message, self.name)
         except BadRequest as problem:
@@ -238,7 +238,7 @@ class ConnectionLocks:
             )
             self.effects.close.append(connection)
             self._drop(connection)
-        elif self.now_ns - max(heard_ns, self._pinged_ns.get(connection, 0)) >= self.knobs.ping_ms * _MS:
+        elif self.now_ns - max(heard_ns, self._pinged_ns.get(connection, 0)) >= self.knobs.ping_ns:
             self._pinged_ns[connection] = self.now_ns
             ping = {"src": self.name, "dest": None, "body": {"type": "ping", "in_reply_to": None}}
             self.effects.replies.append((connection, ping))
@@ -251,7 +251,7 @@ class ConnectionLocks:
 
     def _next_look_ns(self) -> int:
         """When the first client that matters will have been silent for long enough to be asked, or to be given up."""
-        silence_ns, ping_ns = self.knobs.silence_ns, self.knobs.ping_ms * _MS
+        silence_ns, ping_ns = self.knobs.silence_ns, self.knobs.ping_ns
         soonest = _NEVER_NS
         for connection in self.table.concerned():
             heard_ns = self._heard_ns[connection]
