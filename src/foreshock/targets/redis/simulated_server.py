@@ -6,20 +6,20 @@ Persistence is Redis's own (its manual, "Redis persistence"): ``none`` keeps not
 change to the file before it answers and syncs the file once a second, so a killed process loses nothing and a power
 cut up to a second or two; ``aof-always`` syncs before it answers, and does nothing else meanwhile, for the one thread
 that serves clients is the one that syncs. The file is JSON lines, not Redis's format; each line is one command's
-changes (a script's included), so a torn last line is lost as a whole, as ``aof-load-truncated`` has it.
+changes (a script's included), so a torn last line is lost as a whole, as ``aof-load-truncated`` has it. What comes in
+while a sync is under way is run after it, together.
 """
 
 from __future__ import annotations
 
 import json
-from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import msgspec
 
 from foreshock.harness.simulation.program import Machine
-from foreshock.targets.redis.commands import CommandError, Commands, Effect, Reply
+from foreshock.targets.redis.commands import CommandError, Commands, Effect
 from foreshock.targets.redis.keyspace import Keyspace
 from foreshock.targets.redis.scripts import Script
 
@@ -64,7 +64,8 @@ class SimulatedRedis:
         self._unsynced = False
         self._held: list[tuple[int, dict[str, Any]]] = []
         """Replies that wait for the sync that is under way."""
-        self._waiting: deque[tuple[int, Any]] = deque()
+        self._waiting: list[tuple[int, Any]] = []
+        """Commands that came meanwhile: they are run together, and share the next sync."""
         self._aof_bytes = 0
         self._rewritten_bytes = 0
 
@@ -97,7 +98,7 @@ class SimulatedRedis:
         if self._away:
             self._machine.close(connection)
         elif not self._held:
-            self._serve(connection, message)
+            self._serve([(connection, message)])
         elif len(self._waiting) < WAITING_MAX:
             self._waiting.append((connection, message))
         else:
@@ -129,29 +130,38 @@ class SimulatedRedis:
         held, self._held = self._held, []
         for connection, answer in held:
             self._machine.write(connection, answer)
-        while self._waiting and not self._held:
-            self._serve(*self._waiting.popleft())
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            self._serve(waiting)
 
     # --- serving ------------------------------------------------------------------------------------------------
 
-    def _serve(self, connection: int, message: Any) -> None:
-        words = _words_of(message)
-        if words is None:
-            self._machine.write(connection, {"error": "ERR Protocol error: a command is a list of strings"})
-            self._machine.close(connection)
-            return
-        answer: dict[str, Any]
-        try:
-            reply: Reply = self._commands.execute(words, self._wall_ms())
-            answer = {"reply": reply}
-        except CommandError as refused:
-            answer = {"error": str(refused)}
-        effects, self._commands.effects = self._commands.effects, []
-        if self._log(effects) and self._synchronous:
-            self._held.append((connection, answer))
+    def _serve(self, commands: Sequence[tuple[int, Any]]) -> None:
+        """Run what has come in, as one turn of Redis's event loop does, and answer; after a sync if need be."""
+        answers, changed = [], False
+        for connection, message in commands:
+            words = _words_of(message)
+            if words is None:
+                self._machine.write(
+                    connection, {"error": "ERR Protocol error: a command is a list of strings"}
+                )
+                self._machine.close(connection)
+                continue
+            answers.append((connection, self._answer(words)))
+            effects, self._commands.effects = self._commands.effects, []
+            changed = self._log(effects) or changed
+        if changed and self._synchronous:
+            self._held = answers
             self._sync()
-        else:
+            return
+        for connection, answer in answers:
             self._machine.write(connection, answer)
+
+    def _answer(self, words: list[str]) -> dict[str, Any]:
+        try:
+            return {"reply": self._commands.execute(words, self._wall_ms())}
+        except CommandError as refused:
+            return {"error": str(refused)}
 
     @property
     def _synchronous(self) -> bool:
