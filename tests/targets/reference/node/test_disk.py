@@ -59,12 +59,53 @@ def test_a_sync_under_way_is_not_disturbed_by_a_replacement(tmp_path: Path) -> N
     files.replace("log", b"2")
     sync_files(batch)
     assert files.read("log") == b"2"
+    assert (tmp_path / "log").read_bytes() == b"1"
     batch = files.begin_sync()
-    assert (len(batch.files), len(batch.replaced)) == (0, 1)
+    assert (len(batch.files), len(batch.replaced)) == (2, 1)
     before = open_descriptors()
     sync_files(batch)
-    assert open_descriptors() == before - 1
+    assert (
+        open_descriptors() == before - 3
+    )  # the copies of the file's and the directory's, and the old file's
+    assert (tmp_path / "log").read_bytes() == b"2"
     files.close()
+
+
+def test_a_replacement_takes_place_by_the_sync_and_a_crash_before_it_leaves_the_old_file(
+    tmp_path: Path,
+) -> None:
+    files = DirectoryFiles(tmp_path)
+    files.append("log", b"old")
+    sync_files(files.begin_sync())
+    files.replace("log", b"new ")
+    files.append("log", b"and more")
+    files.close()
+    files = DirectoryFiles(tmp_path)
+    assert files.names() == ["log"]
+    assert files.read("log") == b"old"
+    files.replace("log", b"new ")
+    files.append("log", b"and more ")
+    sync_files(files.begin_sync())
+    files.append("log", b"and then some")
+    sync_files(files.begin_sync())
+    files.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+    assert (tmp_path / "log").read_bytes() == b"new and more and then some"
+
+
+def test_a_replacement_may_be_overtaken_before_and_while_it_is_synced(tmp_path: Path) -> None:
+    files = DirectoryFiles(tmp_path)
+    files.replace("log", b"first")
+    files.replace("log", b"second")
+    batch = files.begin_sync()
+    files.replace("log", b"third")
+    sync_files(batch)
+    assert (tmp_path / "log").read_bytes() == b"second"
+    files.append("log", b"!")
+    sync_files(files.begin_sync())
+    files.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+    assert (tmp_path / "log").read_bytes() == b"third!"
 
 
 def test_what_was_not_synced_is_lost_with_the_process(tmp_path: Path) -> None:
@@ -81,7 +122,7 @@ def test_what_was_not_synced_is_lost_with_the_process(tmp_path: Path) -> None:
 
 def test_a_replacement_that_was_never_finished_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"old")
-    (tmp_path / "log.new").write_bytes(b"ha")
+    (tmp_path / "log.7.new").write_bytes(b"ha")
     files = DirectoryFiles(tmp_path)
     assert files.names() == ["log"]
     assert files.read("log") == b"old"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,21 +15,30 @@ _sync_data = getattr(os, "fdatasync", os.fsync)
 _TEMPORARY = ".new"
 
 
-class SyncBatch(NamedTuple):
-    """One sync: what to write to which descriptors, and replaced files, whose closing frees space and so takes time."""
+class FileSync(NamedTuple):
+    """What a sync does for one file: writes to its descriptor, and then gives a new file the name of the old one."""
 
-    files: list[tuple[int, bytes]]
+    descriptor: int
+    data: bytes
+    rename: tuple[Path, Path] | None = None
+
+
+class SyncBatch(NamedTuple):
+    """One sync: the files, and the descriptors of replaced ones, whose closing frees space and so takes time."""
+
+    files: list[FileSync]
     replaced: list[int]
 
 
 class DirectoryFiles:
     """The :class:`Files` of a directory, which is created when missing and locked for this process alone.
 
-    What is appended stays in memory until the next sync, which writes all of it at once and makes it durable:
-    :meth:`begin_sync` says what to do and :func:`sync_files` does it, in any thread, one at a time. So a killed process
-    loses what was not synced, as a machine does that loses its power. While a sync is under way nothing may be read or
-    truncated (a node does both only when it starts). Raises ``OSError`` when the disk refuses, and
-    :class:`NodeFailure` when another process has the directory.
+    What is appended, or a file that takes the place of another, stays in memory until the next sync, which writes all
+    of it at once and makes it durable: :meth:`begin_sync` says what to do and :func:`sync_files` does it, in any thread,
+    one at a time. So a killed process loses what was not synced, as a machine does that loses its power. While a sync
+    is under way nothing may be read or truncated (a node does both only when it starts), and no file removed that the
+    sync is to put in another's place. Raises ``OSError`` when the disk refuses, and :class:`NodeFailure` when another
+    process has the directory.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -44,17 +54,25 @@ class DirectoryFiles:
         self._appended: dict[str, list[bytes]] = {}
         self._replaced: list[int] = []
         self._created = False
+        self._renames: dict[str, tuple[Path, Path]] = {}
+        self._replacements = 0
         for left_over in directory.glob(f"*{_TEMPORARY}"):
             left_over.unlink()
 
     def names(self) -> list[str]:
         """The names of the files there, sorted."""
-        written = {entry.name for entry in self._directory.iterdir() if entry.is_file()}
+        written = {
+            entry.name
+            for entry in self._directory.iterdir()
+            if entry.is_file() and entry.suffix != _TEMPORARY
+        }
         return sorted(written | self._appended.keys())
 
     def read(self, name: str) -> bytes:
         """The whole file; raises ``FileNotFoundError``."""
         appended = b"".join(self._appended.get(name, ()))
+        if name in self._renames:
+            return appended
         try:
             return (self._directory / name).read_bytes() + appended
         except FileNotFoundError:
@@ -75,17 +93,15 @@ class DirectoryFiles:
         os.ftruncate(descriptor, length)
 
     def replace(self, name: str, data: bytes) -> None:
-        """Write a new file beside the old one, sync it, and rename it over the old one."""
-        temporary = self._directory / (name + _TEMPORARY)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        try:
-            _write_all(descriptor, data)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        temporary.replace(self._directory / name)
+        """Have a new file written beside the old one by the next sync, and renamed over it once it is durable."""
+        self._replacements += 1
+        temporary = self._directory / f"{name}.{self._replacements}{_TEMPORARY}"
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
         self._forget(name)
-        os.fsync(self._directory_descriptor)
+        self._open[name] = descriptor
+        self._appended[name] = [data]
+        self._renames[name] = (temporary, self._directory / name)
+        self._created = True
 
     def remove(self, name: str) -> None:
         """Remove the file and sync the directory."""
@@ -94,16 +110,22 @@ class DirectoryFiles:
             (self._directory / name).unlink()
         os.fsync(self._directory_descriptor)
 
+    def at_next_sync(self, work: Callable[[], None]) -> None:
+        """Have work done by the next sync, in its thread, before it is reported: what a database must wait for."""
+        self._work.append(work)
+
     def begin_sync(self) -> SyncBatch:
         """All that was appended, cut or replaced since the last time, for :func:`sync_files`."""
         files = [
-            (os.dup(self._descriptor(name)), b"".join(appended))
+            FileSync(os.dup(self._descriptor(name)), b"".join(appended), self._renames.get(name))
             for name, appended in sorted(self._appended.items())
         ]
         if self._created:
-            files.append((os.dup(self._directory_descriptor), b""))
-        batch = SyncBatch(files, self._replaced)
+            files.append(FileSync(os.dup(self._directory_descriptor), b""))
+        batch = SyncBatch(files, self._replaced, self._work)
+        self._work = []
         self._appended.clear()
+        self._renames.clear()
         self._created = False
         self._replaced = []
         return batch
@@ -126,6 +148,9 @@ class DirectoryFiles:
 
     def _forget(self, name: str) -> None:
         self._appended.pop(name, None)
+        overtaken = self._renames.pop(name, None)
+        if overtaken is not None:
+            overtaken[0].unlink()
         descriptor = self._open.pop(name, None)
         if descriptor is not None:
             self._replaced.append(descriptor)
@@ -134,11 +159,13 @@ class DirectoryFiles:
 def sync_files(batch: SyncBatch) -> None:
     """Write and make durable what the batch holds, and close its descriptors. Raises ``OSError``."""
     try:
-        for descriptor, data in batch.files:
+        for descriptor, data, rename in batch.files:
             _write_all(descriptor, data)
             _sync_data(descriptor)
+            if rename is not None:
+                rename[0].replace(rename[1])
     finally:
-        for descriptor in (*(descriptor for descriptor, _ in batch.files), *batch.replaced):
+        for descriptor in (*(file.descriptor for file in batch.files), *batch.replaced):
             os.close(descriptor)
 
 

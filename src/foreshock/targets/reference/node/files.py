@@ -25,7 +25,8 @@ class Files(Protocol):
         """Cut the file to ``length`` bytes; not durable until the shell has synced it."""
 
     def replace(self, name: str, data: bytes) -> None:
-        """Put a whole new file in place of the old one, atomically and durably, before this returns."""
+        """Put a whole new file in place of the old one, atomically: until the shell has synced it, a crash may leave
+        either."""
 
     def remove(self, name: str) -> None:
         """Remove the file durably; a missing one is no error."""
