@@ -24,10 +24,14 @@ class FileSync(NamedTuple):
 
 
 class SyncBatch(NamedTuple):
-    """One sync: the files, and the descriptors of replaced ones, whose closing frees space and so takes time."""
+    """One sync: the files, and the descriptors of replaced ones, whose closing frees space and so takes time.
+
+    ``work`` is what a program wants done in the syncing thread.
+    """
 
     files: list[FileSync]
     replaced: list[int]
+    work: list[Callable[[], None]]
 
 
 class DirectoryFiles:
@@ -56,6 +60,8 @@ class DirectoryFiles:
         self._created = False
         self._renames: dict[str, tuple[Path, Path]] = {}
         self._replacements = 0
+        self._work: list[Callable[[], None]] = []
+        self.directory = directory
         for left_over in directory.glob(f"*{_TEMPORARY}"):
             left_over.unlink()
 
@@ -164,6 +170,8 @@ def sync_files(batch: SyncBatch) -> None:
             _sync_data(descriptor)
             if rename is not None:
                 rename[0].replace(rename[1])
+        for work in batch.work:
+            work()
     finally:
         for descriptor in (*(file.descriptor for file in batch.files), *batch.replaced):
             os.close(descriptor)
