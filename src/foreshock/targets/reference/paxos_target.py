@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from foreshock.harness.exhibit import Exhibit, Promise
 from foreshock.harness.randomness import RandomStream
 from foreshock.targets.reference.node.paxos import PaxosKnobs
+from foreshock.targets.reference.paxos_exhibits import EXHIBITS, PROMISES
 from foreshock.targets.reference.paxos_options import PaxosOptions, draw_paxos_knobs
 from foreshock.targets.reference.target import ReplicatedTarget
 
@@ -17,6 +19,8 @@ class Paxos(ReplicatedTarget[PaxosOptions]):
 
     Options = PaxosOptions
     program: ClassVar[str] = "paxos"
+    promises: ClassVar[tuple[Promise, ...]] = PROMISES
+    exhibits: ClassVar[tuple[Exhibit, ...]] = EXHIBITS
 
     def draw_knobs(self, rng: RandomStream) -> PaxosKnobs:
         """Drawn, with the user's in place. The three times are drawn together or, if one is chosen, not at all."""

@@ -42,6 +42,10 @@ class Accepting(Snapshots):
                 return
             self._promise(ballot, None)
             self._restart_election_timer()
+        elif self._leader is None:
+            self._election_deadline = (
+                self._now + self._election_timeout_ns
+            )  # a long report is fetched in pieces
         self._send_when_durable(source, self._report(ballot, message.first), self._written)
 
     def _may_promise(self, ballot: Ballot) -> bool:

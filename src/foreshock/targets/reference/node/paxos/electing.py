@@ -117,6 +117,7 @@ class Electing(Membership):
             self._take_report(source, message)
             if message.following:
                 peer.promised_up_to = message.following
+                self._election_deadline = self._now + self._election_timeout_ns
                 self._send(source, Prepare(self.ballot, message.following, False))
                 return
             peer.promised = True

@@ -22,6 +22,8 @@ from foreshock.targets.reference.node.paxos.progress import Progress
 from foreshock.targets.reference.node.paxos.synod import NO_BALLOT, Ballot, Learner, is_majority
 
 NS_PER_MS: Final = 1_000_000
+SAVE_CHOSEN_SLOTS: Final = 64
+"""After so many slots that were chosen, the next thing that is written says so."""
 
 
 class Role(StrEnum):
@@ -117,6 +119,7 @@ class PaxosState:
         self._synced = 0
         self._noted = 0
         self._state_sequence = 0
+        self._saved_chosen = 0
         self._held: deque[tuple[int, str, Message]] = deque()
 
         # The learner.
@@ -175,7 +178,12 @@ class PaxosState:
         return self._written
 
     def _save_state(self) -> None:
-        """Write the promise; and up to where all is chosen, which needs to be durable when the acceptors change."""
+        """Write the promise; and up to where all is chosen.
+
+        That needs to be durable only when the acceptors change. It is written now and then besides, so that a cluster
+        that lost its power as a whole need not agree anew on everything since the last snapshot.
+        """
+        self._saved_chosen = self.commit
         data = self._state_to_save()
         persist = self._output.persist
         if persist and persist[-1].kind == "state":
@@ -198,6 +206,8 @@ class PaxosState:
             accepted[acceptance.slot] = acceptance
             self.last = max(self.last, acceptance.slot)
         self._write("accepted", acceptances)
+        if self.commit - self._saved_chosen >= SAVE_CHOSEN_SLOTS:
+            self._save_state()
 
     def entry(self, position: int) -> Entry | None:
         """What is known to be chosen there, if the log still holds it."""
