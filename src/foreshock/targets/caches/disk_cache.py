@@ -17,16 +17,16 @@ class DiskCache(NodeCacheTarget):
     store: ClassVar[str] = "disk"
     promises: ClassVar[tuple[Promise, ...]] = (
         *promises_of(("aside", "leases", "write-through", "linearizable")),
-        no_stale_sets("leases", ("kill",)),
+        no_stale_sets("leases", ("kill", "pause", "stall")),
     )
     exhibits: ClassVar[tuple[Exhibit, ...]] = (
         *weaknesses(_NAME),
         finding(
             "cache/disk-entry-trusted-after-restart",
             _NAME,
-            bug="cache/disk-entry-trusted-after-restart",
-            mode="linearizable",
+            {"mode": "linearizable"},
             nemesis="kill",
+            bug="cache/disk-entry-trusted-after-restart",
             shows="a node that was down serves the copies on its disk, and what was written meanwhile is not in them",
         ),
     )

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from foreshock.harness.exhibit import Exhibit, Promise
 from foreshock.harness.request import Request
 
-FAULTS: Final = ("partition", "kill", "pause", "power", "clock")
+FAULTS: Final = ("partition", "kill", "pause", "power", "clock", "stall")
 
-BECAUSE: Final = {
+BECAUSE: Final[Mapping[str, str]] = {
     "aside": "the age of a copy counts from before its value was read, so none is used past its time to live",
     "leases": "the age of a copy counts from before its value was read, so none is used past its time to live",
     "write-through": "a client wants no version that is older than the last one it saw, and copies run out",
     "linearizable": "a write waits until nobody has a lease on its key, by clocks that differ less than the margin",
 }
-LONG_LIVED: Final = {
+LONG_LIVED: Final[Mapping[str, Any]] = {
     "ttl_ms": 60_000,
     "workload.consistency": "bounded-staleness",
     "workload.staleness_bound_ms": 1_500,
     "updates_per_key": 10,
 }
 """Copies that live long, of keys that are soon written for the last time: a stale one stays where nobody mends it."""
-STRICTLY: Final = {"workload.consistency": "linearizable"}
+STRICTLY: Final[Mapping[str, Any]] = {"workload.consistency": "linearizable"}
 
 
 def promises_of(modes: tuple[str, ...], faults: tuple[str, ...] = FAULTS) -> tuple[Promise, ...]:
@@ -46,22 +47,25 @@ def no_stale_sets(mode: str, faults: tuple[str, ...]) -> Promise:
 def finding(
     name: str,
     target: str,
+    options: Mapping[str, Any],
     *,
-    mode: str,
-    nemesis: str = "none",
     shows: str,
+    nemesis: str = "none",
     bug: str | None = None,
-    **options: Any,
+    interval: float = 2.0,
+    time_limit: float = 20.0,
+    rate: float = 100.0,
 ) -> Exhibit:
-    """An exhibit of one mode; ``options`` have underscores for the dots of ``workload.`` and ``clock.``."""
+    """An exhibit: an ordinary test of one mode of the target."""
     request = Request(
         target=target,
         workload="cache",
         nemesis=nemesis,
         bug=bug,
-        time_limit=20.0,
-        interval=2.0,
-        options={"mode": mode, **options},
+        time_limit=time_limit,
+        interval=interval,
+        rate=rate,
+        options=options,
     )
     return Exhibit(name=name, request=request, budget=20, shows=shows)
 
@@ -72,24 +76,20 @@ def weaknesses(target: str) -> tuple[Exhibit, ...]:
         finding(
             f"{target}/aside-keeps-a-stale-copy",
             target,
-            mode="aside",
+            {"mode": "aside", **LONG_LIVED},
             shows="a slow client fills an old value after the invalidation, and it stays; with leases it does not",
-            **LONG_LIVED,
         ),
         finding(
             f"{target}/aside-is-stale",
             target,
-            mode="aside",
-            nemesis="partition",
+            {"mode": "aside", **STRICTLY},
             shows="a copy is read after the put that overwrote it was done",
-            **STRICTLY,
         ),
         finding(
-            f"{target}/leases-are-stale-in-a-partition",
+            f"{target}/leases-on-two-replicas-are-stale",
             target,
-            mode="leases",
-            nemesis="partition",
-            shows="an invalidation that does not get through leaves a copy that is read until it runs out",
-            **STRICTLY,
+            {"mode": "leases", "replicas": 2, "active_keys": 1, **STRICTLY},
+            rate=400.0,
+            shows="one replica has been invalidated and the other has not: a reader goes back from new to old",
         ),
     )

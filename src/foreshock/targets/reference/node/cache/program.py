@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from foreshock.targets.reference.node.cache.copies import LeasingOrigin, WriteThroughOrigin
 from foreshock.targets.reference.node.cache.database import LogDatabase, OriginDatabase
@@ -21,6 +21,7 @@ from foreshock.targets.reference.node.cache.look_aside import LookAsideNode
 from foreshock.targets.reference.node.cache.messages import decode, encode
 from foreshock.targets.reference.node.cache.origin import Origin
 from foreshock.targets.reference.node.cache.read_through import ReadThroughNode
+from foreshock.targets.reference.node.cache.sqlite import SqliteDatabase, SyncingFiles
 from foreshock.targets.reference.node.cache.store import CopyStore, MemoryStore
 from foreshock.targets.reference.node.configuration import NodeConfiguration
 from foreshock.targets.reference.node.effects import NodeFailure
@@ -69,8 +70,22 @@ def _origin(
     return origin
 
 
-def _database(configuration: NodeConfiguration, files: Files, knobs: CacheKnobs) -> OriginDatabase:  # noqa: ARG001
+def _database(configuration: NodeConfiguration, files: Files, knobs: CacheKnobs) -> OriginDatabase:
+    if knobs.database != "log":
+        if not hasattr(files, "at_next_sync"):
+            raise NodeFailure(
+                f"the database {knobs.database!r} needs a real directory: here there is only log"
+            )
+        return _real_database(cast("SyncingFiles", files), configuration, knobs)
     return LogDatabase(files, cluster=configuration.cluster, node=configuration.name)
+
+
+def _real_database(
+    files: SyncingFiles, configuration: NodeConfiguration, knobs: CacheKnobs
+) -> OriginDatabase:
+    if knobs.database.startswith("postgresql:"):
+        raise NodeFailure("this node has no PostgreSQL client yet")
+    return SqliteDatabase(files, cluster=configuration.cluster, node=configuration.name)
 
 
 def _store(files: Files, knobs: CacheKnobs, bug: type[Any] | None) -> CopyStore:
