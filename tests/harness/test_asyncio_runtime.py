@@ -238,7 +238,9 @@ def test_signals_are_called_back_in_the_loops_thread_and_the_old_handlers_come_b
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
 
 
-def test_an_interrupt_that_nobody_asked_for_ends_the_run_and_still_cleans_up(runtime: AsyncioRuntime) -> None:
+def test_an_interrupt_that_nobody_asked_for_ends_the_run_and_still_cleans_up(
+    runtime: AsyncioRuntime, caplog: pytest.LogCaptureFixture
+) -> None:
     cleaned: list[bool] = []
 
     async def main() -> None:
@@ -248,9 +250,12 @@ def test_an_interrupt_that_nobody_asked_for_ends_the_run_and_still_cleans_up(run
         finally:
             cleaned.append(True)
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as interrupt:
         runtime.run(main())
     assert cleaned == [True]
+    del interrupt
+    gc.collect()
+    assert caplog.messages == [], "asyncio tells that nobody asked for the interrupt, whenever it likes"
 
 
 def test_blocking_calls_run_beside_each_other_but_only_so_many(runtime: AsyncioRuntime) -> None:

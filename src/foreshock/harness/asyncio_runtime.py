@@ -120,6 +120,8 @@ class AsyncioRuntime:
             loop.run_until_complete(asyncio.wait((main,)))
             failed_before_the_end = bool(self._failures)
         finally:
+            if main.done() and not main.cancelled():
+                main.exception()  # whoever called has it: asyncio need not tell that nobody asked for it
             try:
                 self._stop()
             finally:
