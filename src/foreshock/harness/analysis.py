@@ -60,4 +60,5 @@ def _ending(run: Path) -> Ending:
         interrupted=bool(earlier.get("interrupted", False)),
         complete=bool(earlier.get("complete", True)),
         duration_s=float(earlier.get("duration_s", 0.0)),
+        figures=dict(earlier.get("figures") or {}),
     )

@@ -37,6 +37,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool = True
     """Whether the final phase was run to its end; if not, nobody can say how the test would have ended."""
     duration_s: float = 0.0
+    figures: Mapping[str, Any] = {}
+    """What the target knows beside the history."""
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +62,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     interrupted: bool
     complete: bool
     replay: str
+    figures: Mapping[str, Any] = {}
 
 
 def check_all(
@@ -134,6 +137,7 @@ def judge(
         interrupted=ending.interrupted,
         complete=ending.complete,
         replay=replay,
+        figures=ending.figures,
     )
 
 

@@ -67,6 +67,7 @@ def _conduct(
     if not should_stop():
         conductor.progress.phase("checking")
     history = conductor.recorder.history()
+    figures, figure_errors = _figures_of(conductor)
     judgement = judge(
         conductor.run,
         resolved.plan,
@@ -74,10 +75,11 @@ def _conduct(
         conductor.ledger.all(),
         conductor.parts.checkers,
         Ending(
-            harness_errors=[*conductor.harness_errors, *errors],
+            harness_errors=[*conductor.harness_errors, *errors, *figure_errors],
             interrupted=conductor.interrupts > 0,
             complete=conductor.complete,
             duration_s=time.monotonic() - started,
+            figures=figures,
         ),
         replay=resolved.command(),
         should_stop=should_stop,
@@ -87,6 +89,18 @@ def _conduct(
             judgement, interrupted=True, exit=judgement.exit if judgement.exit == 1 else 130
         )
     return publish(conductor.run, judgement, history, report=report and not should_stop())
+
+
+def _figures_of(conductor: Conductor) -> tuple[dict[str, Any], list[str]]:
+    """The target's figures, or the sentence of what it raised."""
+    target = conductor.parts.target
+    try:
+        figures = dict(target.figures())
+        msgspec.json.encode(figures)
+    except Exception as error:
+        logger.exception("the target's figures cannot be had")
+        return {}, [f"the figures of the target {conductor.plan.target!r} cannot be had: {describe(error)}"]
+    return figures, []
 
 
 def _run(runtime: SimRuntime | AsyncioRuntime, conductor: Conductor) -> list[str]:

@@ -149,6 +149,13 @@ class Target(ABC, Generic[OptionsT_co]):
         """Whether ``--bug NAME``, which is the class ``bug``, means something to this target."""
         return False
 
+    def figures(self) -> Mapping[str, Any]:
+        """What the target knows of the test that the history does not say (a cache's hit rate): words to numbers.
+
+        Asked once, when the last operation has ended; shown in the results and on the page, and never judged.
+        """
+        return {}
+
     @classmethod
     def stated_options(cls, options: OptionsT_co, service: str) -> Mapping[str, Any]:  # type: ignore[misc]  # noqa: ARG003
         """What the target, set so, promises of a service, as options of the workloads of that service.

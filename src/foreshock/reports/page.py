@@ -159,6 +159,8 @@ def _facts(run: StoredRun, columns: Columns) -> tuple[Fact, ...]:
         facts.append(Fact("nodes", number(len(nodes))))
     if seed is not None:
         facts.append(Fact("seed", value_text(seed, 24)))
+    figures = run.results.figures if run.results else {}
+    facts += [Fact(str(name).replace("_", " "), value_text(value, 40)) for name, value in figures.items()]
     if run.started is not None:
         facts.append(Fact("started", run.started.strftime("%Y-%m-%d %H:%M:%S %Z").strip()))
     return tuple(facts)

@@ -66,6 +66,7 @@ class StoredResults(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float | None = None
     interrupted: bool = False
     replay: str = ""
+    figures: Mapping[str, Any] = {}
 
 
 class LogFile(NamedTuple):

@@ -155,6 +155,10 @@ class CacheTarget(Target[CacheOptionsT]):
         """The origin."""
         return frozenset({cluster.nodes[0].name})
 
+    def figures(self) -> Mapping[str, Any]:
+        """Hits and misses, and what the origin was asked, as the clients saw it."""
+        return self.seen.as_dict()
+
     # --- clients ------------------------------------------------------------------------------------------------
 
     def client(self, service: str, context: ClientContext) -> Client:  # noqa: ARG002
