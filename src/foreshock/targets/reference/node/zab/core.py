@@ -103,6 +103,7 @@ class Zab(Membership):
         self._heard = {}
         self._new_queues()
         self._enter_round(1)
+        self._notify_ns = now_ns
 
     @classmethod
     def recover(

@@ -1,0 +1,42 @@
+"""Random schedules: the invariants hold after every step, and a healed cluster comes back to life."""
+
+from __future__ import annotations
+
+import pytest
+from tests.targets.reference.chaos import Chaos
+from tests.targets.reference.zab.harness import World
+from tests.targets.reference.zab.schedules import knobs_of
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_invariants_hold_under_random_schedules(block: int) -> None:
+    established = committed = 0
+    for seed in range(block * 25, block * 25 + 25):
+        world = World(3 if seed % 2 else 5, seed=seed, knobs=knobs_of(seed), joiners=1)
+        chaos = Chaos(world, seed)
+        try:
+            chaos.run(2000)
+            established += len(world.established)
+            committed += world.highest_commit
+            chaos.recover()
+        except AssertionError as broken:
+            raise AssertionError(f"seed {seed}: {broken}") from broken
+    assert established > 25
+    assert committed > 25 * 10
+
+
+@pytest.mark.parametrize("mode", ["sync", "local"])
+def test_weaker_reads_leave_everything_else_as_it_is(mode: str) -> None:
+    """They see a past; nothing else that is checked breaks."""
+    for seed in range(12):
+        world = World(3, seed=seed, knobs=knobs_of(seed)._replace(reads=mode))
+        world.read = lambda name, world=world: world.propose(name)  # type: ignore[method-assign]
+        chaos = Chaos(world, seed)
+        chaos.run(1500)
+        chaos.calm()
+        leader = world.leader()
+        assert leader is not None
+        for name in world.zab(leader).members:
+            World.read(world, name)
+        world.pass_time(200)
+        assert len(world.reads_answered) == len(world.zab(leader).members)
