@@ -7,6 +7,7 @@ import re
 import resource
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -115,6 +116,39 @@ def test_a_client_that_does_not_read_is_not_read_from(make_real_cluster: MakeRea
     assert other.ask(type="status")["type"] == "status_ok"
     other.close()
     greedy.close()
+
+
+def resident_mib(cluster: Any, name: str) -> float:
+    status = Path(f"/proc/{cluster.processes[name].pid}/status").read_text()
+    return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024
+
+
+def test_a_client_that_floods_is_slowed_and_starves_nobody(make_real_cluster: MakeRealCluster) -> None:
+    """Thousands of writes at once, and no reply read: the node takes a few hundred at a time, and serves others."""
+    cluster = make_real_cluster()
+    flooder = until_up(cluster, "n1")
+    until_leads(flooder)
+    before_mib = resident_mib(cluster, "n1")
+    count, value = 12_000, "x" * 500
+    lines = b"".join(
+        json.dumps({"body": {"type": "write", "key": "k", "value": value, "msg_id": i}}).encode() + b"\n"
+        for i in range(count)
+    )
+    sending = threading.Thread(target=flooder.send, args=(lines,))
+    sending.start()
+    other = cluster.raw("n1")
+    for value_ in range(20):
+        assert other.ask(type="write", key="mine", value=value_)["type"] == "write_ok"
+    assert resident_mib(cluster, "n1") - before_mib < 40
+    replies = [flooder.line() for _ in range(count)]
+    sending.join()
+    assert [reply["in_reply_to"] for reply in replies] == list(range(count)), (
+        "none was refused, none was lost"
+    )
+    assert {reply["type"] for reply in replies} == {"write_ok"}
+    assert other.ask(type="read", key="mine")["value"] == 19
+    other.close()
+    flooder.close()
 
 
 def test_peers_of_another_cluster_are_turned_away_with_a_sentence_at_both_ends(

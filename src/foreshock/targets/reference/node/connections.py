@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from foreshock.targets.reference.node.codes import MALFORMED
@@ -26,11 +27,18 @@ if TYPE_CHECKING:
 _WRITE_BUFFER_BYTES_MAX: Final = 1 << 20
 _SENTENCE_MAX: Final = 400
 
+UNANSWERED_MAX: Final = 256
+"""So many requests of a client may be under way; the next stay in its own socket until half of them are answered."""
+
+_PATIENCE_SECONDS: Final = 5.0
+"""A client that is not read from for so long is read from again: not every message need have an answer."""
+
 
 class Connection(asyncio.Protocol):
     """One accepted connection. It is a client's until its first line says that it is a peer's.
 
-    Replies of one turn of the loop leave in one write. A client that does not read its replies is not read from.
+    Replies of one turn of the loop leave in one write. A client that does not read its replies is not read from, nor is
+    one that has :data:`UNANSWERED_MAX` requests under way: whoever floods the node is slowed, and nobody else.
     """
 
     def __init__(self, server: Server) -> None:
@@ -41,6 +49,10 @@ class Connection(asyncio.Protocol):
         self._closing = False
         self._tail = bytearray()
         self._replies: list[bytes] = []
+        self._lines: deque[bytearray] = deque()
+        self._unanswered = 0
+        self._held: asyncio.TimerHandle | None = None
+        self._unread = False
         self._transport: asyncio.Transport
 
     # --- asyncio.Protocol ---------------------------------------------------------------------------------------
@@ -60,18 +72,20 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, problem: Exception | None) -> None:  # noqa: ARG002
         """The connection is gone."""
         self._closing = True
+        if self._held is not None:
+            self._held.cancel()
         if self._number is not None:
             self._server.dismiss(self._number)
 
     def pause_writing(self) -> None:
         """The other end does not read: neither does this one."""
-        if not self._transport.is_closing():
-            self._transport.pause_reading()
+        self._unread = True
+        self._read_or_not()
 
     def resume_writing(self) -> None:
         """The other end reads again."""
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
+        self._unread = False
+        self._server.guard(self._take_lines)
 
     def data_received(self, data: bytes) -> None:
         """Take lines out of what arrived."""
@@ -79,7 +93,8 @@ class Connection(asyncio.Protocol):
         if b"\n" in data:
             *lines, rest = self._tail.split(b"\n")
             self._tail = rest
-            self._server.guard(lambda: self._take_lines(lines))
+            self._lines.extend(lines)
+            self._server.guard(self._take_lines)
         limit = CLIENT_LINE_BYTES_MAX if self._peer is None else PEER_LINE_BYTES_MAX
         if len(self._tail) > limit and not self._closing:
             self._reject(f"a line may be {limit} bytes long at most")
@@ -92,6 +107,13 @@ class Connection(asyncio.Protocol):
             asyncio.get_running_loop().call_soon(self._flush)
         self._replies.append(encode_line(message))
 
+    def answer(self, message: Message) -> None:
+        """Reply to a request, which makes room for another."""
+        self._unanswered -= 1
+        self.reply(message)
+        if self._held is not None and self._unanswered == UNANSWERED_MAX // 2:
+            asyncio.get_running_loop().call_soon(self._go_on)
+
     def close(self) -> None:
         """Send what is there, and close."""
         self._closing = True
@@ -103,10 +125,9 @@ class Connection(asyncio.Protocol):
             self._transport.write(b"".join(self._replies))
         self._replies.clear()
 
-    def _take_lines(self, lines: list[bytearray]) -> None:
-        for line in lines:
-            if self._closing:
-                return
+    def _take_lines(self) -> None:
+        while self._lines and not self._closing and not self._must_wait():
+            line = self._lines.popleft()
             if not line.strip():
                 continue
             if self._peer is None and len(line) > CLIENT_LINE_BYTES_MAX:
@@ -116,6 +137,30 @@ class Connection(asyncio.Protocol):
                 self._take(decode_line(line))
             except BadLine as problem:
                 self._reject(str(problem), close=self._peer is not None)
+        self._read_or_not()
+
+    def _must_wait(self) -> bool:
+        return self._unread or (self._unanswered >= UNANSWERED_MAX and self._peer is None)
+
+    def _read_or_not(self) -> None:
+        """Read from the other end only while its requests can be taken."""
+        if self._transport.is_closing():
+            return
+        if not self._must_wait():
+            if self._held is not None:
+                self._held.cancel()
+                self._held = None
+            self._transport.resume_reading()
+            return
+        self._transport.pause_reading()
+        if self._held is None and not self._unread:
+            self._held = asyncio.get_running_loop().call_later(_PATIENCE_SECONDS, self._go_on, 0)
+
+    def _go_on(self, unanswered: int | None = None) -> None:
+        """Take more requests: enough have been answered, or (``unanswered``) will never be."""
+        if unanswered is not None:
+            self._unanswered = unanswered
+        self._server.guard(self._take_lines)
 
     def _take(self, message: Message) -> None:
         begun, self._begun = self._begun, True
@@ -126,6 +171,7 @@ class Connection(asyncio.Protocol):
                 raise BadLine("a hello must be the first line of a connection")
             self._welcome(message)
         elif self._number is not None:
+            self._unanswered += 1
             self._server.on_request(self._number, message)
 
     def _welcome(self, message: Message) -> None:

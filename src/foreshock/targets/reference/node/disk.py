@@ -38,11 +38,11 @@ class DirectoryFiles:
     """The :class:`Files` of a directory, which is created when missing and locked for this process alone.
 
     What is appended, or a file that takes the place of another, stays in memory until the next sync, which writes all
-    of it at once and makes it durable: :meth:`begin_sync` says what to do and :func:`sync_files` does it, in any thread,
-    one at a time. So a killed process loses what was not synced, as a machine does that loses its power. While a sync
-    is under way nothing may be read or truncated (a node does both only when it starts), and no file removed that the
-    sync is to put in another's place. Raises ``OSError`` when the disk refuses, and :class:`NodeFailure` when another
-    process has the directory.
+    of it at once and makes it durable: :meth:`begin_sync` says what to do, and :func:`sync_files` does it in any
+    thread, one at a time. So a killed process loses what was not synced, as a machine does that loses its power.
+    While a sync is under way nothing may be read or truncated (a node does both only when it starts), and no file
+    removed that the sync is to put in another's place. Raises ``OSError`` when the disk refuses, and
+    :class:`NodeFailure` when another process has the directory.
     """
 
     def __init__(self, directory: Path) -> None:

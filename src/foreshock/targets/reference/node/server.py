@@ -172,7 +172,7 @@ class Server:
         for number, reply in effects.replies:
             connection = self._connections.get(number)
             if connection is not None:
-                connection.reply(reply)
+                connection.answer(reply)
         for number in effects.close:
             connection = self._connections.get(number)
             if connection is not None:
