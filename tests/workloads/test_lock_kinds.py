@@ -266,10 +266,10 @@ def judged(tmp_path: Path, service: str, kind: str, **options: Any) -> Judgement
         target=f"{plug_in}:Mistaken",
         workload="lock",
         backend="sim",
-        concurrency="8",
+        concurrency="4",
         time_limit=5,
         seed=1,
-        options={"kind": kind, "locks": 1, "use_ms": 30, "readers_percent": 30, **options},
+        options={"kind": kind, "locks": 1, "use_ms": 30, "readers_percent": 20, **options},
     )
     judgement = run_test(
         resolve(request), Store(tmp_path / "store"), SilentProgress(), report=False
@@ -287,7 +287,7 @@ def test_a_correct_service_is_found_valid(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "service", "convicting"),
     [
-        ("read-write", READERS_ENTER, {"mutex", "guarded-resource"}),
+        ("read-write", READERS_ENTER, {"mutex", "fencing", "guarded-resource"}),
         ("semaphore", ONE_PERMIT_MORE, {"mutex", "guarded-resource"}),
         ("reentrant", FIRST_RELEASE_FREES, {"mutex", "fencing", "guarded-resource"}),
         ("read-write", TOKEN_PER_DEPTH, {"fencing"}),
