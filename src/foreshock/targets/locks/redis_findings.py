@@ -10,7 +10,8 @@ from foreshock.harness.request import Request
 
 _FENCED: Final[Mapping[str, Any]] = {"tokens": True, "workload.fencing": True}
 _BY_THE_RESOURCE: Final[Mapping[str, Any]] = {**_FENCED, "workload.beliefs": False}
-_LONG_USES: Final[Mapping[str, Any]] = {"ttl_ms": 500, "use_ms": 100}
+_LONG_USES: Final[Mapping[str, Any]] = {"ttl_ms": 800, "use_ms": 150, "locks": 5}
+"""Uses that last long beside the time to live, so that a client which stands still mostly does so within one."""
 
 
 def _lock_test(target: str, nemesis: str, options: Mapping[str, Any], **others: Any) -> Request:
@@ -98,7 +99,9 @@ REDIS_LOCK_EXHIBITS: Final = (
     ),
     Exhibit(
         name="redis-lock/watchdog-paused-server",
-        request=_lock_test("redis-lock", "pause", {**_LONG_USES, "uses_max": 20, "watchdog": True}),
+        request=_lock_test(
+            "redis-lock", "pause", {"ttl_ms": 500, "use_ms": 100, "uses_max": 20, "watchdog": True}
+        ),
         shows="while the server stands still no renewal gets through, and nobody tells the holder that its lock went",
     ),
     Exhibit(
@@ -146,6 +149,12 @@ REDLOCK_PROMISES: Final = (
 )
 
 REDLOCK_EXHIBITS: Final = (
+    Exhibit(
+        name="redlock/tokens-by-counters",
+        request=_lock_test("redlock", "none", {"counters": True, "workload.fencing": True}),
+        shows="the servers' counters go apart with every split vote, and a later majority counts no further than an "
+        "earlier one: a token is granted twice",
+    ),
     Exhibit(
         name="redlock/clock-jump",
         request=_lock_test("redlock", "clock", {"ttl_ms": 1000}),

@@ -27,7 +27,7 @@ from foreshock.targets.locks.redis_client import MS, PollingLockClient, Won
 from foreshock.targets.locks.redis_findings import REDLOCK_EXHIBITS, REDLOCK_PROMISES
 from foreshock.targets.locks.redis_lock import lock_name
 from foreshock.targets.locks.redis_options import RedisLockOptionsBase
-from foreshock.targets.locks.redis_scripts import RELEASE, RENEW
+from foreshock.targets.locks.redis_scripts import ACQUIRE_WITH_TOKEN, LOCK_SCRIPTS, RELEASE, RENEW
 from foreshock.targets.redis.connection import RedisConnection, Reply
 from foreshock.targets.redis.scripts import Script
 from foreshock.targets.redis.server_target import RedisTarget
@@ -69,6 +69,13 @@ class RedlockOptions(RedisLockOptionsBase, frozen=True, kw_only=True):
             le=600_000,
         ),
     ] = 0
+    counters: Annotated[
+        bool,
+        Meta(
+            description="whether servers count their grants and the highest count of a majority passes for a fencing "
+            "token; it is none, since it need not grow: this is here to show that"
+        ),
+    ] = False
 
 
 class RedlockClient(PollingLockClient):
@@ -94,15 +101,19 @@ class RedlockClient(PollingLockClient):
         """Ask every server; without a majority, or too late, give everything back and report failure."""
         ttl_ms = self.options.ttl_ms
         started_ns = self.runtime.now()
-        words = ("SET", lock_name(key), owner, "NX", "PX", ttl_ms)
-        answers = await self._ask_all(
-            self._servers,
-            lambda redis, bound_ms: redis.execute(*words, timeout_ms=bound_ms),
-            timeout_ms,
-        )
-        granted = sum(answer is not None and not isinstance(answer, Exception) for answer in answers)
-        won = Won(token=None, valid_ms=max(ttl_ms - self.drift_ms, 0))
-        if granted >= self.quorum and not self.is_late(won, started_ns):
+        name = lock_name(key)
+
+        async def ask(redis: RedisConnection, bound_ms: int) -> Reply:
+            if not self.redlock_options.counters:
+                return await redis.execute("SET", name, owner, "NX", "PX", ttl_ms, timeout_ms=bound_ms)
+            keys = [name, f"{name}:token"]
+            return await redis.run_script(ACQUIRE_WITH_TOKEN, keys, [owner, ttl_ms], timeout_ms=bound_ms)
+
+        answers = await self._ask_all(self._servers, ask, timeout_ms)
+        granted = [answer for answer in answers if answer is not None and not isinstance(answer, Exception)]
+        token = max((answer for answer in granted if isinstance(answer, int)), default=None)
+        won = Won(token, valid_ms=max(ttl_ms - self.drift_ms, 0))
+        if len(granted) >= self.quorum and not self.is_late(won, started_ns):
             return won
         await self._remove_everywhere(key, owner, timeout_ms)
         return None
@@ -192,7 +203,7 @@ class Redlock(RedisTarget[RedlockOptions]):
     Options = RedlockOptions
     default_nodes: ClassVar[int] = 5
     services: ClassVar[Mapping[str, type[Any]]] = {"lock": RedlockClient}
-    scripts: ClassVar[tuple[Script, ...]] = (RENEW, RELEASE)
+    scripts: ClassVar[tuple[Script, ...]] = LOCK_SCRIPTS
     promises: ClassVar[tuple[Promise, ...]] = REDLOCK_PROMISES
     exhibits: ClassVar[tuple[Exhibit, ...]] = REDLOCK_EXHIBITS
 
