@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import re
 import resource
@@ -17,6 +18,9 @@ import pytest
 
 from foreshock.harness.randomness import RandomStream
 from foreshock.targets.reference.node.__main__ import main
+from foreshock.targets.reference.node.knob_help import knob_help
+from foreshock.targets.reference.node.machine import NodeKnobs
+from foreshock.targets.reference.node.programs import PROGRAMS, load_program
 
 MakeRealCluster = Callable[..., Any]
 DEADLINE_SECONDS = 20
@@ -293,3 +297,29 @@ def test_a_wrong_command_line_is_answered_with_a_sentence(
     assert exit_.value.code == 2
     assert needle in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("program", sorted(PROGRAMS))
+def test_the_help_tells_every_knob_of_a_program_with_its_default_and_what_it_is_for(
+    program: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["--program", program, "--help"])
+    assert exit_.value.code == 0
+    said = " ".join(capsys.readouterr().out.split())
+    for knobs in (load_program(program).knobs, NodeKnobs):
+        for name, default in knobs._field_defaults.items():
+            shown = str(default).lower() if isinstance(default, bool) else default
+            assert re.search(rf"--set {name}={re.escape(str(shown))} [^-]", said), name
+
+
+def test_help_for_a_program_that_does_not_exist_still_comes(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["--help"], ["--help", "--program", "nonsense"], ["--help", "--program"]):
+        with pytest.raises(SystemExit):
+            main(arguments)
+        assert "heartbeat_ms=60" in capsys.readouterr().out
+
+
+def test_without_sources_the_knobs_are_told_without_what_they_are_for() -> None:
+    knobs = collections.namedtuple("knobs", ["speed_ms"], defaults=[7])  # noqa: PYI024 - made without any source
+    assert knob_help("knobs:", knobs) == "knobs:\n  --set speed_ms=7"

@@ -9,13 +9,18 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from foreshock.targets.reference.node.addresses import parse_address, parse_peers
 from foreshock.targets.reference.node.configuration import NodeConfiguration, load_bug, parse_knobs
 from foreshock.targets.reference.node.disk import DirectoryFiles
 from foreshock.targets.reference.node.effects import NodeFailure
+from foreshock.targets.reference.node.knob_help import knob_help
+from foreshock.targets.reference.node.machine import NodeKnobs
 from foreshock.targets.reference.node.programs import PROGRAMS, load_program
 from foreshock.targets.reference.node.server import Ended, NodeExit, Server, disk_sentence
+
+_PROGRAM: Final = "raft"
 
 _DESCRIPTION = """\
 One node of a replicated register, lock and cache service: JSON lines over TCP, the protocol by --program.
@@ -47,6 +52,7 @@ exit codes: 0 stopped by a signal, 1 a fault of the node's own, 2 usage, 3 canno
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a node until it is told to stop; returns the exit code."""
     parser = _parser()
+    parser.program = _program_named(arguments)
     given = parser.parse_args(arguments)
     try:
         listen = parse_address(given.listen)
@@ -65,11 +71,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _finish(configuration.name, asyncio.run(server.run()))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _program_named(arguments: Sequence[str] | None) -> str:
+    """The program that the command line names, for its help; the default when it names none, or none that there is."""
+    early = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    early.add_argument("--program", default=_PROGRAM)
+    try:
+        named = str(early.parse_known_args(arguments)[0].program)
+    except argparse.ArgumentError:
+        return _PROGRAM
+    return named if named in PROGRAMS else _PROGRAM
+
+
+def _knobs(program: str) -> str:
+    """The knobs that ``--set`` may tune, for the help."""
+    own = knob_help(
+        f"knobs of {program} (--program NAME --help tells another's):", load_program(program).knobs
+    )
+    return f"{own}\n\n{knob_help('knobs of every node:', NodeKnobs)}"
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose help tells the knobs of a program, which are looked up for it alone."""
+
+    program = _PROGRAM
+
+    def format_help(self) -> str:
+        """The help, with the knobs at its end."""
+        self.epilog = f"{_EXAMPLE}\n\n{_knobs(self.program)}"
+        return super().format_help()
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
         prog="node.pyz",
         description=_DESCRIPTION,
-        epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--name", required=True, help="the node's name, such as n1")
@@ -91,9 +126,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--program",
-        default="raft",
+        default=_PROGRAM,
         choices=sorted(PROGRAMS),
-        help="what the node runs (default: raft); all nodes of a cluster run the same",
+        help="what the node runs (default: %(default)s); all nodes of a cluster run the same",
     )
     parser.add_argument(
         "--cluster", default="foreshock", metavar="NAME", help="peers of another cluster are turned away"
@@ -103,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KNOB=VALUE",
-        help="tune a knob of the node or of its program; a wrong one names them all",
+        help="tune a knob of the node or of its program (below: all of them, with their defaults)",
     )
     parser.add_argument(
         "--bug", metavar="NAME", help="run with a planted bug, such as raft/vote-not-persisted"

@@ -67,8 +67,10 @@ def _build(
         replica = variant(bug, replica_class).recover(
             configuration.name, configuration.members, records, knobs, random_bits, now_ns
         )
-    except (CorruptStorage, ValueError) as problem:
+    except CorruptStorage as problem:
         raise NodeFailure(str(problem)) from problem
+    except ValueError as problem:
+        raise NodeFailure(f"the file {storage.name} of this node cannot be used: {problem}") from problem
     services = Services(
         variant(bug, Sessions), variant(bug, Registers), variant(bug, Locks), variant(bug, CacheOrigin)
     )

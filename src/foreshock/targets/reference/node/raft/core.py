@@ -118,6 +118,8 @@ class Raft(Election):
         try:
             if record.kind == "state":
                 self.term, self.vote = record.data["term"], record.data["vote"]
+                if type(self.term) is not int or not isinstance(self.vote, str | None):
+                    raise ValueError(f"there is no term {self.term!r} with a vote for {self.vote!r}")
             elif record.kind == "entries":
                 entries = [Entry(*fields) for fields in record.data]
                 if entries[0].position <= self.log.last:
