@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import MutableSequence, Sequence
+from collections.abc import Callable, MutableSequence, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -17,21 +17,18 @@ T = TypeVar("T")
 class RandomStream:
     """A stream of random draws that depends on nothing but its seed and its name."""
 
-    __slots__ = ("_bits", "_seed", "name")
+    __slots__ = ("_seed", "bits", "name")
 
     def __init__(self, seed: int, name: str) -> None:
         self.name = name
         self._seed = seed
         digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-        self._bits = random.Random(int.from_bytes(digest, "big")).getrandbits
+        self.bits: Callable[[int], int] = random.Random(int.from_bytes(digest, "big")).getrandbits
+        """Draws an integer of so many random bits; an attribute, since it is what the simulator does most."""
 
     def stream(self, name: str) -> RandomStream:
         """A stream of its own below this one; drawing from it does not disturb this one."""
         return RandomStream(self._seed, f"{self.name}/{name}")
-
-    def bits(self, count: int) -> int:
-        """An integer of ``count`` random bits."""
-        return self._bits(count)
 
     def below(self, limit: int) -> int:
         """A uniform integer in ``[0, limit)``; raises ``ValueError`` when ``limit`` is less than 1."""
@@ -42,9 +39,9 @@ class RandomStream:
                 )
             return 0
         width = (limit - 1).bit_length()
-        draw = self._bits(width)
+        draw = self.bits(width)
         while draw >= limit:
-            draw = self._bits(width)
+            draw = self.bits(width)
         return draw
 
     def between(self, low: int, high: int) -> int:
@@ -78,6 +75,6 @@ class RandomStream:
         """
         whole = 0
         half_life = mean * 693 // 1000
-        while whole < 11 and self._bits(1):
+        while whole < 11 and self.bits(1):
             whole += 1
         return whole * half_life + self.below(half_life + 1) if half_life else 0
