@@ -122,10 +122,11 @@ class ConnectionLockClient:
             answer = (await connection.receive()).get("body")
             if not isinstance(answer, dict):
                 continue
+            answers = answer.get("in_reply_to")
             if answer.get("type") == "ping":
                 await self._send(connection, {"type": "pong"})
-            elif answer.get("in_reply_to") == number or answer.get("in_reply_to") is None:
-                return answer  # one to nothing in particular: the server is about to hang up
+            elif answers == number or (answers is None and answer.get("type") == "error"):
+                return answer  # an error in reply to nothing in particular: the server is about to hang up
         raise ConnectionClosed("the server said a great deal, but did not answer")
 
     async def _send(self, connection: Connection, body: Body) -> None:
