@@ -321,5 +321,5 @@ def test_help_for_a_program_that_does_not_exist_still_comes(capsys: pytest.Captu
 
 
 def test_without_sources_the_knobs_are_told_without_what_they_are_for() -> None:
-    knobs = collections.namedtuple("knobs", ["speed_ms"], defaults=[7])  # noqa: PYI024 - made without any source
+    knobs = collections.namedtuple("knobs", ["speed_ms"], defaults=[7])
     assert knob_help("knobs:", knobs) == "knobs:\n  --set speed_ms=7"
