@@ -30,8 +30,8 @@ check: $(READY)  ## What must hold before a commit: style, types, architecture.
 bench: $(READY)  ## Figures with their peers', in one run.
 	$(BIN)/python -m benchmarks
 
-soak: $(READY)  ## Long campaigns: 1,000 simulated tests of everything that must survive.
-	$(BIN)/python -m benchmarks.soak
+soak: $(READY)  ## The zoo at length: 2,000 simulated tests of everything that must survive.
+	$(BIN)/foreshock zoo --tests 2000
 
 clean:  ## Remove what dead runs left, and what the build made. The store is kept.
 	test ! -x $(BIN)/foreshock || $(BIN)/foreshock clean

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NOT_FIGURES = {"__init__", "__main__", "every_target", "soak"}
+NOT_FIGURES = {"__init__", "__main__", "every_target"}
 
 
 def main() -> int:
