@@ -30,14 +30,16 @@ class Result(NamedTuple):
         return found
 
 
-def foreshock(*arguments: str, environment: Mapping[str, str] | None = None) -> Result:
+def foreshock(
+    *arguments: str, environment: Mapping[str, str] | None = None, timeout_s: float = WAIT_S
+) -> Result:
     """Run a command to its end."""
     done = subprocess.run(
         [*FORESHOCK, *arguments],
         env={**os.environ, **(environment or {})},
         capture_output=True,
         text=True,
-        timeout=WAIT_S,
+        timeout=timeout_s,
         check=False,
     )
     assert "Traceback" not in done.stderr + done.stdout
