@@ -1,4 +1,4 @@
-"""How fast the simulator is: events and coroutine resumes a second, beside asyncio's, and one whole Raft test."""
+"""How fast the simulator is: events and coroutine resumes a second, beside asyncio's, and whole tests by protocol."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from foreshock.harness.simulation.runtime import SimRuntime
 
 RESUMES = 200_000
 MS = 1_000_000
-RAFT_WALL_SECONDS_MAX = 3.0
+TEST_SECONDS_MAX = 3.0
+TARGETS = ("raft", "paxos", "zab")
+NEMESES = ("none", "partition,kill,pause", "power,clock,membership")
 NAMES = ("n1", "n2", "n3", "n4", "n5")
 
 
@@ -75,9 +77,10 @@ class FakeClockLoop(asyncio.SelectorEventLoop):
 
 
 def timed(run: Callable[[], Any]) -> float:
-    before = time.perf_counter()
+    """How many seconds of processor it takes: nothing here waits, and the machine may be busy with other things."""
+    before = time.process_time()
     run()
-    return time.perf_counter() - before
+    return time.process_time() - before
 
 
 def row(what: str, count: int, seconds: float, peer: float | None = None) -> None:
@@ -180,23 +183,21 @@ def table() -> None:
     row("client round trips", RESUMES // 4, in_simulator(client_round_trips)[0])
 
 
-def raft(nemesis: str) -> float:
+def whole_test(target: str, nemesis: str) -> float:
+    """One test of five nodes in virtual time, without its checks; returns the seconds of processor that it took."""
     with tempfile.TemporaryDirectory() as directory:
         resolved = resolve(
-            Request(target="raft", nemesis=nemesis, backend="sim", time_limit=60, rate=100, seed=1)
+            Request(target=target, nemesis=nemesis, backend="sim", time_limit=60, rate=100, seed=1)
         )
         runtime = SimRuntime(1)
         conductor = Conductor(resolved, Path(directory), runtime, SilentProgress())
-        before_s = time.process_time()
         seconds = timed(lambda: runtime.run(conductor.conduct()))
-        processor_s = time.process_time() - before_s
         if conductor.harness_errors:
-            sys.exit(f"the Raft test failed: {conductor.harness_errors}")
+            sys.exit(f"the test of {target} failed: {conductor.harness_errors}")
     operations = len(conductor.recorder.history())
+    events = runtime.world.events
     print(
-        f"five-node Raft, 60 s at 100 operations/s, nemesis {nemesis}: {seconds:.2f} s of wall clock "
-        f"({processor_s:.2f} s of processor), "
-        f"{operations} operations, {runtime.world.events:,} events ({runtime.world.events / seconds:,.0f}/s)"
+        f"{target:<8}{nemesis:<24}{seconds:>7.2f} s{operations:>9,}{events:>11,}{events / seconds:>12,.0f}/s"
     )
     return seconds
 
@@ -204,8 +205,9 @@ def raft(nemesis: str) -> float:
 def main() -> int:
     """Print the table."""
     table()
-    slowest = max(raft("none"), raft("partition,kill,pause"))
-    print(f"slowest: {slowest:.2f} s, to be under {RAFT_WALL_SECONDS_MAX} s")
+    print("\nfive nodes, 60 s at 100 operations/s: seconds of processor, operations, events, events/s")
+    slowest = max(whole_test(target, nemesis) for target in TARGETS for nemesis in NEMESES)
+    print(f"slowest: {slowest:.2f} s, to be under {TEST_SECONDS_MAX} s")
     return 0
 
 

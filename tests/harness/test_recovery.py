@@ -9,7 +9,7 @@ import pytest
 
 from foreshock.harness import live_runs
 from foreshock.harness.errors import UsageError
-from foreshock.harness.ledger import FaultLedger, read_ledger
+from foreshock.harness.ledger import ENDS_WITH_HARNESS, FaultLedger, read_ledger
 from foreshock.harness.recovery import Recovered, clean_dead_runs, heal_dead_runs
 from foreshock.harness.store import FAULTS
 
@@ -31,6 +31,14 @@ def with_faults(directory: Path, *inverses: dict[str, object]) -> None:
     for inverse in inverses:
         ledger.planned("partition", frozenset({"n1"}), inverse=inverse)
     ledger.close()
+
+
+def test_a_fault_that_ended_with_its_harness_needs_no_backend_to_be_healed(tmp_path: Path) -> None:
+    with_faults(tmp_path, dict(ENDS_WITH_HARNESS))
+    registered("r1", tmp_path)
+    done, errors = heal_dead_runs(None)
+    assert (done, errors) == (["run r1: partition n1: nothing to do: it ended with its harness"], [])
+    assert not any(fault.is_open for fault in read_ledger(tmp_path / FAULTS))
 
 
 def test_open_faults_of_dead_runs_are_undone_once_and_in_reverse(tmp_path: Path) -> None:
