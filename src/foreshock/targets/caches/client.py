@@ -119,11 +119,22 @@ class CacheNodeClient:
         now_ns = self._runtime.now()
         return [name for name in names if self._skipped_until_ns.get(name, 0) <= now_ns]
 
+    def skip(self, name: str) -> None:
+        """Do not ask the node again for a moment."""
+        self._skipped_until_ns[name] = self._runtime.now() + _SKIP_NS
+
     # --- the origin ---------------------------------------------------------------------------------------------
 
-    async def read_origin(self, key: Key, deadline_ns: int, version: int | None = None) -> Body:
-        """Read the row of a key, again and again until the deadline; raises ``Definite``: a read changes nothing."""
+    async def read_origin(
+        self, key: Key, deadline_ns: int, version: int | None = None, *, lease_for: str | None = None
+    ) -> Body:
+        """Read the row of a key, again and again until the deadline; raises ``Definite``: a read changes nothing.
+
+        ``version`` is that of a copy at hand, ``lease_for`` a store that wants to keep what is read.
+        """
         body: Body = {"type": "read", "key": key}
+        if lease_for is not None:
+            body["lease_for"] = lease_for
         if version is not None:
             body["version"] = version
         problem = "there was no time to ask the origin"
@@ -173,7 +184,7 @@ class CacheNodeClient:
             )
         except (ConnectionRefused, ConnectionClosed, TimeoutExpired) as problem:
             self._disconnect(name)
-            self._skipped_until_ns[name] = self._runtime.now() + _SKIP_NS
+            self.skip(name)
             why = "no answer" if isinstance(problem, TimeoutExpired) else str(problem) or "connection lost"
             raise (NoAnswer if sent else NotSent)(f"{name}: {why}") from None
         if reply.get("type") != "error":
@@ -290,7 +301,7 @@ class ReadThroughClient(CacheNodeClient):
         """The value of the key, from the first of its nodes that answers, else from the origin."""
         self.attempts = 0
         deadline_ns = self.deadline_ns()
-        request = {"type": "get", "key": key, "need": self._seen.get(key, self._forgotten)}
+        request = {"type": "get", "key": key, "need": self.needed(key)}
         for owner in self.at_work(self.owners(key)):
             try:
                 found = await self.ask(owner, request, deadline_ns)
@@ -298,18 +309,18 @@ class ReadThroughClient(CacheNodeClient):
                 continue
             self.figures.hits += found["hit"]
             self.figures.misses += not found["hit"]
-            self._see(key, found["version"])
+            self.see(key, found["version"])
             return found["value"]
         row = await self.read_origin(key, deadline_ns)
         self.figures.bypasses += 1
-        self._see(key, row["version"])
+        self.see(key, row["version"])
         return row["value"]
 
     async def _write(self, key: Key, body: Body) -> None:
         self.attempts = 0
         reply = await self._written(key, body, self.deadline_ns())
         self.figures.writes += 1
-        self._see(key, reply["version"])
+        self.see(key, reply["version"])
 
     async def _written(self, key: Key, body: Body, deadline_ns: int) -> Body:
         if self.writes_through:
@@ -322,7 +333,11 @@ class ReadThroughClient(CacheNodeClient):
                     raise Indefinite(str(error)) from None
         return await self.write_origin(body, deadline_ns)
 
-    def _see(self, key: Key, version: int) -> None:
+    def needed(self, key: Key) -> int:
+        """As of how many changes a value of the key must be at least."""
+        return self._seen.get(key, self._forgotten)
+
+    def see(self, key: Key, version: int) -> None:
         """Remember a version. What was forgotten for want of room counts for every key that is not remembered."""
         self._seen[key] = max(version, self._seen.get(key, 0))
         self._seen.move_to_end(key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, TypeVar
 
-from foreshock.harness.cluster import Cluster, Node
+from foreshock.harness.cluster import Cluster, Endpoint, Node
 from foreshock.harness.errors import UsageError
 from foreshock.harness.options import Options
 from foreshock.harness.randomness import RandomStream
@@ -108,7 +108,7 @@ class CacheTarget(Target[CacheOptionsT]):
         listen = Address(node.listen.host, node.listen.port)
         command = ["python3", self.file(node, NODE_ZIPAPP), "--name", node.name, "--listen", str(listen)]
         command += ["--program", "cache", "--cluster", node.cluster, "--data", node.data_directory]
-        for name, peer in sorted(node.peers.items()):
+        for name, peer in sorted(self.peers(node).items()):
             command += ["--peer", f"{name}={Address(peer.host, peer.port)}"]
         knobs = self._chosen._replace(origin=origin_of(node))
         for knob, value in {**knobs._asdict(), **self.node_knobs._asdict()}.items():
@@ -116,6 +116,10 @@ class CacheTarget(Target[CacheOptionsT]):
         if self.bug is not None:
             command += ["--bug", bug_name(self.bug)]
         return command
+
+    def peers(self, node: Node) -> Mapping[str, Endpoint]:
+        """The other nodes that run our program."""
+        return node.peers
 
     def files(self) -> Mapping[str, bytes]:
         """The node itself, as one file."""
@@ -128,7 +132,7 @@ class CacheTarget(Target[CacheOptionsT]):
         knobs = self.draw_knobs(RandomStream(self.seed, "target/cache/knobs"))
         configuration = NodeConfiguration(
             name=node.name,
-            members=tuple(sorted((node.name, *node.peers))),
+            members=tuple(sorted((node.name, *self.peers(node)))),
             program="cache",
             program_knobs=knobs._replace(origin=origin_of(node), database="log"),
             cluster=node.cluster,

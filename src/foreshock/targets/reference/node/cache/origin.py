@@ -228,7 +228,7 @@ class Origin:
         client: Client,
         request: ReadRow,
         done: Done,
-        now_ns: int,  # noqa: ARG002
+        now_ns: int,
         effects: Effects,
     ) -> None:
         row = done.result
@@ -236,12 +236,12 @@ class Origin:
             self._reply(client, error(codes.TEMPORARILY_UNAVAILABLE, done.problem), effects)
             return
         self.reads += 1
+        unchanged = request.version == row.version
         body: Body = {"type": "read_ok", "version": row.version, "as_of": row.as_of}
-        self._reply(
-            client,
-            {**body, "unchanged": True} if request.version == row.version else {**body, "value": row.value},
-            effects,
-        )
+        body |= {"unchanged": True} if unchanged else {"value": row.value}
+        if request.lease_for is not None:
+            body["term_ms"] = self._grant(request.key, row.value, request.lease_for, now_ns) // 1_000_000
+        self._reply(client, body, effects)
 
     def _fetch(self, node: str, fetch: Fetch) -> None:
         if len(self._jobs) < self._requests_max:

@@ -11,10 +11,14 @@ from foreshock.targets.reference.node.requests import DEPTH_MAX, INTEGER_MAX, KE
 
 
 class ReadRow(NamedTuple):
-    """Asks the origin for a row; ``version`` is that of a copy at hand, ``None`` when there is none."""
+    """Asks the origin for a row; ``version`` is that of a copy at hand, ``None`` when there is none.
+
+    ``lease_for`` names a store that wants to keep what is read, and has no way of being asked for it again.
+    """
 
     key: Key
     version: int | None
+    lease_for: str | None
 
 
 class WriteRow(NamedTuple):
@@ -115,7 +119,10 @@ def _value(body: Body) -> Any:
 
 def _read(body: Body) -> Request:
     version = body.get("version")
-    return ReadRow(_key(body), None if version is None else _count("version", version))
+    lease_for = body.get("lease_for")
+    if lease_for is not None and (type(lease_for) is not str or not 0 < len(lease_for) <= 255):
+        raise _bad("lease_for", lease_for, "the name of a store")
+    return ReadRow(_key(body), None if version is None else _count("version", version), lease_for)
 
 
 def _put(body: Body) -> Request:
