@@ -57,8 +57,10 @@ class Link:
         retry_seconds = _RETRY_SECONDS_MIN
         while True:
             try:
-                connecting = asyncio.open_connection(*self._address)
-                reader, writer = await asyncio.wait_for(connecting, _CONNECT_SECONDS)
+                async with asyncio.timeout(
+                    _CONNECT_SECONDS
+                ):  # wait_for may swallow a cancellation, and go on for ever
+                    reader, writer = await asyncio.open_connection(*self._address)
             except (OSError, TimeoutError) as problem:
                 self._say(up=False, why=str(problem) or "no answer")
                 await asyncio.sleep(retry_seconds)
