@@ -156,6 +156,19 @@ def test_a_compare_and_set_is_shown_with_its_values() -> None:
     ]
 
 
+def test_the_update_that_wrote_what_an_impossible_read_saw_is_shown_though_the_core_does_without_it() -> None:
+    entries = [
+        Entry(0, 0, 1, "write", 1, process=1),
+        Entry(2, 2, 90, "cas", (1, 2), process=2),
+        *(Entry(at, at, at + 1, "write", at, process=3) for at in range(4, 80, 2)),
+        Entry(92, 92, 93, "read", None, 2, process=4),
+    ]
+    (found,) = LinearizableChecker().check(history_of({0: entries}), context()).counterexamples
+    rows = {row["label"]: row["invoke_index"] for row in found.operations}
+    assert rows["cas 1->2"] not in {*found.core, *found.prefix}
+    assert rows["read 2"] == found.impossible
+
+
 def test_equal_values_fall_back_to_the_search_key_by_key() -> None:
     twice = [
         Entry(0, 0, 1, "write", 1),

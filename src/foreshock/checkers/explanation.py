@@ -99,6 +99,8 @@ class Explainer:
         needed = {} if deepest is None else self._needed(entries, deepest)
         prefix = () if deepest is None else deepest.prefix[-PREFIX_MAX:]
         named = {*core, *prefix} | ({impossible} if impossible is not None else set())
+        if impossible is not None and (source := self._source(entries, entries[impossible])) is not None:
+            named.add(source)
         numbers = {entries[o].number for o in named} | {int(number) for number in needed}
         return Counterexample(
             key=key,
@@ -110,6 +112,17 @@ class Explainer:
             prefix=tuple(entries[o].number for o in prefix),
             operations=rows_of(self.history, sorted(numbers), labels_of(self.model)),
         )
+
+    def _source(self, entries: Sequence[Entry], read: Entry) -> int | None:
+        """The one update that put there what an impossible read saw, for a reader who wonders where that came from.
+
+        It need not be in the core: an update that is left out there may still happen, or not, at any time.
+        """
+        if not self.model.is_read(read.f) or read.result is None or read.result is UNKNOWN:
+            return None
+        updates = [o for o, entry in enumerate(entries) if not self.model.is_read(entry.f)]
+        found = [o for o in updates if read.result in (entries[o].value, _last(entries[o].value))]
+        return found[0] if len(found) == 1 else None
 
     def _reason(
         self,
@@ -171,6 +184,11 @@ def until(entries: Sequence[Entry], position: int) -> tuple[list[int], list[Entr
 def _moment(entry: Entry) -> int:
     """When an operation was last seen."""
     return entry.call if entry.ret == NEVER else entry.ret
+
+
+def _last(value: Any) -> Any:
+    """What a compare-and-set sets."""
+    return value[-1] if isinstance(value, list | tuple) and value else value
 
 
 def _argument(model: Model, entry: Entry) -> Any:

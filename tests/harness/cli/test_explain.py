@@ -31,3 +31,38 @@ def test_the_core_is_drawn_on_a_grid_of_event_order() -> None:
         }
     )
     assert text == EXPECTED
+
+
+def row(at: int, label: str, f: str, value: object = None, result: object = None) -> dict[str, object]:
+    shown = {"invoke_index": at, "complete_index": at + 1, "process": at, "type": "ok", "label": label}
+    return {**shown, "f": f, "value": value, "result": result}
+
+
+OLD = row(0, "write 3", "write", 3)
+SWAP = row(1, "cas 3->7", "cas", [3, 7]) | {"complete_index": 5}
+NEW = row(2, "write 6", "write", 6)
+STRANGE = row(6, "read 7", "read", result=7)
+
+
+def test_an_update_that_is_not_in_the_core_is_drawn_where_nothing_else_says_whence_the_value_came() -> None:
+    counterexample = {"key": 0, "reason": "it is", "core": [0, 2, 6], "impossible": 6}
+    with_source = explain({**counterexample, "operations": [OLD, SWAP, NEW, STRANGE]})
+    (line,) = (line for line in with_source.splitlines() if "cas" in line)
+    assert line.endswith("cas 3->7  (where 7 came from)")
+    assert "read 7  <- impossible" in with_source
+    without = explain({**counterexample, "operations": [OLD, NEW, STRANGE]})
+    assert "came from" not in without
+
+
+def test_an_update_is_not_drawn_when_the_core_speaks_of_its_value_already() -> None:
+    seen = row(3, "read 7", "read", result=7)
+    text = explain(
+        {
+            "key": 0,
+            "reason": "it is",
+            "core": [2, 3, 6],
+            "impossible": 6,
+            "operations": [SWAP, seen, NEW, STRANGE],
+        }
+    )
+    assert "cas" not in text
