@@ -41,6 +41,9 @@ class ZabOptions(ReferenceOptions, frozen=True):
     finalize_ms: Annotated[
         int | None, _knob("finalize_ms", "How long an elected node waits for a better one (ms).")
     ] = None
+    commit_delay_ms: Annotated[
+        int | None, _knob("commit_delay_ms", "How long a COMMIT waits for a proposal to carry it (ms).")
+    ] = None
     batch_entries_max: Annotated[
         int | None, _knob("batch_entries_max", "Most log entries in one message.")
     ] = None
@@ -83,6 +86,7 @@ def draw_zab_knobs(rng: RandomStream) -> ZabKnobs:
         notification_min_ms=notification_min_ms,
         notification_max_ms=notification_min_ms * rng.choice((2, 8)),
         finalize_ms=rng.choice((0, 10, 40, 100)),
+        commit_delay_ms=rng.choice((0, 5, 5, 30)),
         batch_entries_max=rng.choice((1, 4, 16, 64, 64)),
         batch_bytes_max=rng.choice((256, 4096, 256 * 1024, 256 * 1024)),
         inflight_messages_max=rng.choice((1, 2, 8, 8)),

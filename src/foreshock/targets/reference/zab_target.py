@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from foreshock.harness.exhibit import Exhibit, Promise
 from foreshock.harness.randomness import RandomStream
 from foreshock.targets.reference.node.zab import ZabKnobs
 from foreshock.targets.reference.target import ReplicatedTarget
+from foreshock.targets.reference.zab_exhibits import EXHIBITS, PROMISES
 from foreshock.targets.reference.zab_options import ZabOptions, draw_zab_knobs
 
 _TIMES = ("heartbeat_ms", "sync_limit_ms")
@@ -18,6 +20,8 @@ class Zab(ReplicatedTarget[ZabOptions]):
 
     Options = ZabOptions
     program: ClassVar[str] = "zab"
+    promises: ClassVar[tuple[Promise, ...]] = PROMISES
+    exhibits: ClassVar[tuple[Exhibit, ...]] = EXHIBITS
 
     def draw_knobs(self, rng: RandomStream) -> ZabKnobs:
         """Drawn, with the user's in place. Times that bound each other are drawn together or, if chosen, not at all."""

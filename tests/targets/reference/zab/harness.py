@@ -28,6 +28,7 @@ QUICK = ZabKnobs(
     notification_min_ms=20,
     notification_max_ms=80,
     finalize_ms=20,
+    commit_delay_ms=0,
 )
 
 

@@ -16,6 +16,7 @@ def knobs_of(seed: int) -> ZabKnobs:
         notification_min_ms=rng.choice([5, 20]),
         notification_max_ms=80,
         finalize_ms=rng.choice([0, 5, 30]),
+        commit_delay_ms=rng.choice([0, 2, 15]),
         batch_entries_max=rng.choice([1, 2, 64]),
         batch_bytes_max=rng.choice([1, 100, 100_000]),
         inflight_messages_max=rng.choice([1, 2, 8]),

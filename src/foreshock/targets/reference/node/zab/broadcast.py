@@ -28,6 +28,7 @@ class Broadcast(Leading):
     _reads_waiting: list[int]
     _reads_confirming: list[int]
     _reads_position = 0
+    _commit_due_ns: int | None = None
 
     @property
     def leading(self) -> bool:
@@ -67,20 +68,29 @@ class Broadcast(Leading):
                 self._feed(name, learner)
 
     def _advance_broadcast(self) -> None:
-        """Commit what a quorum has; say so to those who did not hear it with a proposal; answer reads."""
-        reached = self._matched()
-        if reached > self.commit:
-            self.commit = reached
-        for name, learner in list(self._learners.items()):
-            if learner.stage is Stage.READY:
-                told = min(self.commit, learner.next - 1)
-                if told > learner.told:
-                    learner.told = told
-                    self._tell(learner.channel, Commit(self.epoch, told))
-            if learner.channel.overflows:
-                self._drop(name)
+        """Commit what a quorum has; say so to those who do not hear it with a proposal; answer reads."""
+        if self._matches_moved:
+            self._matches_moved = False
+            reached = self._matched()
+            if reached > self.commit:
+                self.commit = reached
+                if self._commit_due_ns is None:
+                    self._commit_due_ns = self._now + self.knobs.commit_delay_ms * NS_PER_MS
+        if self._commit_due_ns is not None and self._now >= self._commit_due_ns:
+            self._commit_due_ns = None
+            for name, learner in list(self._learners.items()):
+                self._tell_commit(learner)
+                if learner.channel.overflows:
+                    self._drop(name)
         if self._reads_waiting or self._reads_confirming:
             self._advance_reads()
+
+    def _tell_commit(self, learner: Learner) -> None:
+        """COMMIT, as far as the follower has the proposals, unless a proposal said it already."""
+        told = min(self.commit, learner.next - 1)
+        if learner.stage is Stage.READY and told > learner.told:
+            learner.told = told
+            self._tell(learner.channel, Commit(self.epoch, told))
 
     # --- beats ------------------------------------------------------------------------------------------------
 
@@ -148,6 +158,7 @@ class Broadcast(Leading):
         """A follower's sync is answered at once, behind everything that was proposed and committed before."""
         if type(payload) is not Sync or learner.stage is not Stage.READY:
             return False
+        self._tell_commit(learner)
         self._tell(learner.channel, SyncReply(self.epoch, payload.read, self.commit))
         return True
 
@@ -190,6 +201,7 @@ class Broadcast(Leading):
         self._proposals = {}
         self._reads_confirming = []
         self._reads_waiting = []
+        self._commit_due_ns = None
 
     # --- compaction -------------------------------------------------------------------------------------------
 

@@ -332,7 +332,8 @@ class Zab(Membership):
     def _deadline_ns(self) -> int:
         """When time itself has something to say."""
         if self.role is LEADING:
-            return self._heartbeat_deadline
+            due = self._commit_due_ns
+            return self._heartbeat_deadline if due is None else min(due, self._heartbeat_deadline)
         if self.role is FOLLOWING:
             calling = self._channel is not None and not self._channel.arrived
             return min(self._give_up_ns, self._call_ns) if calling else self._give_up_ns

@@ -34,6 +34,9 @@ class ZabKnobs(NamedTuple):
     finalize_ms: int = 40
     """How long a node with a quorum of votes waits for a better one; nobody waits who has heard all members."""
 
+    commit_delay_ms: int = 5
+    """How long a leader keeps a COMMIT back for the next proposal to carry it; 0: it is sent at once, alone."""
+
     batch_entries_max: int = 64
     """The most entries in one message."""
 
@@ -66,7 +69,7 @@ class ZabKnobs(NamedTuple):
         if self.reads not in READ_MODES:
             raise ValueError(f"the knob reads is {self.reads!r}, but must be one of {', '.join(READ_MODES)}")
         for name, value in zip(self._fields[1:], self[1:], strict=True):
-            least = 0 if name in {"snapshot_keep_entries", "finalize_ms"} else 1
+            least = 0 if name in {"snapshot_keep_entries", "finalize_ms", "commit_delay_ms"} else 1
             if not isinstance(value, int) or value < least:
                 raise ValueError(f"the knob {name} is {value!r}, but must be an integer of at least {least}")
         if self.heartbeat_ms * 2 > self.sync_limit_ms:

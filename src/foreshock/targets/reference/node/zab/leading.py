@@ -324,6 +324,7 @@ class Leading(Following):
         """The follower stands for our epoch with our history."""
         learner.stage = Stage.SYNCHRONIZED
         learner.match = learner.offered
+        self._matches_moved = True
         if self.phase is BROADCAST:
             self._bring_up_to_date(learner)
         return True
@@ -338,6 +339,7 @@ class Leading(Following):
         if message.position >= learner.next:
             return False
         learner.match = max(learner.match, message.position)
+        self._matches_moved = True
         return True
 
     def _matched(self) -> int:

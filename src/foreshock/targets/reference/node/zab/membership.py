@@ -61,6 +61,11 @@ class Membership(Broadcast):
 
     _joining: Joining | None = None
     _transfer: Transfer | None = None
+    _settled_since = -1
+
+    def _lead(self) -> None:
+        self._settled_since = -1
+        super()._lead()
 
     # --- members ----------------------------------------------------------------------------------------------
 
@@ -118,8 +123,10 @@ class Membership(Broadcast):
 
     def _dismiss_strangers(self) -> None:
         """Once a removal is committed the removed member is told so, and followed no more; it may be ourselves."""
-        if self._configurations[-1][0] > self.commit:
+        since = self._configurations[-1][0]
+        if since > self.commit or since == self._settled_since:
             return
+        self._settled_since = since
         for name in [name for name in self._learners if name not in self._wanted()]:
             self._drop(name)
         if self._name not in self._voters:

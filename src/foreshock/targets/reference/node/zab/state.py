@@ -91,6 +91,7 @@ class ZabState:
         self.dropped = 0
         self._proposals: dict[int, int] = {}
         self._preferred_until_ns = -1
+        self._matches_moved = False
 
         self._configurations: list[tuple[int, tuple[str, ...]]] = [(0, tuple(sorted(members)))]
         self._voters: tuple[str, ...] = ()
@@ -152,6 +153,7 @@ class ZabState:
         writes = self._log_writes
         while writes and writes[0][0] <= durable:
             self.durable_position = writes.popleft()[1]
+            self._matches_moved = True
 
     def _emit_committed(self) -> None:
         """Deliver, in the paper's word, what has been committed since the last time."""
@@ -199,6 +201,7 @@ class ZabState:
         """Count by the latest configuration from now on."""
         self._voters = self._configurations[-1][1]
         self._majority = len(self._voters) // 2 + 1
+        self._matches_moved = True
 
     def _is_quorum(self, names: Iterable[str]) -> bool:
         """Whether a majority of the voters is among these."""
