@@ -25,11 +25,15 @@ class Desk:
         self.told: dict[int, list[dict[str, Any]]] = {}
         self.closed: list[int] = []
         self.logs: list[str] = []
+        self.disk_works = True
+        """Whether a sync ends at once; else it ends by hand, in :meth:`sync`."""
+        self._syncing = 0
         self._class = server
         self.start()
 
     def start(self) -> None:
         """A new life of the server; the connections of the last one are gone."""
+        self._syncing = 0
         configuration = NodeConfiguration("n1", ("n1",), "tcp-lock", self.knobs, cluster="c")
         self.server = self._class(configuration, self.knobs, self.files, self.now_ms * MS)
         self._carry_out(self.server.on_start(self.now_ms * MS))
@@ -65,6 +69,12 @@ class Desk:
         """Time passes without the server, as after SIGSTOP."""
         self.now_ms += ms
 
+    def sync(self) -> None:
+        """The disk has done what it was asked for."""
+        up_to, self._syncing = self._syncing, 0
+        if up_to:
+            self._carry_out(self.server.on_synced(up_to, self.now_ms * MS))
+
     def _carry_out(self, effects: Effects) -> None:
         for connection, message in effects.replies:
             self.told.setdefault(connection, []).append(message["body"])
@@ -72,3 +82,7 @@ class Desk:
         for connection in effects.close:
             self.closed.append(connection)
             self.close(connection)
+        if effects.sync_up_to:
+            self._syncing = effects.sync_up_to
+            if self.disk_works:
+                self.sync()

@@ -137,10 +137,44 @@ def test_a_server_that_starts_again_grants_nothing_while_its_earlier_clients_may
     assert [told["type"] for told in desk.told[C]].count("acquire_ok") == 0
 
 
-def test_a_server_that_never_granted_anything_need_not_wait() -> None:
+def test_a_grant_waits_for_the_disk_and_so_does_one_who_would_not_wait_for_anybody_else() -> None:
     desk = Desk()
-    desk.start()
+    desk.disk_works = False
+    for connection in range(1, 11):
+        assert token_of(desk.ask(connection, "acquire", connection)) == connection
+    assert desk.ask(11, "acquire", 11) is None
+    assert desk.ask(12, "acquire", 12) is None
+    desk.sync()
+    assert [token_of(desk.told[connection][-1]) for connection in (11, 12)] == [11, 12]
+
+
+def test_a_disk_that_takes_too_long_is_not_waited_for() -> None:
+    desk = Desk(KNOBS._replace(tokens_at_once=1))
+    desk.disk_works = False
     assert token_of(desk.ask(A, "acquire")) == 1
+    assert desk.ask(B, "acquire", "other") is None
+    desk.wait(999)
+    desk.say(B, "pong")
+    desk.wait(1)
+    assert desk.told[B][-1]["code"] == codes.PRECONDITION_FAILED
+
+
+def test_a_server_that_died_before_its_disk_was_done_gives_no_token_twice() -> None:
+    desk = Desk(KNOBS._replace(tokens_at_once=2))
+    desk.say(A, "acquire", 1)
+    before = dict(desk.files.content)
+    desk.disk_works = False
+    desk.say(A, "acquire", 2)
+    desk.files.content = before  # the file was to be replaced, and was not
+    desk.start()
+    desk.disk_works = True
+    desk.sync()
+    desk.wait(SILENCE_MS)
+    assert (token_of(desk.ask(B, "acquire")) or 0) > 2
+
+
+def test_a_server_on_an_empty_disk_need_not_wait() -> None:
+    assert Desk().server.grants_from_ns == 10 * MS
 
 
 def test_a_server_that_stood_still_counts_silence_from_what_it_takes_in() -> None:

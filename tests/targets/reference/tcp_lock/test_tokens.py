@@ -16,16 +16,48 @@ def counter(files: MemoryFiles, *, node: str = "n1", at_once: int = 3) -> TokenC
     return TokenCounter(files, cluster="c", node=node, at_once=at_once)
 
 
+def take(tokens: TokenCounter) -> int:
+    """The next token, when the disk has done its part."""
+    if tokens.reserve():
+        tokens.synced(tokens.sync_up_to)
+    token = tokens.take()
+    assert token is not None
+    return token
+
+
 def test_tokens_grow_through_restarts_and_many_are_reserved_at_once() -> None:
     files, seen, written = MemoryFiles(), [], []
     for _ in range(3):
         tokens = counter(files)
         for _ in range(4):
-            seen.append(tokens.take())
+            seen.append(take(tokens))
             written.append(files.content[FILE_NAME])
     assert seen == sorted(set(seen))
-    assert len(set(written)) == 6
+    assert len(set(written)) < len(written)
     assert all(json.loads(text[9:])["reserved"] >= token for token, text in zip(seen, written, strict=True))
+
+
+def test_no_token_is_given_out_before_the_disk_covers_it() -> None:
+    tokens = counter(MemoryFiles())
+    assert tokens.take() is None
+    assert tokens.reserve()
+    assert tokens.take() is None
+    assert not tokens.reserve(), "one reservation at a time"
+    tokens.synced(tokens.sync_up_to - 1)
+    assert tokens.take() is None
+    tokens.synced(tokens.sync_up_to)
+    assert [tokens.take() for _ in range(4)] == [1, 2, 3, None]
+
+
+def test_more_are_reserved_before_the_last_is_used() -> None:
+    tokens = counter(MemoryFiles(), at_once=10)
+    tokens.reserve()
+    tokens.synced(1)
+    assert not tokens.reserve()
+    for _ in range(5):
+        tokens.take()
+    assert tokens.reserve()
+    assert [tokens.take() for _ in range(6)] == [6, 7, 8, 9, 10, None]
 
 
 def test_the_first_life_is_known_by_the_absence_of_the_file() -> None:
@@ -33,17 +65,17 @@ def test_the_first_life_is_known_by_the_absence_of_the_file() -> None:
     tokens = counter(files)
     assert tokens.is_first_life
     assert counter(files).is_first_life
-    tokens.take()
+    tokens.reserve()
     assert not counter(files).is_first_life
 
 
-def test_no_token_is_given_out_that_the_disk_refused_to_reserve() -> None:
+def test_a_disk_that_refuses_is_told_of() -> None:
     class Full(MemoryFiles):
         def replace(self, name: str, data: bytes) -> None:
             raise OSError(28, "No space left on device", name)
 
     with pytest.raises(OSError, match="No space left"):
-        counter(Full()).take()
+        counter(Full()).reserve()
 
 
 def line(text: str) -> bytes:

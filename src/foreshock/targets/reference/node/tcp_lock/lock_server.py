@@ -19,8 +19,8 @@ when it was sent and h the moment when the server took it in; h is not before s.
    but breaks nothing: 2 holds for it.
 4. The server *died* and a new one started. It knows of no grant, but all of them were answered before it started, on
    connections that ended then. So it grants nothing until T and the margin after its start (its first start alone
-   needs no such wait: there was nobody before it). Tokens go on growing, for what was reserved is durable before any
-   of it is used (``tokens.py``).
+   needs no such wait: there was nobody before it). Tokens go on growing, for what was reserved is on stable storage
+   before any of it is used (``tokens.py``).
 
 A client that stands still between its last look at the clock and its use of the resource believes longer than that:
 against it, and against clocks whose rates differ by more than the margin, only fencing tokens help.
@@ -45,6 +45,7 @@ from foreshock.targets.reference.node.wire import reply_to
 
 _MS = 1_000_000
 _NEVER_NS = 1 << 62
+_DISK_MS = 1_000
 
 
 class ConnectionLocks:
@@ -81,6 +82,10 @@ class ConnectionLocks:
         """When to try again to claim what is waited for; far off where nothing is, or where trying sooner is no use."""
         raise NotImplementedError
 
+    def patience_ms(self) -> int:
+        """How long one who does not want to wait for a free lock does so all the same, for the sake of the server."""
+        return 0
+
     def first_words(self) -> str:
         """What the log says at the start."""
         return (
@@ -107,8 +112,10 @@ class ConnectionLocks:
         self.serve(self.table.waited_for())
         return self._take_effects()
 
-    def on_synced(self, up_to: int, now_ns: int) -> Effects:  # noqa: ARG002 - what must be durable is written at once
-        """Nothing to do."""
+    def on_synced(self, up_to: int, now_ns: int) -> Effects:  # noqa: ARG002
+        """Everything written before the sync that was asked for with this number is on stable storage."""
+        self.now_ns = now_ns
+        self.serve(self.table.waited_for())
         return self._take_effects()
 
     def on_peer(self, source: str, message: Any, now_ns: int) -> Effects:  # noqa: ARG002
@@ -157,23 +164,32 @@ class ConnectionLocks:
                 self._answer(connection, message, self.describe())
 
     def _acquire(self, connection: int, message: Any, request: LockRequest) -> None:
-        key, lock = request.key, self.table.find(request.key)
-        if lock is not None and connection in (lock.owner, *lock.line):
-            held = f"the connection holds the lock {key!r}, or waits for it, already"
-            self._answer(connection, message, error(codes.PRECONDITION_FAILED, held))
-        elif lock is None and (refusal := self.refused_for_room(request)) is not None:
-            self._answer(connection, message, refusal)
-        elif (lock is None or (lock.owner is None and not lock.line)) and (
-            (token := self.claim(key)) is not None
-        ):
-            self._grant(connection, message, key, token)
-        elif request.wait_ms <= 0:
-            self._answer(connection, message, _not_granted(key))
-        elif self.table.waiting >= self.knobs.waiters_max:
-            busy = f"too busy: {self.knobs.waiters_max} clients wait for locks here"
-            self._answer(connection, message, error(codes.TEMPORARILY_UNAVAILABLE, busy))
+        key, wait_ms, lock = request.key, request.wait_ms, self.table.find(request.key)
+        if lock is None or (lock.owner is None and not lock.line):
+            refusal = None if lock is not None else self.refused_for_room(request)
+            token = self.claim(key) if refusal is None else None
+            if token is not None:
+                self._grant(connection, message, key, token)
+                return
+            wait_ms = max(wait_ms, self.patience_ms())
         else:
-            self.table.queue(connection, key, Waiter(message, self.now_ns + request.wait_ms * _MS))
+            refusal = self._concerned_already(connection, key)
+        if refusal is None and wait_ms <= 0:
+            refusal = _not_granted(key)
+        if refusal is None and self.table.waiting >= self.knobs.waiters_max:
+            busy = f"too busy: {self.knobs.waiters_max} clients wait for locks here"
+            refusal = error(codes.TEMPORARILY_UNAVAILABLE, busy)
+        if refusal is not None:
+            self._answer(connection, message, refusal)
+        else:
+            self.table.queue(connection, key, Waiter(message, self.now_ns + wait_ms * _MS))
+
+    def _concerned_already(self, connection: int, key: Key) -> Body | None:
+        lock = self.table.find(key)
+        if lock is None or connection not in (lock.owner, *lock.line):
+            return None
+        held = f"the connection holds the lock {key!r}, or waits for it, already"
+        return error(codes.PRECONDITION_FAILED, held)
 
     def refused_for_room(self, request: LockRequest) -> Body | None:  # noqa: ARG002
         """Why a lock that nobody here holds or waits for is one too many; ``None`` when it is not."""
@@ -295,8 +311,29 @@ class LockServer(ConnectionLocks):
         """Until then clients may believe in grants of an earlier life of this node."""
 
     def claim(self, key: Key) -> int | None:  # noqa: ARG002
-        """The next token, unless somebody may still believe in what was granted before this node started."""
-        return self._tokens.take() if self.now_ns >= self.grants_from_ns else None
+        """The next token, unless somebody may still believe in what was granted before this node started.
+
+        There may be none for a moment: then the disk is at work, and all who wait are served when it is done.
+        """
+        if self.now_ns < self.grants_from_ns:
+            return None
+        token = self._tokens.take()
+        self._reserve()
+        return token
+
+    def patience_ms(self) -> int:
+        """As long as the disk may take, where nothing but the disk is in the way."""
+        return 0 if self.now_ns < self.grants_from_ns else _DISK_MS
+
+    def on_start(self, now_ns: int) -> Effects:
+        """Called once, first: reserves the first tokens of this life."""
+        self._reserve()
+        return super().on_start(now_ns)
+
+    def on_synced(self, up_to: int, now_ns: int) -> Effects:
+        """More tokens are reserved, for those who wait."""
+        self._tokens.synced(up_to)
+        return super().on_synced(up_to, now_ns)
 
     def disclaim(self, key: Key) -> None:
         """Nothing to do: nobody else wants it."""
@@ -313,6 +350,10 @@ class LockServer(ConnectionLocks):
             if wait_ms > 0
             else super().first_words()
         )
+
+    def _reserve(self) -> None:
+        if self._tokens.reserve():
+            self.effects.sync_up_to = self._tokens.sync_up_to
 
 
 def _not_granted(key: Key) -> Body:

@@ -1,7 +1,8 @@
 """Fencing tokens that go on growing through restarts, with one write to the disk for many of them.
 
-The file says up to which token any may have been given out. It is replaced, durably, before the first token above that
-is used. A node that starts goes on above it, so tokens that were reserved and not used are skipped.
+The file says up to which token any may have been given out. No token is given out that it does not cover durably: more
+are reserved, in the background, when half of the last lot is used. A node that starts goes on above what the file says,
+so tokens that were reserved and not used are skipped.
 
 The file is one line: eight hexadecimal digits, the CRC-32 of the JSON text after them.
 """
@@ -28,16 +29,34 @@ class TokenCounter:
         self._at_once = at_once
         self.is_first_life = FILE_NAME not in files.names()
         """Whether no token was ever given out here before: the file comes before the first."""
-        self._reserved = 0 if self.is_first_life else self._read(files.read(FILE_NAME))
-        self._last = self._reserved
+        self._last = 0 if self.is_first_life else self._read(files.read(FILE_NAME))
+        self._durable = self._last
+        self._reserving = 0
+        self.sync_up_to = 0
+        """The number of the last reservation, to be reported by :meth:`synced` once it is on stable storage."""
 
-    def take(self) -> int:
-        """The next token, greater than all before, in this life of the node and in earlier ones."""
-        if self._last >= self._reserved:
-            reserved = self._last + self._at_once
-            text = json.dumps({**self._identity, "reserved": reserved}).encode()
-            self._files.replace(FILE_NAME, b"%08x %s\n" % (zlib.crc32(text), text))
-            self._reserved = reserved
+    def reserve(self) -> bool:
+        """Have the file cover more tokens, if few are left; says whether there is something to be synced."""
+        if self._reserving or self._durable - self._last > self._at_once // 2:
+            return False
+        self._reserving = self._last + self._at_once
+        text = json.dumps({**self._identity, "reserved": self._reserving}).encode()
+        self._files.replace(FILE_NAME, b"%08x %s\n" % (zlib.crc32(text), text))
+        self.sync_up_to += 1
+        return True
+
+    def synced(self, up_to: int) -> None:
+        """What was reserved under this number is on stable storage."""
+        if up_to >= self.sync_up_to and self._reserving:
+            self._durable, self._reserving = self._reserving, 0
+
+    def take(self) -> int | None:
+        """The next token, greater than all before, in this life of the node and in earlier ones.
+
+        ``None`` while none is covered durably.
+        """
+        if self._last >= self._durable:
+            return None
         self._last += 1
         return self._last
 
