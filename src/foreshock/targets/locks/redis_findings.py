@@ -12,6 +12,9 @@ _FENCED: Final[Mapping[str, Any]] = {"tokens": True, "workload.fencing": True}
 _BY_THE_RESOURCE: Final[Mapping[str, Any]] = {**_FENCED, "workload.beliefs": False}
 _LONG_USES: Final[Mapping[str, Any]] = {"ttl_ms": 800, "use_ms": 150, "locks": 5}
 """Uses that last long beside the time to live, so that a client which stands still mostly does so within one."""
+_LONG_HOLDS: Final[Mapping[str, Any]] = {"ttl_ms": 2000, "uses_max": 20}
+_LESS_BUSY: Final[Mapping[str, Any]] = {"retry_ms": 100}
+"""Five servers and ten clients that poll are much to simulate, and half as often does as well."""
 
 
 def _lock_test(target: str, nemesis: str, options: Mapping[str, Any], **others: Any) -> Request:
@@ -21,7 +24,7 @@ def _lock_test(target: str, nemesis: str, options: Mapping[str, Any], **others: 
         workload="lock",
         nemesis=nemesis,
         options=options,
-        **{"concurrency": "10", "time_limit": 20.0, "interval": 1.0, **others},
+        **{"concurrency": "10", "time_limit": 10.0, "interval": 1.0, **others},
     )
 
 
@@ -151,28 +154,35 @@ REDLOCK_PROMISES: Final = (
 REDLOCK_EXHIBITS: Final = (
     Exhibit(
         name="redlock/tokens-by-counters",
-        request=_lock_test("redlock", "none", {"counters": True, "workload.fencing": True}),
+        request=_lock_test("redlock", "none", {**_LESS_BUSY, "counters": True, "workload.fencing": True}),
         shows="the servers' counters go apart with every split vote, and a later majority counts no further than an "
         "earlier one: a token is granted twice",
     ),
     Exhibit(
         name="redlock/clock-jump",
-        request=_lock_test("redlock", "clock", {"ttl_ms": 1000}),
+        request=_lock_test("redlock", "clock", {**_LESS_BUSY, **_LONG_HOLDS}, interval=0.5),
         shows="the clocks of some servers jump, their keys expire early, and two clients have a majority each",
     ),
     Exhibit(
         name="redlock/restart-without-persistence",
-        request=_lock_test("redlock", "kill", {"persistence": "none", "ttl_ms": 2000}),
+        request=_lock_test(
+            "redlock", "kill", {**_LESS_BUSY, **_LONG_HOLDS, "persistence": "none"}, interval=0.5
+        ),
         shows="servers are killed, come back empty at once, and complete a second majority",
     ),
     Exhibit(
         name="redlock/power-cut-everysec",
-        request=_lock_test("redlock", "power", {"persistence": "aof-everysec", "uses_max": 50}, interval=0.5),
+        request=_lock_test(
+            "redlock",
+            "power",
+            {**_LESS_BUSY, "persistence": "aof-everysec", "ttl_ms": 5000, "uses_max": 50},
+            interval=0.5,
+        ),
         shows="a power cut takes the last second of some servers' files, and with it a granted majority",
     ),
     Exhibit(
         name="redlock/stalled-client",
-        request=_lock_test("redlock", "stall", _LONG_USES),
+        request=_lock_test("redlock", "stall", {**_LESS_BUSY, **_LONG_USES}),
         shows="a client that stands still between the look at its clock and its write overwrites what the next holder "
         "wrote, and five servers do not help",
     ),
