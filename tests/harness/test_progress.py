@@ -42,9 +42,14 @@ def test_a_phase_past_its_limit_waits_for_what_is_in_flight() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [({"kind": "ring"}, "partition ring (2 s)"), (None, "partition n1,n2 (2 s)")]
+    ("value", "text"),
+    [
+        ({"kind": "ring"}, "partition ring (2 s)"),
+        (None, "partition n1,n2 (2 s)"),
+        ({"processes": [3, 14], "duration_ms": 500}, "partition of p3,p14 (2 s)"),
+    ],
 )
-def test_a_fault_is_told_by_its_kind_or_its_nodes_and_its_age(value: object, text: str) -> None:
+def test_a_fault_is_told_by_its_kind_or_what_it_struck_and_its_age(value: object, text: str) -> None:
     fault = Fault(id=0, kind="partition", nodes=("n1", "n2"), value=value, planned_ns=1_000_000_000)
     assert fault_text(fault, 3_900_000_000) == text
 

@@ -6,6 +6,7 @@ simply not offered, and a plan that needs it gets an error before anything is de
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -79,6 +80,11 @@ C = TypeVar("C")
 def capability(cluster: Cluster, kind: type[C]) -> C | None:
     """The cluster as a capability, or ``None`` when it does not offer it."""
     return cluster if isinstance(cluster, kind) else None
+
+
+def in_words(kind: type[Any]) -> str:
+    """A capability as messages name it: ``power cut`` for ``PowerCut``."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind.__name__).lower()
 
 
 @runtime_checkable

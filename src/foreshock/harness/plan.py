@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from foreshock.harness.client_contract import check_client
-from foreshock.harness.cluster import Backend, Membership, Primary, Stall
+from foreshock.harness.cluster import Backend, Membership, Primary, Stall, in_words
 from foreshock.harness.errors import PlugInError, UsageError
 from foreshock.harness.nemesis import Nemesis
 from foreshock.harness.options import Options, nearest, option_names, parse_options
@@ -232,7 +232,7 @@ def _check_capabilities(
             by_target = missing <= {Membership, Primary}
             who = f"target {target!r}" if by_target else f"backend {backend.name!r}"
             raise UsageError(
-                f"the nemesis {name!r} needs {', '.join(sorted(kind.__name__.lower() for kind in missing))}, "
+                f"the nemesis {name!r} needs {', '.join(sorted(map(in_words, missing)))}, "
                 f"which the {who} does not offer"
             )
 

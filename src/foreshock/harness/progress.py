@@ -123,8 +123,13 @@ def elapsed(snapshot: Snapshot) -> str:
 
 def fault_text(fault: Fault, now_ns: int) -> str:
     """What is wrong right now and since when, in a few words."""
-    kind = fault.value.get("kind") if isinstance(fault.value, Mapping) else None
-    where = str(kind) if kind is not None else ",".join(fault.nodes)
+    value = fault.value if isinstance(fault.value, Mapping) else {}
+    if "kind" in value:
+        where = str(value["kind"])
+    elif "processes" in value:
+        where = "of " + ",".join(f"p{process}" for process in value["processes"])
+    else:
+        where = ",".join(fault.nodes)
     return f"{fault.kind} {where} ({max(0, now_ns - fault.planned_ns) // SECOND_NS} s)"
 
 

@@ -62,7 +62,7 @@ def test_the_doctor_finds_what_works_here_and_what_does_not(
     assert said.code == said.document["exit"] == 0
     found = {finding["about"]: finding for finding in said.document["findings"]}
     assert found["backend process"]["ok"]
-    assert found["backend sim"]["text"] == "ready; faults: kill, partition, pause"
+    assert found["backend sim"]["text"] == "ready; faults: clock, kill, partition, pause, power cut"
     assert not found["backend docker"]["ok"]
     assert "start one (sudo systemctl start docker)" in found["backend docker"]["text"]
     assert found["leftovers"]["ok"]

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from foreshock.harness.cli.common import console, output_options, print_json, set_up_logging, store_option
+from foreshock.harness.cluster import in_words
 from foreshock.harness.errors import ForeshockError
 from foreshock.harness.registry import Kind, broken, load, names
 from foreshock.harness.verdict import ExitCode
@@ -102,7 +103,7 @@ def _backends() -> list[dict[str, Any]]:
         except ForeshockError as error:
             reason = str(error)
         if reason is None:
-            faults = ", ".join(sorted(kind.__name__.lower() for kind in backend.offers()))
+            faults = ", ".join(sorted(map(in_words, backend.offers())))
             findings.append(_finding(f"backend {name}", True, f"ready; faults: {faults}"))
         else:
             findings.append(_finding(f"backend {name}", False, reason))
