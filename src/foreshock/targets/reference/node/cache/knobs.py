@@ -73,6 +73,11 @@ class CacheKnobs(NamedTuple):
             least = 0 if name in _AT_LEAST_ZERO else 1
             if isinstance(value, int) and not isinstance(value, bool) and value < least:
                 raise ValueError(f"the knob {name} is {value!r}, but must be an integer of at least {least}")
+        if self.mode == WRITE_THROUGH and not self.ttl_ms:
+            raise ValueError(
+                "the knob ttl_ms is 0, but an origin that starts anew has forgotten who has copies: in mode "
+                f"{WRITE_THROUGH} they must run out"
+            )
         if self.mode not in MODES:
             raise ValueError(f"the knob mode is {self.mode!r}; there are {', '.join(MODES)}")
         if self.store not in STORES:
