@@ -194,6 +194,19 @@ def test_two_lock_holders_are_drawn_as_overlapping_holds(tmp_path: Path) -> None
     assert max(left[0], right[0]) < min(left[1], right[1])
 
 
+def test_the_violation_that_the_headline_speaks_of_is_told_first(tmp_path: Path) -> None:
+    run = runs.invalid_lock_run(tmp_path)
+    results = json.loads((run / "results.json").read_text())
+    mutex = results["checkers"]["mutex"]
+    (example,) = mutex["counterexamples"]
+    other = {**mutex, "counterexamples": [{**example, "reason": "the update of one was lost"}]}
+    results["checkers"] = {"guarded-resource": other, "mutex": mutex}
+    (run / "results.json").write_text(json.dumps(results))
+    text = page_of(run).text
+    told = text[text.index("Why it is invalid") :]
+    assert told.index("processes 7 and 8 both held the lock") < told.index("the update of one was lost")
+
+
 def test_hostile_values_are_text_and_never_markup(tmp_path: Path) -> None:
     html = HtmlReporter().report(runs.hostile_run(tmp_path)).read_text(encoding="utf-8")
     page = Page(html)

@@ -82,10 +82,11 @@ class Found(NamedTuple):
 
 
 def find_violations(run: StoredRun, columns: Columns) -> list[Found]:
-    """Every counterexample of the results, in the order of the checkers."""
+    """Every counterexample of the results: first of the checker that the verdict's reason names, then of the others."""
     found = []
     checkers = run.results.checkers if run.results else {}
-    for name, check in checkers.items():
+    headline = run.results.reason.partition(":")[0] if run.results else ""
+    for name, check in sorted(checkers.items(), key=lambda item: item[0] != headline):
         for example in check.counterexamples[:LISTED_MAX]:
             try:
                 operations = operations_of(example, lambda wanted: _rows(columns, wanted))
