@@ -16,7 +16,7 @@ from foreshock.targets.reference.node.paxos.messages import (
     Promise,
     TakeOver,
 )
-from foreshock.targets.reference.node.paxos.state import CANDIDATE, CANVASSER, LEADER
+from foreshock.targets.reference.node.paxos.state import CANDIDATE, CANVASSER, LEADER, NS_PER_MS
 from foreshock.targets.reference.node.paxos.synod import Ballot
 
 
@@ -124,7 +124,9 @@ class Electing(Membership):
             peer.next = max(peer.next, min(self._next, self.commit + 1))
         self._promisers.add(source)
         self._prepared = None
-        if self.role is CANDIDATE and self._has_promises():
+        if self.role is LEADER:
+            self._feed_all()
+        elif self._has_promises():
             self._lead_from_now_on()
 
     def _has_promises(self) -> bool:
@@ -163,7 +165,10 @@ class Electing(Membership):
         if self._transfer is not None:
             self._end_transfer(self._transfer, f"{self._transfer.target} did not come to lead")
         self._reports = {slot: report for slot, report in self._reports.items() if slot > self.commit}
+        self._heartbeat_deadline = self._now + self.knobs.heartbeat_ms * NS_PER_MS
         for peer in self._peers.values():
             peer.heard_ns = self._now
         self._advance_proposals()
-        self._beat()
+        for name, peer in self._peers.items():
+            if not peer.inflight:
+                self._send(name, self._heartbeat())
