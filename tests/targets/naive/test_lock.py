@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from tests.targets.naive.network import Network
 
+from foreshock.harness.errors import Definite
+from foreshock.harness.randomness import RandomStream
+from foreshock.targets.naive.clients import NaiveLockClient
 from foreshock.targets.naive.node.common import Answers
 from foreshock.targets.naive.node.lock import NaiveLock
+from foreshock.targets.reference.client import ClientSettings
 from foreshock.targets.reference.node import codes
 
 ANNA, BERT = 11, 22
@@ -100,3 +107,12 @@ def test_questions_that_make_no_sense_are_passed_over() -> None:
     node = Network("naive-lock").nodes["n1"]
     for question in ({"type": "acquire", "key": [1], "owner": 1}, {"type": "release"}, {"type": "vote"}):
         assert node.on_peer("n2", {"round": 1, "question": question}, 0).send == []
+
+
+def test_a_client_that_holds_nothing_neither_keeps_nor_gives_back_and_need_not_ask_to_know() -> None:
+    runtime = SimpleNamespace(random=lambda name: RandomStream(1, name))
+    context: Any = SimpleNamespace(runtime=runtime, nodes=(), node=None, identity="c1", timeout_ms=1_000)
+    client = NaiveLockClient(context, ClientSettings())
+    for attempt in (client.renew("L", None), client.release("L", None)):
+        with pytest.raises(Definite, match="does not hold the lock 'L'"):
+            asyncio.run(attempt)
