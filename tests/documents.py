@@ -156,6 +156,8 @@ def _pieces(pieces: list[str], said: Callable[[Shown], Said]) -> Iterator[str]:
         assert line is not None
         now = said(shown)
         code = now.code
+        if code not in (0, 1):
+            raise ValueError(f"{shown.command} ended with {code}, which no document should show: {now.out}")
         yield line[0] + (quotation(now.out) + "\n" if shown.quoted else "")
 
 

@@ -109,9 +109,11 @@ def test_commands_are_read_with_their_continuations_output_and_exit_code() -> No
 
 
 def test_a_refreshed_document_has_the_new_output_and_leaves_the_rest_alone() -> None:
-    fresh = documents.refreshed(DOCUMENT, lambda shown: Said("new\n  run    store/x/y\n  report z\n", 3))
-    assert fresh == DOCUMENT.replace("old\n$ echo $?\n0", "new\n…\n$ echo $?\n3")
+    fresh = documents.refreshed(DOCUMENT, lambda shown: Said("new\n  run    store/x/y\n  report z\n", 1))
+    assert fresh == DOCUMENT.replace("old\n$ echo $?\n0", "new\n…\n$ echo $?\n1")
     assert documents.refreshed(DOCUMENT, lambda shown: Said("old\n", 0)) == DOCUMENT
+    with pytest.raises(ValueError, match="foreshock list bugs ended with 3, which no document should show"):
+        documents.refreshed(DOCUMENT, lambda shown: Said("", 3))
 
 
 def test_a_quotation_may_be_folded_and_leave_things_out_but_not_say_anything_else() -> None:
