@@ -75,14 +75,14 @@ class ShmLock(LockNodeTarget[ShmLockOptions]):
     promises: ClassVar[tuple[Promise, ...]] = (
         Promise(
             workload="lock",
-            nemeses=("kill", "pause", "partition"),
+            nemeses=("kill", "pause", "partition", "clock"),
             concurrency="3n",
             because="the kernel frees what a dead agent held and nothing else, and whoever finds it so waits until the "
             "dead agent's client has stopped believing; agents do not talk to each other",
         ),
         Promise(
             workload="lock",
-            nemeses=("kill", "pause", "stall"),
+            nemeses=("kill", "pause", "partition", "clock", "stall"),
             options={"fencing": True},
             concurrency="3n",
             because="tokens are counted in the memory that outlives the agents, so the resource refuses a client that "

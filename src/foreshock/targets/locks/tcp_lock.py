@@ -75,14 +75,14 @@ class TcpLock(LockNodeTarget[TcpLockOptions]):
     promises: ClassVar[tuple[Promise, ...]] = (
         Promise(
             workload="lock",
-            nemeses=("kill", "pause", "power"),
+            nemeses=("kill", "pause", "power", "clock"),
             concurrency="10",
-            because="a lock is passed on only when its client has stopped believing by its own clock, and a server "
-            "that starts grants nothing until the beliefs of its earlier life have run out",
+            because="a lock is passed on only when its client has stopped believing by its own clock, with a margin for "
+            "clocks that drift, and a server that starts waits until the beliefs of its earlier life have run out",
         ),
         Promise(
             workload="lock",
-            nemeses=("kill", "pause", "power", "stall"),
+            nemeses=("kill", "pause", "power", "clock", "stall"),
             concurrency="10",
             options={"fencing": True},
             because="tokens go on growing through restarts, so the resource refuses a client that stood still",
@@ -103,6 +103,29 @@ class TcpLock(LockNodeTarget[TcpLockOptions]):
             ),
             budget=10,
             shows="the server takes a client that is busy for gone and passes its lock on while it still believes",
+        ),
+        Exhibit(
+            name="tcp-lock/fast-clock",
+            request=Request(
+                target="tcp-lock",
+                workload="lock",
+                nemesis="clock",
+                concurrency="20",
+                rate=20.0,
+                interval=2.0,
+                time_limit=20.0,
+                options={
+                    "ttl_ms": 1_000,
+                    "clock_margin_percent": 0,
+                    "clock.kinds": "drift",
+                    "clock.drift_percent_max": 50,
+                    "locks": 5,
+                    "blocking": 8,
+                },
+            ),
+            budget=10,
+            shows="a server whose clock runs fast, and that allows for no drift, passes on a lock that its holder still "
+            "believes in; with clock_margin_percent=60 it does not",
         ),
         Exhibit(
             name="tcp-lock/stalled-client",
