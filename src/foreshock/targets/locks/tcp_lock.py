@@ -77,8 +77,8 @@ class TcpLock(LockNodeTarget[TcpLockOptions]):
             workload="lock",
             nemeses=("kill", "pause", "power", "clock"),
             concurrency="10",
-            because="a lock is passed on only when its client has stopped believing by its own clock, with a margin for "
-            "clocks that drift, and a server that starts waits until the beliefs of its earlier life have run out",
+            because="a lock is passed on only when its client has stopped believing by its own clock, with a margin "
+            "for clocks that drift, and a server that starts waits until the beliefs of its earlier life are over",
         ),
         Promise(
             workload="lock",
@@ -124,8 +124,8 @@ class TcpLock(LockNodeTarget[TcpLockOptions]):
                 },
             ),
             budget=10,
-            shows="a server whose clock runs fast, and that allows for no drift, passes on a lock that its holder still "
-            "believes in; with clock_margin_percent=60 it does not",
+            shows="a server whose clock runs fast, and that allows for no drift, passes on a lock that its holder "
+            "still believes in; with clock_margin_percent=60 it does not",
         ),
         Exhibit(
             name="tcp-lock/stalled-client",
