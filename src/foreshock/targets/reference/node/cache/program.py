@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, cast
 
 from foreshock.targets.reference.node.cache.copies import LeasingOrigin, WriteThroughOrigin
@@ -84,7 +85,15 @@ def _real_database(
     files: SyncingFiles, configuration: NodeConfiguration, knobs: CacheKnobs
 ) -> OriginDatabase:
     if knobs.database.startswith("postgresql:"):
-        raise NodeFailure("this node has no PostgreSQL client yet")
+        # Only a node that is told to use it needs it.
+        module = import_module("foreshock.targets.reference.node.cache.postgresql")
+        try:
+            database: OriginDatabase = module.PostgresDatabase(
+                files, knobs.database, cluster=configuration.cluster
+            )
+        except ValueError as problem:
+            raise NodeFailure(str(problem)) from problem
+        return database
     return SqliteDatabase(files, cluster=configuration.cluster, node=configuration.name)
 
 
