@@ -287,6 +287,30 @@ def test_the_monotonic_clock_never_goes_back(drifts_ppb: list[int]) -> None:
     assert shown == sorted(shown)
 
 
+def test_after_a_power_cut_the_monotonic_clock_begins_again_and_after_a_kill_it_goes_on() -> None:
+    town = Town("n1")
+    machine, shown = town.machine("n1"), []
+
+    def look() -> None:
+        shown.append((machine.now(), machine.wall_now()))
+
+    town.run(
+        lambda: town.world.clock("n1").jump(-2 * SECOND),
+        5 * SECOND,
+        lambda: town.world.kill("n1"),
+        look,
+        lambda: town.world.cut_power("n1"),
+        look,
+        SECOND,
+        lambda: town.world.start("n1"),
+        lambda: machine.set_timer(SECOND, "t"),
+        2 * SECOND,
+        look,
+    )
+    assert shown == [(5 * SECOND, 3 * SECOND), (0, 3 * SECOND), (3 * SECOND, 6 * SECOND)]
+    assert town.events["n1"][-1] == (7 * SECOND, "timer", "t")
+
+
 def test_timers_run_by_the_rate_of_the_nodes_clock_but_ignore_its_jumps() -> None:
     town = Town("n1")
     machine, clock = town.machine("n1"), town.world.clock("n1")

@@ -18,7 +18,10 @@ DRIFT_MAX_PPB: Final = 900_000_000
 
 
 class NodeClock:
-    """A node's clocks: the monotonic one follows the drift, the wall clock drift and jumps. Both begin at 0."""
+    """A node's clocks: the monotonic one follows the drift, the wall clock drift and jumps. Both begin at 0.
+
+    The monotonic one begins at 0 again whenever the machine does.
+    """
 
     __slots__ = ("_anchor_local_ns", "_anchor_ns", "_jumped_ns", "_scheduler", "_slewed", "drift_ppb", "true")
 
@@ -31,7 +34,7 @@ class NodeClock:
         self.drift_ppb = 0
         """How many ns a second the clocks gain; negative: lose."""
         self.true = True
-        """Whether the monotonic clock has never drifted, so that it shows virtual time itself."""
+        """Whether the monotonic clock has never drifted nor begun again, so that it shows virtual time itself."""
 
     def now(self) -> int:
         """What the monotonic clock shows, in ns."""
@@ -65,6 +68,13 @@ class NodeClock:
         """Stop the drift and set the wall clock right; the monotonic one keeps what it has gained."""
         self.drift(0)
         self._jumped_ns = self._scheduler.now - self.now()
+
+    def reboot(self) -> None:
+        """The machine starts anew: the monotonic clock begins at 0 again, the wall clock has a battery of its own."""
+        wall_ns = self.wall_now()
+        self._anchor_ns, self._anchor_local_ns = self._scheduler.now, 0
+        self.true = False
+        self._jumped_ns = wall_ns
 
     def true_duration(self, local_ns: int) -> int:
         """How much true time passes while these clocks advance by ``local_ns``, at the least."""

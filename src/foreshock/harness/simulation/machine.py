@@ -226,6 +226,7 @@ class SimMachine:
         """End the program, if one runs, and lose what the disk has not made durable."""
         self.kill()
         self.log("-- the power is cut --")
+        self.clock.reboot()
         self.disk.crash(self._world.random(f"crash/{self.name}"))
 
     def pause(self) -> None:

@@ -51,7 +51,8 @@ class Machine(Protocol):
     def now(self) -> int:
         """The node's own monotonic clock in ns: for durations and deadlines within one life of the node.
 
-        It may drift when a nemesis says so, and never goes back; what it shows means nothing to any other node.
+        It may drift when a nemesis says so, and never goes back while the machine has power: after a power cut it
+        begins at 0 again. What it shows means nothing to any other node.
         """
 
     def wall_now(self) -> int:
