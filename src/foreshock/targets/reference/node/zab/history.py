@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from operator import attrgetter
 
-from foreshock.targets.reference.node.raft.log import NO_TERM, Log
+from foreshock.targets.reference.node.raft.log import Log
 
 _term_of = attrgetter("term")
 
@@ -24,7 +24,3 @@ class History(Log):
         if count == 0 and self.base_term > epoch:
             return UNKNOWN
         return self.base + count
-
-    def knows(self, position: int, term: int) -> bool:
-        """Whether an entry of this epoch stands there, or the base; nothing stands at 0."""
-        return term != NO_TERM and self.term(position) == term

@@ -54,6 +54,7 @@ class Leading(Following):
     _heartbeat_deadline = 0
     _snapshot_text: tuple[int, str] | None = None
     _read_round = 0
+    _latest_promise = 0
 
     def _lead(self) -> None:
         """We were elected: wait for a quorum's CEPOCH, and tell those who do not know yet."""
@@ -97,7 +98,7 @@ class Leading(Following):
         learner = self._learners.get(source)
         if learner is None or learner.channel.session != message.session:
             if type(message.payload) is Cepoch and message.sequence == 1:
-                learner = self._greet(source, message.session, message.payload)
+                learner = self._greet(source, message.session)
             else:
                 self._answer_stranger(source, message.session, message.acknowledged)
             if learner is None or learner.channel.session != message.session:
@@ -138,7 +139,7 @@ class Leading(Following):
         if acknowledged:
             self._send(source, Close(session))
 
-    def _greet(self, source: str, session: int, message: Cepoch) -> Learner | None:
+    def _greet(self, source: str, session: int) -> Learner | None:
         """CEPOCH opens a channel, in place of an older one; a late copy of an earlier CEPOCH opens none."""
         if source not in self._wanted() or source == self._name:
             self._send(source, Close(session))
@@ -146,7 +147,7 @@ class Leading(Following):
         known = self._learners.get(source)
         if known is not None and is_later(known.channel.session, session):
             return None
-        learner = Learner(self._open_channel(source, session), message.accepted)
+        learner = Learner(self._open_channel(source, session))
         self._learners[source] = learner
         return learner
 
@@ -188,6 +189,7 @@ class Leading(Following):
 
         There a quorum had begun to move on. Without a new election that follower could never follow us.
         """
+        self._latest_promise = max(self._latest_promise, message.accepted)
         if self.epoch and message.accepted > self.epoch:
             self._look()
         elif self._announced:
@@ -199,9 +201,12 @@ class Leading(Following):
         self._tell(learner.channel, NewEpoch(self.epoch))
 
     def _advance_discovery(self) -> None:
-        """With a quorum's CEPOCH choose an epoch later than all that it accepted; make it durable; ask for it."""
+        """With a quorum's CEPOCH choose an epoch later than all that it accepted; make it durable; ask for it.
+
+        It is later, too, than any promise that we ever heard of, so that nobody need stay away from us.
+        """
         if not self.epoch and self._is_quorum({self._name, *self._learners}):
-            self.epoch = 1 + max(self.accepted, *(learner.accepted for learner in self._learners.values()), 0)
+            self.epoch = 1 + max(self.accepted, self._latest_promise)
             self.accepted = self.epoch
             self._save_epochs()
         if self.epoch and not self._announced and self._epochs_are_durable():

@@ -42,7 +42,6 @@ class Learner:
     """One follower as its leader sees it."""
 
     __slots__ = (
-        "accepted",
         "answer",
         "channel",
         "checked",
@@ -56,11 +55,9 @@ class Learner:
         "told",
     )
 
-    def __init__(self, channel: Channel, accepted: int) -> None:
+    def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self.stage = Stage.GREETED
-        self.accepted = accepted
-        """The latest epoch that it had accepted when it called."""
         self.answer: AckEpoch | None = None
         self.next = 0
         """The position of the next entry to send."""
