@@ -102,3 +102,23 @@ def test_an_unknown_type_is_not_supported_and_the_known_ones_are_named() -> None
 
 def test_a_value_may_be_nested_to_the_limit() -> None:
     assert isinstance(parse_request({"type": "write", "key": "k", "value": nested(32)}), Replicate)
+
+
+def test_a_lock_is_asked_for_in_a_mode_and_with_permits_where_that_makes_sense() -> None:
+    asked = {"type": "acquire", "key": "k", "client": 1, "seq": 1}
+    assert parse_request({**asked, "mode": "permit", "permits": 3}).command[3] == [
+        "acquire",
+        "k",
+        False,
+        "permit",
+        3,
+    ]  # type: ignore[union-attr]
+    assert parse_request({**asked, "mode": "read"}).command[3] == ["acquire", "k", False, "read", 1]  # type: ignore[union-attr]
+    for fields in (
+        {"mode": "borrow"},
+        {"permits": 2},
+        {"mode": "read", "permits": 2},
+        {"mode": "permit", "permits": 0},
+    ):
+        with pytest.raises(BadRequest):
+            parse_request({**asked, **fields})

@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.targets.reference.node.conftest import MemoryFiles
 
+from foreshock.targets.reference.node.configuration import NodeConfiguration, build_program
+from foreshock.targets.reference.node.shm_lock.knobs import ShmLockKnobs
 from foreshock.targets.reference.node.shm_lock.memory import CELL_BYTES
 from foreshock.targets.reference.node.shm_lock.shared_memory import MappedFiles
 
@@ -81,3 +84,27 @@ def test_there_are_so_many_cells_and_no_more(memory: MappedFiles) -> None:
         assert memory.try_lock(name)
     assert memory.is_full("three")
     assert not memory.is_full("one")
+
+
+def test_a_system_that_refuses_the_mapping_leaves_the_cell_free(
+    memory: MappedFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("mmap.mmap", refuse)
+        with pytest.raises(OSError, match="Cannot allocate"):
+            memory.try_lock("cell")
+    assert memory.try_lock("cell")
+
+
+def test_an_agent_runs_on_the_directory_that_it_is_told(tmp_path: Path) -> None:
+    knobs = ShmLockKnobs(shared_directory=str(tmp_path / "here"))
+    agent = build_program(
+        NodeConfiguration("n1", ("n1",), "shm-lock", knobs), MemoryFiles(), lambda bits: 0, 0
+    )
+    (_, reply), *_ = agent.on_request(1, {"body": {"type": "acquire", "key": "k"}}, 0).replies
+    assert reply["body"]["token"] == 1
+    assert [path.suffix for path in (tmp_path / "here").iterdir()] == [".cell"]
+    agent.on_close(1, 0)

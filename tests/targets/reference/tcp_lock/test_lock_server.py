@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.targets.reference.node.conftest import MemoryFiles
 from tests.targets.reference.tcp_lock.desk import KNOBS, MS, Desk
 
 from foreshock.targets.reference.bugs.lock import HalfOpenDoubleGrants
 from foreshock.targets.reference.node import codes
+from foreshock.targets.reference.node.configuration import NodeConfiguration, build_program
+from foreshock.targets.reference.node.programs import load_program
 from foreshock.targets.reference.node.tcp_lock.knobs import TcpLockKnobs
 from foreshock.targets.reference.node.tcp_lock.lock_server import LockServer
 
@@ -356,3 +359,13 @@ def test_the_clients_of_an_earlier_life_are_waited_for(server: type[LockServer],
     else:
         with pytest.raises(AssertionError):
             world.act(("new", 0, 0))
+
+
+def test_the_program_is_built_by_its_name_and_takes_no_peers() -> None:
+    kind = load_program("tcp-lock")
+    configuration = NodeConfiguration("n1", ("n1",), "tcp-lock", KNOBS)
+    server = build_program(configuration, MemoryFiles(), lambda bits: 0, 0, bug_class=HalfOpenDoubleGrants)
+    assert type(server) is HalfOpenDoubleGrants
+    assert server.on_peer("n2", {}, 0).replies == []
+    with pytest.raises(ValueError, match="has no peers"):
+        kind.decode({})
