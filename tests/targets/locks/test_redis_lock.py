@@ -268,6 +268,21 @@ def test_expiry_on_the_clients_clock_lets_a_fast_clock_take_over(skew_ms: int, t
     world.run(act)
 
 
+def test_the_watchdog_of_the_lock_by_client_clocks_has_a_connection_of_its_own() -> None:
+    world = lock_world(ExpiryOnClientClock, watchdog=True)
+
+    async def act() -> None:
+        client = world.client(1)
+        await client.acquire(0, 0)
+        for _ in range(30):  # commands of the process and renewals in the background, all at once
+            await world.sleep_ms(100)
+            with pytest.raises(Definite):
+                await client.acquire(0, 0)
+        assert str((await world.holder())[0]).endswith(" p1/1")
+
+    world.run(act)
+
+
 def test_it_takes_its_own_bugs_and_no_others() -> None:
     assert RedisLock.takes_bug("lock/deletes-without-comparing-token", DeletesWithoutComparingToken)
     assert not RedisLock.takes_bug("raft/vote-not-persisted", VoteNotPersisted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -131,5 +132,58 @@ def test_a_server_that_went_away_costs_one_refusal_and_comes_back(
             await real_runtime.sleep(0)  # the loop hears of the end of the old one
         assert await redis.execute("GET", "a") == "1"
         await redis.close()
+
+    real_runtime.run(act())
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "words"),
+    [
+        (b"-LOADING Redis is loading the dataset in memory\r\n", RedisError, "LOADING"),
+        (b"-READONLY You can't write against a read only replica.\r\n", RedisError, "READONLY"),
+        (b"!what is this\r\n", Indefinite, "broke"),
+        (b"$100\r\nhalf of it", Indefinite, "broke"),
+    ],
+)
+def test_answers_that_are_none(
+    real_runtime: AsyncioRuntime, answer: bytes, error: type[Exception], words: str
+) -> None:
+    asked = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        while line := await reader.readline():
+            if line.strip() == b"SETINFO":  # of the library's own handshake
+                writer.write(b"+OK\r\n")
+            elif line.strip() == b"GET":
+                asked += 1
+                writer.write(answer)
+                if not answer.endswith(b"\r\n"):
+                    break
+        writer.close()
+
+    async def act() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        endpoint = Endpoint("127.0.0.1", server.sockets[0].getsockname()[1])
+        redis = RedisConnection(real_runtime, endpoint, 5_000)
+        for times in (1, 2):  # the connection is made anew each time
+            with pytest.raises(error, match=words):
+                await redis.execute("GET", "a")
+            assert asked == times
+        await redis.close()
+        server.close()
+
+    real_runtime.run(act())
+
+
+def test_a_server_that_does_not_pick_up_was_never_sent_anything(real_runtime: AsyncioRuntime) -> None:
+    async def act() -> None:
+        silent = await asyncio.start_server(lambda *_: asyncio.sleep(0), "127.0.0.1", 0)
+        endpoint = Endpoint("127.0.0.1", silent.sockets[0].getsockname()[1])
+        redis = RedisConnection(real_runtime, endpoint, 50)
+        with pytest.raises(Definite, match=r"no connection to .* within 50 ms"):
+            await redis.execute("GET", "a")  # the library's handshake has no answer
+        await redis.close()
+        silent.close()
 
     real_runtime.run(act())

@@ -9,6 +9,7 @@ from foreshock.harness.services import Key
 from foreshock.harness.target import ClientContext
 from foreshock.targets.locks.redis_client import MS, Won
 from foreshock.targets.locks.redis_lock import RedisLockClient, RedisLockOptions, lock_name
+from foreshock.targets.redis.connection import RedisConnection
 from foreshock.targets.redis.scripts import Call, Script
 
 
@@ -65,7 +66,7 @@ class ExpiryOnClientClock(RedisLockClient):
         if not won:
             seen = await self.redis.execute("GET", lock_name(key), timeout_ms=timeout_ms)
             if seen is not None and int(seen.partition(" ")[0]) <= self._wall_ms():
-                won = await self._put_in_place(key, seen, value, timeout_ms)
+                won = await self._put_in_place(self.redis, key, seen, value, timeout_ms)
         if not won:
             return None
         self._values[owner] = value
@@ -73,23 +74,28 @@ class ExpiryOnClientClock(RedisLockClient):
 
     async def renew_once(self, key: Key, owner: str, timeout_ms: int) -> int:
         """Write a later time."""
-        value = self._value(owner)
-        if not await self._put_in_place(key, self._values[owner], value, timeout_ms):
-            return 0
-        self._values[owner] = value
-        return self.options.ttl_ms
+        return self.options.ttl_ms if await self._extend(self.redis, key, owner, timeout_ms) else 0
+
+    async def renew_in_background(self, key: Key, owner: str) -> bool:
+        """As :meth:`renew_once`, beside the client's other commands."""
+        return await self._extend(self.background, key, owner, self.options.ttl_ms // 3)
 
     async def release_once(self, key: Key, owner: str, timeout_ms: int) -> bool:
         """Delete the key if it is as we left it."""
         return await super().release_once(key, self._values[owner], timeout_ms)
 
-    async def renew_in_background(self, key: Key, owner: str) -> bool:
-        """As :meth:`renew_once`; this lock has no connection for it beside the client's own, so it waits its turn."""
-        return bool(await self.renew_once(key, owner, self.options.ttl_ms))
+    async def _extend(self, redis: RedisConnection, key: Key, owner: str, timeout_ms: int) -> bool:
+        value = self._value(owner)
+        if not await self._put_in_place(redis, key, self._values[owner], value, timeout_ms):
+            return False
+        self._values[owner] = value
+        return True
 
-    async def _put_in_place(self, key: Key, seen: str, value: str, timeout_ms: int) -> bool:
-        keys, arguments = [lock_name(key)], [seen, value]
-        return await self.redis.run_script(REPLACE, keys, [*arguments], timeout_ms=timeout_ms) is not None
+    async def _put_in_place(
+        self, redis: RedisConnection, key: Key, seen: str, value: str, timeout_ms: int
+    ) -> bool:
+        replaced = await redis.run_script(REPLACE, [lock_name(key)], [seen, value], timeout_ms=timeout_ms)
+        return replaced is not None
 
     def _value(self, owner: str) -> str:
         return f"{self._wall_ms() + self.options.ttl_ms} {owner}"

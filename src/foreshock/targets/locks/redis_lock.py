@@ -53,7 +53,7 @@ class RedisLockClient(PollingLockClient):
         self.lock_options = options
         endpoint = context.nodes[0].endpoint
         self.redis = RedisConnection(context.runtime, endpoint, context.timeout_ms)
-        self._background = RedisConnection(context.runtime, endpoint, max(options.ttl_ms // 3, 1))
+        self.background = RedisConnection(context.runtime, endpoint, max(options.ttl_ms // 3, 1))
 
     async def open(self) -> None:
         """Nothing yet: the client connects with its first command."""
@@ -86,12 +86,12 @@ class RedisLockClient(PollingLockClient):
 
     async def renew_in_background(self, key: Key, owner: str) -> bool:
         """As :meth:`renew_once`, beside the client's other commands."""
-        return bool(await self._background.run_script(RENEW, [lock_name(key)], [owner, self.options.ttl_ms]))
+        return bool(await self.background.run_script(RENEW, [lock_name(key)], [owner, self.options.ttl_ms]))
 
     async def disconnect(self) -> None:
         """Drop both connections."""
         await self.redis.close()
-        await self._background.close()
+        await self.background.close()
 
 
 class RedisLock(RedisTarget[RedisLockOptions]):
