@@ -28,7 +28,7 @@ from foreshock.harness.runtime import (
 from foreshock.harness.services import Key, Value
 from foreshock.harness.target import ClientContext
 from foreshock.targets.caches.figures import CacheFigures
-from foreshock.targets.caches.ring import Ring
+from foreshock.targets.caches.ring import RingSource
 from foreshock.targets.reference.node import codes
 
 Body = dict[str, Any]
@@ -37,6 +37,10 @@ _MS: Final = 1_000_000
 _SEEN_MAX: Final = 1_024
 _SKIP_NS: Final = 500_000_000
 """For how long a client does not ask a node again that did not answer."""
+
+
+_RING_NS: Final = 500_000_000
+"""How long a client goes on by the ring that it knows: for so long two clients may send a key to different nodes."""
 
 
 class ClientSettings(msgspec.Struct, frozen=True):
@@ -65,14 +69,16 @@ class CacheNodeClient:
     service: ClassVar[str] = "cache"
 
     def __init__(
-        self, context: ClientContext, settings: ClientSettings, ring: Ring, figures: CacheFigures
+        self, context: ClientContext, settings: ClientSettings, rings: RingSource, figures: CacheFigures
     ) -> None:
         self.context = context
         self.settings = settings
         self.figures = figures
         self.attempts = 0
         """How many requests the last operation took so far, but for fills and invalidations."""
-        self.ring = ring
+        self._rings = rings
+        self._ring = rings.ring
+        self._ring_until_ns = 0
         self._runtime = context.runtime
         self._nodes = {node.name: node for node in context.nodes}
         self._connections: dict[str, Connection] = {}
@@ -110,7 +116,10 @@ class CacheNodeClient:
 
     def owners(self, key: Key) -> list[str]:
         """The nodes that may hold a copy of the key; each process begins with one of its own choice."""
-        owners = self.ring.owners(key, self.settings.replicas)
+        now_ns = self._runtime.now()
+        if now_ns >= self._ring_until_ns:
+            self._ring, self._ring_until_ns = self._rings.ring, now_ns + _RING_NS
+        owners = self._ring.owners(key, self.settings.replicas)
         first = self.context.process % len(owners) if owners else 0
         return owners[first:] + owners[:first]
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from foreshock.harness.exhibit import Exhibit, Promise
 from foreshock.harness.request import Request
 
-FAULTS: Final = ("partition", "kill", "pause", "power", "clock", "stall")
+FAULTS: Final = ("partition", "kill", "pause", "power", "clock", "stall", "membership")
 
 BECAUSE: Final[Mapping[str, str]] = {
     "aside": "the age of a copy counts from before its value was read, so none is used past its time to live",

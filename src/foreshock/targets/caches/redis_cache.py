@@ -24,7 +24,7 @@ from foreshock.targets.redis.simulated_server import Persistence
 from foreshock.targets.reference.node.cache.knobs import LEASES, LINEARIZABLE, LOOK_ASIDE_MODES
 
 _NAME: Final = "redis-cache"
-_FAULTS: Final = ("partition", "kill", "pause", "power", "stall")
+_FAULTS: Final = ("partition", "kill", "pause", "power", "stall", "membership")
 """Not clock: a Redis server lets keys expire by its wall clock, and that may jump."""
 
 
@@ -131,7 +131,7 @@ class RedisCache(CacheTarget[RedisCacheOptions]):
             stampede_protection=options.stampede_protection,
             voids_tickets=options.mode == LEASES,
         )
-        parts = (context, self.settings(context), self.ring(context), self.seen)
+        parts = (context, self.settings(context), self.rings(context.nodes), self.seen)
         if options.mode in LOOK_ASIDE_MODES:
             return RedisLookAsideClient(*parts, redis=redis)
         return RedisVersionsClient(*parts, redis=redis, leases=options.mode == LINEARIZABLE)

@@ -49,5 +49,22 @@ class Ring:
         return Ring((n for n in self.nodes if n != node), points_a_node=self._points_a_node)
 
 
+class RingSource:
+    """The ring that is in force, as an operator has set it. Clients look at it now and then, each at its own times."""
+
+    def __init__(self, nodes: Iterable[str]) -> None:
+        self.ring = Ring(nodes)
+
+    def join(self, node: str) -> None:
+        """Let a node keep copies from now on."""
+        if node not in self.ring.nodes:
+            self.ring = self.ring.joined_by(node)
+
+    def leave(self, node: str) -> None:
+        """Let a node keep copies no longer. Those it has run out, unused, or are found when it joins again."""
+        if node in self.ring.nodes:
+            self.ring = self.ring.left_by(node)
+
+
 def _place(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")

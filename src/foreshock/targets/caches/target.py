@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, TypeVar
 
 from foreshock.harness.cluster import Cluster, Endpoint, Node
-from foreshock.harness.errors import UsageError
+from foreshock.harness.errors import Definite, UsageError
 from foreshock.harness.options import Options
 from foreshock.harness.randomness import RandomStream
 from foreshock.harness.runtime import Runtime
@@ -22,7 +22,7 @@ from foreshock.targets.caches.client import (
 )
 from foreshock.targets.caches.figures import CacheFigures
 from foreshock.targets.caches.options import CacheOptions, NodeCacheOptions
-from foreshock.targets.caches.ring import Ring
+from foreshock.targets.caches.ring import RingSource
 from foreshock.targets.reference.admin_client import ask_status
 from foreshock.targets.reference.node.addresses import Address
 from foreshock.targets.reference.node.cache.knobs import (
@@ -72,7 +72,7 @@ class CacheTarget(Target[CacheOptionsT]):
         super().__init__(options, seed=seed)
         self.seen = CacheFigures()
         """What the clients of this test saw."""
-        self._rings: dict[tuple[str, ...], Ring] = {}
+        self._rings: RingSource | None = None
         _check_origin(options.origin)
         try:
             self._chosen = self.knobs_of_options().checked()
@@ -167,7 +167,9 @@ class CacheTarget(Target[CacheOptionsT]):
 
     def client(self, service: str, context: ClientContext) -> Client:  # noqa: ARG002
         """A client of the mode."""
-        return _CLIENTS[self.options.mode](context, self.settings(context), self.ring(context), self.seen)
+        return _CLIENTS[self.options.mode](
+            context, self.settings(context), self.rings(context.nodes), self.seen
+        )
 
     def settings(self, context: ClientContext) -> ClientSettings:
         """How the clients behave."""
@@ -177,12 +179,39 @@ class CacheTarget(Target[CacheOptionsT]):
             attempt_timeout_ms=self.options.attempt_timeout_ms,
         )
 
-    def ring(self, context: ClientContext) -> Ring:
-        """The ring of all nodes but the origin."""
-        names = tuple(names_of(context.nodes)[1:])
-        if names not in self._rings:
-            self._rings[names] = Ring(names)
-        return self._rings[names]
+    def rings(self, nodes: Sequence[Node]) -> RingSource:
+        """The ring, at first of all nodes but the origin."""
+        if self._rings is None:
+            self._rings = RingSource(names_of(nodes)[1:])
+        return self._rings
+
+    # --- membership ---------------------------------------------------------------------------------------------
+
+    async def add_member(self, cluster: Cluster, runtime: Runtime, name: str, via: str | None = None) -> None:  # noqa: ARG002
+        """Let a node keep copies; clients see it within half a second."""
+        self.rings(cluster.nodes).join(self._member(cluster, name))
+
+    async def remove_member(
+        self,
+        cluster: Cluster,
+        runtime: Runtime,  # noqa: ARG002
+        name: str,
+        via: str | None = None,  # noqa: ARG002
+    ) -> None:
+        """Let a node keep copies no longer; clients see it within half a second."""
+        self.rings(cluster.nodes).leave(self._member(cluster, name))
+
+    async def members(self, cluster: Cluster, runtime: Runtime) -> frozenset[str]:  # noqa: ARG002
+        """The origin, and the nodes on the ring."""
+        return frozenset({cluster.nodes[0].name, *self.rings(cluster.nodes).ring.nodes})
+
+    def _member(self, cluster: Cluster, name: str) -> str:
+        """The name, if it is that of a node that may come and go; raises ``Definite``."""
+        if name == cluster.nodes[0].name:
+            raise Definite(f"{name} is the origin: it neither joins nor leaves")
+        if name not in names_of(cluster.nodes):
+            raise Definite(f"there is no node {name!r}")
+        return name
 
 
 class NodeCacheTarget(CacheTarget[NodeCacheOptions]):
