@@ -95,6 +95,10 @@ class NaiveNode(ABC):
     def on_question(self, question: Body, answer: Answer) -> None:
         """A node asks something (this one too may be asked by itself); what makes no sense is left unanswered."""
 
+    def is_answer(self, answer: Body) -> bool:  # noqa: ARG002
+        """Whether an answer makes sense; one that does not counts as none."""
+        return True
+
     def facts(self) -> Body:
         """What the node says of itself beside its name."""
         return {}
@@ -158,7 +162,8 @@ class NaiveNode(ABC):
         self.now_ns = now_ns
         number = message["round"]
         if "question" in message:
-            self.on_question(message["question"], partial(self._reply_to_peer, source, number))
+            answer = _to_nobody if number == _NO_ROUND else partial(self._reply_to_peer, source, number)
+            self.on_question(message["question"], answer)
         else:
             self._hear(source, number, message["answer"])
         return self._take_effects()
@@ -206,7 +211,7 @@ class NaiveNode(ABC):
 
     def _hear(self, source: str, number: int, answer: Body) -> None:
         round_ = self._rounds.get(number)
-        if round_ is None or source in round_.answers:
+        if round_ is None or source in round_.answers or not self.is_answer(answer):
             return
         round_.answers[source] = answer
         if len(round_.answers) == round_.asked or round_.enough(round_.answers):
@@ -226,6 +231,10 @@ class NaiveNode(ABC):
         self.deadline_ns = self.now_ns + _IDLE_NS if oldest is None else oldest.deadline_ns
         effects, self._effects = self._effects, Effects()
         return effects
+
+
+def _to_nobody(body: Body) -> None:
+    """Where the answer to news goes."""
 
 
 def unanswered(wanted: str) -> Body:

@@ -47,6 +47,10 @@ class NaiveLock(NaiveNode):
         """Whether the lock is had. A majority should say so; anybody will do."""
         return any(answer["free"] for answer in answers.values())
 
+    def is_answer(self, answer: Body) -> bool:
+        """Whether it says if the lock is free."""
+        return isinstance(answer.get("free"), bool)
+
     def on_operation(self, operation: Operation, owner: int | None, answer: Answer) -> None:
         """Take, keep or give back a lock for the client that calls itself ``owner``."""
         kind, key, *_ = operation
@@ -54,7 +58,7 @@ class NaiveLock(NaiveNode):
         def give_back() -> None:
             question = {"type": "release", "key": key, "owner": owner}
             self.tell(self.peers, question)
-            self.on_question(question, lambda _: None)
+            self.on_question(question, answer)  # this node's own table; nothing is answered
 
         def decide(answers: Answers) -> None:
             if self.granted(answers):
@@ -79,7 +83,6 @@ class NaiveLock(NaiveNode):
             case {"type": "release", "key": int() | str() as key, "owner": int(owner)}:
                 if (holder := self._holders.get(key)) is not None and holder.owner == owner:
                     del self._holders[key]
-                answer({"type": "release_ok"})
             case {"type": "acquire" | "renew", "key": int() | str() as key, "owner": int(owner)}:
                 holder = self._holders.get(key)
                 free = holder is None or holder.owner == owner or holder.until_ns <= self.now_ns

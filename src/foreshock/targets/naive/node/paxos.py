@@ -67,6 +67,13 @@ class NaivePaxos(NaiveNode):
         """How many votes a proposal has. They should be counted; the heads are."""
         return len(answers)
 
+    def is_answer(self, answer: Body) -> bool:
+        """Whether it is a vote, with what the acceptor accepted last."""
+        match answer:
+            case {"vote": bool(), "accepted": [int(), str()], "value": _}:
+                return True
+        return False
+
     def on_operation(self, operation: Operation, owner: int | None, answer: Answer) -> None:  # noqa: ARG002
         """Propose what the operation makes of the register."""
         key = operation[1]
