@@ -23,7 +23,7 @@ COMMAND = (
     "--no-report",
     "-q",
 )
-NEMESIS = ("--nemesis", "partition,kill,pause", "--interval", "1")
+NEMESIS = ("--nemesis", "partition,kill,pause,clock,power,membership,stall", "--interval", "1")
 
 
 def run_once(store: Path, hash_seed: int, *arguments: str) -> str:
@@ -42,7 +42,8 @@ def run_once(store: Path, hash_seed: int, *arguments: str) -> str:
 
 @pytest.mark.slow
 def test_a_seed_run_ten_times_gives_one_history_and_one_ledger(tmp_path: Path) -> None:
-    digests = {run_once(tmp_path / str(i), i, "--seed", "11", "--workload", "lock") for i in range(RUNS)}
+    arguments = ("--seed", "11", "--workload", "lock", "-o", "fencing=true")
+    digests = {run_once(tmp_path / str(i), i, *arguments) for i in range(RUNS)}
     assert len(digests) == 1
 
 
