@@ -8,7 +8,7 @@ from tests.targets.reference import worlds
 from tests.targets.reference.worlds import MS, Broken, Node, require
 
 from foreshock.harness.randomness import RandomStream
-from foreshock.targets.reference.node.consensus import Output, Record, Tick
+from foreshock.targets.reference.node.consensus import Entry, Output, Record, Tick
 from foreshock.targets.reference.node.paxos import Paxos, PaxosKnobs
 from foreshock.targets.reference.node.paxos.messages import Accept, Accepted, Promise
 from foreshock.targets.reference.node.paxos.synod import NO_BALLOT, Ballot
@@ -36,14 +36,23 @@ def knobs_of(seed: int) -> PaxosKnobs:
     )
 
 
+class Disk:
+    """What the records on a node's disk add up to."""
+
+    def __init__(self) -> None:
+        self.read = 0
+        self.promised = NO_BALLOT
+        self.accepted: dict[int, Ballot] = {}
+
+
 class World(worlds.World):
     """Paxos replicas; after every step:
 
     * one value a ballot: nobody proposes two values in one slot under one ballot (ballots are unique);
     * promises are durable when they are told, never fall, and nothing is said to be accepted against one;
     * acceptances are durable when they are told;
-    * agreement, by counting: what a majority of a slot's acceptors durably accepted under one ballot is chosen, and
-      nothing else is ever chosen or applied there;
+    * agreement, by counting: what a majority of a slot's acceptors has durably accepted under one ballot is chosen;
+      no two values are, and nothing else is ever applied there.
     """
 
     def __init__(
@@ -52,6 +61,12 @@ class World(worlds.World):
         self.proposed: dict[tuple[int, Ballot], Any] = {}
         self.promises: dict[str, Ballot] = {}
         self.commits: dict[str, int] = {}
+        self.disks: dict[str, Disk] = {}
+        self.votes: dict[tuple[int, Ballot], set[str]] = {}
+        self.chosen: dict[int, tuple[str, Any]] = {}
+        self.configurations: list[tuple[int, tuple[str, ...]]] = [
+            (1, tuple(f"n{i + 1}" for i in range(count)))
+        ]
         super().__init__(paxos, knobs, count, **options)
 
     def start(self, name: str) -> None:
@@ -72,6 +87,7 @@ class World(worlds.World):
         node.disk = [Record(1, "state", state), *([Record(2, "accepted", rows)] if rows else [])]
         node.unsynced = []
         self.promises[name] = promised
+        self.disks[name] = Disk()
         self.start(name)
 
     def paxos(self, name: str) -> Paxos:
@@ -83,6 +99,28 @@ class World(worlds.World):
     def term_of(replica: Any) -> Any:
         """The ballot that a replica leads with, or has promised."""
         return replica.ballot if replica.leading else replica.promised
+
+    def disk(self, node: Node) -> Disk:
+        """A node's disk as it is now; what is new there are votes."""
+        disk = self.disks.setdefault(node.name, Disk())
+        for record in node.disk[disk.read :]:
+            if record.kind == "state":
+                disk.promised = max(disk.promised, Ballot(*record.data["promised"]))
+            elif record.kind == "accepted":
+                for slot, (number, owner), kind, data in record.data:
+                    disk.accepted[slot] = Ballot(number, owner)
+                    self.vote(node.name, slot, Ballot(number, owner), (kind, data))
+        disk.read = len(node.disk)
+        return disk
+
+    def vote(self, name: str, slot: int, ballot: Ballot, value: tuple[str, Any]) -> None:
+        """An acceptance is durable; with a majority of them the value is chosen, for ever."""
+        voters = self.votes.setdefault((slot, ballot), set())
+        voters.add(name)
+        acceptors = next(members for since, members in reversed(self.configurations) if since <= slot)
+        if 2 * len(voters & set(acceptors)) > len(acceptors):
+            known = self.chosen.setdefault(slot, value)
+            require(known == value, f"both {known} and {value} are chosen in slot {slot}")
 
     # --- what must hold ---------------------------------------------------------------------------------------
 
@@ -102,6 +140,18 @@ class World(worlds.World):
         require(node.applied == replica.applied == replica.commit, f"{name} did not apply all that is chosen")
         require(replica.dropped == 0, f"{name} dropped a message that its peers had a right to send")
 
+    def check_committed(self, node: Node, entry: Entry, proposal: int | None) -> None:
+        """Nothing is applied but what a majority of the slot's acceptors durably accepted under one ballot."""
+        for other in self.nodes.values():
+            self.disk(other)
+        value = self.chosen.get(entry.position)
+        same = value == (entry.kind, entry.data)
+        require(same, f"{node.name} applies {entry}, and what is chosen there is {value}")
+        super().check_committed(node, entry, proposal)
+        since = entry.position + self.knobs.window_slots
+        if entry.kind == "configuration" and self.configurations[-1][0] < since:
+            self.configurations.append((since, tuple(entry.data)))
+
     def check_proposals(self, name: str, message: Accept) -> None:
         """Under one ballot there is at most one proposal a slot, and a ballot is its owner's."""
         require(message.ballot.node == name, f"{name} proposes under {message.ballot}")
@@ -116,9 +166,8 @@ class World(worlds.World):
         name, ballot = node.name, message.ballot
         require(ballot >= self.promises.get(name, NO_BALLOT), f"{name} promises {ballot} after a greater one")
         self.promises[name] = ballot
-        require(
-            durably_promised(node) >= ballot, f"{name} tells of a promise of {ballot} that is not durable"
-        )
+        promised = self.disk(node).promised
+        require(promised >= ballot, f"{name} tells of a promise of {ballot} that is not durable")
 
     def check_accepted(self, node: Node, message: Accepted) -> None:
         """What is told to be accepted is durable, was proposed, and breaks no promise.
@@ -131,18 +180,8 @@ class World(worlds.World):
         promised = self.promises.get(name, NO_BALLOT)
         require(ballot >= promised, f"{name} accepts {ballot} after it promised {promised}")
         self.promises[name] = ballot
-        durable = durably_accepted(node)
+        durable = self.disk(node)
         for slot in range(message.first, message.last + 1):
             if slot > message.chosen:
-                held = durable.get(slot)
+                held = durable.accepted.get(slot)
                 require(held is not None and held >= ballot, f"{name} lacks slot {slot} that it accepted")
-
-
-def durably_promised(node: Node) -> Ballot:
-    """The greatest promise on a node's disk."""
-    return max((Ballot(*r.data["promised"]) for r in node.disk if r.kind == "state"), default=NO_BALLOT)
-
-
-def durably_accepted(node: Node) -> dict[int, Ballot]:
-    """The ballot of each slot that was accepted on a node's disk."""
-    return {row[0]: Ballot(*row[1]) for r in node.disk if r.kind == "accepted" for row in r.data}
