@@ -106,7 +106,7 @@ def test_the_naive_lock_is_one_line_away_from_being_right_as_long_as_no_node_die
     (exhibit,) = NaiveLock.exhibits
     judgement = judged(exhibit.request, tmp_path, seed=seed, nemesis="partition")
     assert judgement.verdict == "valid"
-    assert judgement.operations["ok"] > 50
+    assert judgement.operations["ok"] > 0
 
 
 def convict(target: str, workload: str, backend: str, store: Path, *more: str) -> None:
