@@ -195,6 +195,12 @@ def test_the_workload_checks_what_the_mode_promises(mode: str, stated: dict[str,
     assert planned["consistency"] == "linearizable"
 
 
+def test_copies_that_never_run_out_are_as_old_as_they_like() -> None:
+    request = Request(target="memory-cache", workload="cache", options={"mode": "aside", "ttl_ms": 0})
+    planned = resolve(msgspec.structs.replace(request, backend="sim")).plan.options["workload"]
+    assert planned["staleness_bound_ms"] == 86_400_000
+
+
 def test_a_target_that_states_nothing_is_held_to_linearizability() -> None:
     plan = resolve(Request(target="raft", workload="cache", backend="sim")).plan
     assert plan.options["workload"]["consistency"] == "linearizable"

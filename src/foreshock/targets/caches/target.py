@@ -38,6 +38,8 @@ from foreshock.targets.reference.simulated import SimulatedNode
 from foreshock.targets.reference.zipapp import NODE_ZIPAPP, build_node_zipapp
 
 _STATUS_TIMEOUT_MS: Final = 500
+_FOREVER_MS: Final = 86_400_000
+"""The bound of copies that never run out: the longest that the workload takes, and longer than a test."""
 _CLIENTS: Final[Mapping[str, type[CacheNodeClient]]] = {
     ASIDE: LookAsideClient,
     LEASES: LookAsideClient,
@@ -87,8 +89,9 @@ class CacheTarget(Target[CacheOptionsT]):
             return {"consistency": "linearizable"}
         consistency = "session" if options.mode == WRITE_THROUGH else "bounded-staleness"
         margin_percent = getattr(options, "clock_margin_percent", 20)
-        ttl_ms = max(options.ttl_ms, options.negative_ttl_ms)
-        return {"consistency": consistency, "staleness_bound_ms": ttl_ms * (100 + margin_percent) // 100}
+        ttl_ms = max(options.ttl_ms, options.negative_ttl_ms) if options.ttl_ms else _FOREVER_MS
+        bound_ms = min(ttl_ms * (100 + margin_percent) // 100, _FOREVER_MS)
+        return {"consistency": consistency, "staleness_bound_ms": bound_ms}
 
     def knobs_of_options(self) -> CacheKnobs:
         """The knobs of the nodes as the options set them, but for the name of the origin."""

@@ -6,7 +6,7 @@ kept in memory as well; nothing waits for it to become so.
 
 How long a copy may be used is not on disk. The node's clock means nothing to its next life, and invalidations that
 came while it was down have passed it by. So a copy that was found at the start is *suspect* until the origin has
-confirmed its version, as AFS had it (Howard et al., "Scale and Performance in a Distributed File System", 1988, 3.2).
+confirmed its version, as AFS had it (Howard et al., "Scale and Performance in a Distributed File System", 1988).
 """
 
 from __future__ import annotations
