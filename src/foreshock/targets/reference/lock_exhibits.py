@@ -47,7 +47,7 @@ LOCK_EXHIBITS: Final = (
             time_limit=20.0,
             options={"lock_ttl_ms": 1_000, "use_ms": 100},
         ),
-        budget=10,
+        budget=20,
         shows="a client that stood still between its last look at the clock and its write wipes out another's update; "
         "with fencing=true the resource refuses it",
     ),
