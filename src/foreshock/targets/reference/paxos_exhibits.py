@@ -31,7 +31,7 @@ def _exhibit(
             nemesis=nemesis,
             bug=f"paxos/{bug}",
             nodes=str(nodes),
-            concurrency="30",
+            concurrency="15",
             rate=50.0,
             interval=interval,
             time_limit=30.0,
@@ -70,9 +70,14 @@ EXHIBITS: Final[tuple[Exhibit, ...]] = (
     _exhibit(
         "forgets-promise-on-restart",
         "partition,kill",
-        _LEADERS | {"kill.targets": "majority"},
+        _LEADERS
+        | {
+            "kill.targets": "majority",
+            "target.election_timeout_min_ms": 150,
+            "target.election_timeout_max_ms": 250,
+            "target.heartbeat_ms": 50,
+        },
         shows="a leader that was cut off is accepted again by nodes that restarted, and overwrites what was written",
-        interval=0.5,
     ),
     _exhibit(
         "ignores-accepted-value",

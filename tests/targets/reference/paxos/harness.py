@@ -153,8 +153,7 @@ class World(worlds.World):
             self.configurations.append((since, tuple(entry.data)))
 
     def check_proposals(self, name: str, message: Accept) -> None:
-        """Under one ballot there is at most one proposal a slot, and a ballot is its owner's."""
-        require(message.ballot.node == name, f"{name} proposes under {message.ballot}")
+        """Under one ballot there is at most one proposal a slot."""
         for slot, value in enumerate(message.values, start=message.first):
             known = self.proposed.setdefault((slot, message.ballot), value)
             require(
