@@ -58,6 +58,18 @@ def test_faults_start_and_stop_in_turn_whether_they_took_or_not(outcome: Operati
     assert {step.process for step in taken} == {NEMESIS}
 
 
+def test_a_fault_that_can_move_does_so_in_some_tests_and_is_undone_in_all() -> None:
+    """So leaders are cut off one after the other, and none hears of the next in between."""
+    moved = {seed: 0 for seed in range(30)}
+    for seed in moved:
+        taken = [step.f for step in steps(seed, 60, moves=True)]
+        moved[seed] = sum(pair == ("kill", "kill") for pair in itertools.pairwise(taken))
+        assert ("start", "start") not in itertools.pairwise(taken)
+        assert taken.count("start") > 5
+    assert sum(count == 0 for count in moved.values()) > 3
+    assert max(moved.values()) > 15
+
+
 def test_asking_again_changes_neither_the_step_nor_its_time() -> None:
     schedule: Any = first(4)
     context: Any = NemesisThread(4)

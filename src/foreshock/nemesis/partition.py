@@ -61,7 +61,7 @@ class PartitionNemesis(Nemesis[PartitionOptions]):
 
     def generator(self) -> Liftable:
         """Partitions of the chosen kinds without end."""
-        faults = Faults("start-partition", "stop-partition", self._kinds)
+        faults = Faults("start-partition", "stop-partition", self._kinds, moves=True)
         return FaultSchedule.first(faults, self.context)
 
     def final_generator(self) -> Liftable:

@@ -25,6 +25,7 @@ SHORT_CHANCE = (1, 3)
 SHORT_MAX = 250
 PART_CHANCE = (1, 3)
 BRIEF_MAX = 400
+MOVE_CHANCES = (0, 300, 600)
 
 
 class Temper(NamedTuple):
@@ -37,6 +38,9 @@ class Temper(NamedTuple):
     """The longest time without a fault."""
     hold_max: int
     """The longest fault."""
+    move_chance: int = 0
+    """Of :data:`MOVE_CHANCES`: how often a fault takes the place of the one before, where it can: leaders are cut off one after the other, and
+    none hears of the next before it is its turn again."""
 
     @classmethod
     def draw(cls, rng: RandomStream) -> Temper:
@@ -71,6 +75,8 @@ class Faults(NamedTuple):
     """Kinds that leave nobody a quorum: while nothing is served nothing is found, so they never last long."""
     in_parts: str | None = None
     """The value of a stop that undoes only a part, where there is such a thing; a whole stop follows it."""
+    moves: bool = False
+    """Whether a start may follow a start, and its fault takes the place of the one before."""
 
 
 class FaultSchedule(Generator):
@@ -97,6 +103,8 @@ class FaultSchedule(Generator):
         """The schedule before its first step, which comes within the interval from now."""
         rng = context.rng.stream("schedule")
         temper = Temper.draw(rng)
+        if faults.moves:
+            temper = temper._replace(move_chance=context.rng.stream("moves").choice(MOVE_CHANCES))
         kinds = faults.kinds
         if len(kinds) > 2 and rng.chance(1, 2):
             kinds = tuple(rng.sample(kinds, rng.between(2, len(kinds) - 1)))
@@ -130,6 +138,9 @@ class FaultSchedule(Generator):
     def _next(self, rng: RandomStream) -> tuple[str, str | None]:
         done, faults = self.step, self.faults
         if done.f == faults.start:
+            move_chance = self.temper.move_chance if faults.moves else 0
+            if move_chance and rng.chance(move_chance, 1000):
+                return faults.start, rng.choice(faults.kinds)
             return faults.stop, faults.in_parts if faults.in_parts and rng.chance(*PART_CHANCE) else None
         if done.value is not None:
             return faults.stop, None

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from foreshock.targets.reference.node.codes import Body
-from foreshock.targets.reference.node.consensus import Entry, Event, Output, Propose, Record, Snapshot
+from foreshock.targets.reference.node.consensus import Entry, Event, Output, Record, Snapshot
 from foreshock.targets.reference.node.raft import Raft
 from foreshock.targets.reference.node.raft.messages import Append
 from foreshock.targets.reference.node.raft.progress import Progress
-from foreshock.targets.reference.node.raft.state import LEADER, NS_PER_MS
+from foreshock.targets.reference.node.raft.state import NS_PER_MS
 from foreshock.targets.reference.node.sessions import Session, Sessions
 
 
@@ -54,14 +54,13 @@ class CommitsOldTermByCounting(Raft):
     entry of an old term that is on a majority can still be overwritten by a leader whose last entry is of a term
     between; whoever was told that it is committed was told wrong.
 
-    Three things would hide that from clients, and go. The no-op that opens a term soon commits the old entries in
+    Some things would hide that from clients, and go. The no-op that opens a term soon commits the old entries in
     the right way: this leader first brings its followers into line, for ten seconds keeps the no-op and what follows
-    it to itself, takes commands only after two, and reads as soon as all that it inherited is "committed". And it
-    keeps the clients of an earlier leadership waiting, so that they hear of their entries when it leads again.
+    it to itself, and reads as soon as all that it inherited is "committed". And it keeps the clients of an earlier
+    leadership waiting, so that they hear of their entries when it leads again.
     """
 
     _OPENING_NS: Final = 10_000_000_000
-    _DEAF_NS: Final = 2_000_000_000
     _inherited = 0
     _opened_ns = 0
 
@@ -87,12 +86,6 @@ class CommitsOldTermByCounting(Raft):
         if self._is_opening():
             entries_max = min(entries_max, max(0, self._inherited - previous))
         return super()._append_after(previous, entries_max)
-
-    def _on_propose(self, event: Propose) -> None:
-        if self.role is LEADER and self._now - self._opened_ns < self._DEAF_NS:
-            self._refuse(event.proposal, "this leader still brings its followers into line")
-        else:
-            super()._on_propose(event)
 
     def _abandon_leadership(self) -> None:
         waiting, self._proposals = self._proposals, {}
