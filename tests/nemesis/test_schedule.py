@@ -60,7 +60,7 @@ def test_faults_start_and_stop_in_turn_whether_they_took_or_not(outcome: Operati
 
 def test_a_fault_that_can_move_does_so_in_some_tests_and_is_undone_in_all() -> None:
     """So leaders are cut off one after the other, and none hears of the next in between."""
-    moved = {seed: 0 for seed in range(30)}
+    moved = dict.fromkeys(range(30), 0)
     for seed in moved:
         taken = [step.f for step in steps(seed, 60, moves=True)]
         moved[seed] = sum(pair == ("kill", "kill") for pair in itertools.pairwise(taken))

@@ -39,8 +39,8 @@ class Temper(NamedTuple):
     hold_max: int
     """The longest fault."""
     move_chance: int = 0
-    """Of :data:`MOVE_CHANCES`: how often a fault takes the place of the one before, where it can: leaders are cut off one after the other, and
-    none hears of the next before it is its turn again."""
+    """How often a fault takes the place of the one before, where it can (:data:`MOVE_CHANCES`): leaders are cut off one
+    after the other, and none hears of the next before it is its turn again."""
 
     @classmethod
     def draw(cls, rng: RandomStream) -> Temper:
