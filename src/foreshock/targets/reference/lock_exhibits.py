@@ -1,11 +1,28 @@
-"""What must be found wrong with the consensus lock: the bugs planted in its service, and what no lease can stand."""
+"""What the other kinds of consensus lock promise; and what must be found: planted bugs, and what no lease can stand."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from foreshock.harness.exhibit import Exhibit
+from foreshock.harness.exhibit import Exhibit, Promise
 from foreshock.harness.request import Request
+
+_LEASE_FAULTS = ("partition", "kill", "pause", "clock", "power", "membership")
+
+LOCK_PROMISES: Final = tuple(
+    Promise(
+        workload="lock",
+        nemeses=_LEASE_FAULTS,
+        options={"kind": kind},
+        because=f"a {what} is held by the session and granted through the log, as a mutex is",
+    )
+    for kind, what in (
+        ("reentrant", "re-entrant lock"),
+        ("read-write", "read-write lock"),
+        ("semaphore", "semaphore's permit"),
+    )
+)
+"""They are those of every protocol, for the service is the same on all of them."""
 
 LOCK_EXHIBITS: Final = (
     Exhibit(

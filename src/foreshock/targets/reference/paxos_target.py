@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from foreshock.harness.exhibit import Exhibit, Promise
 from foreshock.harness.randomness import RandomStream
+from foreshock.targets.reference.lock_exhibits import LOCK_PROMISES
 from foreshock.targets.reference.node.paxos import PaxosKnobs
 from foreshock.targets.reference.paxos_exhibits import EXHIBITS, PROMISES
 from foreshock.targets.reference.paxos_options import PaxosOptions, draw_paxos_knobs
@@ -19,7 +20,7 @@ class Paxos(ReplicatedTarget[PaxosOptions]):
 
     Options = PaxosOptions
     program: ClassVar[str] = "paxos"
-    promises: ClassVar[tuple[Promise, ...]] = PROMISES
+    promises: ClassVar[tuple[Promise, ...]] = (*PROMISES, *LOCK_PROMISES)
     exhibits: ClassVar[tuple[Exhibit, ...]] = EXHIBITS
 
     def draw_knobs(self, rng: RandomStream) -> PaxosKnobs:

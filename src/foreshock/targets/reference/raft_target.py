@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from foreshock.harness.exhibit import Exhibit, Promise
 from foreshock.harness.randomness import RandomStream
-from foreshock.targets.reference.lock_exhibits import LOCK_EXHIBITS
+from foreshock.targets.reference.lock_exhibits import LOCK_EXHIBITS, LOCK_PROMISES
 from foreshock.targets.reference.node.raft import RaftKnobs
 from foreshock.targets.reference.raft_exhibits import EXHIBITS, PROMISES
 from foreshock.targets.reference.raft_options import RaftOptions, draw_raft_knobs
@@ -20,7 +20,7 @@ class Raft(ReplicatedTarget[RaftOptions]):
 
     Options = RaftOptions
     program: ClassVar[str] = "raft"
-    promises: ClassVar[tuple[Promise, ...]] = PROMISES
+    promises: ClassVar[tuple[Promise, ...]] = (*PROMISES, *LOCK_PROMISES)
     exhibits: ClassVar[tuple[Exhibit, ...]] = (*EXHIBITS, *LOCK_EXHIBITS)
 
     def draw_knobs(self, rng: RandomStream) -> RaftKnobs:

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from foreshock.harness.exhibit import Exhibit, Promise
 from foreshock.harness.randomness import RandomStream
+from foreshock.targets.reference.lock_exhibits import LOCK_PROMISES
 from foreshock.targets.reference.node.zab import ZabKnobs
 from foreshock.targets.reference.target import ReplicatedTarget
 from foreshock.targets.reference.zab_exhibits import EXHIBITS, PROMISES
@@ -20,7 +21,7 @@ class Zab(ReplicatedTarget[ZabOptions]):
 
     Options = ZabOptions
     program: ClassVar[str] = "zab"
-    promises: ClassVar[tuple[Promise, ...]] = PROMISES
+    promises: ClassVar[tuple[Promise, ...]] = (*PROMISES, *LOCK_PROMISES)
     exhibits: ClassVar[tuple[Exhibit, ...]] = EXHIBITS
 
     def draw_knobs(self, rng: RandomStream) -> ZabKnobs:
