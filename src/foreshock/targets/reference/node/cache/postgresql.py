@@ -1,9 +1,9 @@
 """The origin's table in PostgreSQL, over its own protocol (version 3.0) with nothing but the standard library.
 
-One connection, used by the shell's syncing thread alone: all jobs that have come since the last time are one
-transaction, sent in one go. A session holds an advisory lock for as long as it lives. So when a connection broke in the
-middle of a commit, the next one begins only when the server has done with the last: what was in doubt is decided
-before anybody reads. It also keeps a second origin from the table.
+One connection, used by the shell's syncing thread alone; a batch of jobs is one transaction, sent in one go. A session
+holds an advisory lock for as long as it lives. So when a connection broke in the middle of a commit, the next one
+begins only when the server has done with the last: what was in doubt is decided before anybody reads. It also keeps a
+second origin from the table.
 
 Each cluster has a schema of its own, which stays when the cluster is gone: what it holds is the user's to drop.
 
@@ -21,14 +21,13 @@ import os
 import secrets
 import socket
 import struct
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from foreshock.targets.reference.node.cache.batches import BatchDatabase, SyncingFiles
 from foreshock.targets.reference.node.cache.database import Begin, Begun, Done, Job, Read, Row
-from foreshock.targets.reference.node.cache.sqlite import SyncingFiles
 
 CONNECT_SECONDS: Final = 3.0
 ANSWER_SECONDS: Final = 10.0
@@ -89,13 +88,13 @@ class Target(NamedTuple):
         return f"the PostgreSQL database {self.database!r} at {self.host}:{self.port}"
 
 
-class PostgresDatabase:
+class PostgresDatabase(BatchDatabase):
     """A table in a PostgreSQL database. A server that cannot be reached is tried again with every batch of jobs."""
 
     def __init__(
         self, files: SyncingFiles, url: str, *, cluster: str, environment: Mapping[str, str] = os.environ
     ) -> None:
-        self._files = files
+        super().__init__(files)
         digest = hashlib.blake2b(cluster.encode(), digest_size=8).digest()
         self._lock = int.from_bytes(digest, "big", signed=True)
         self._schema = (
@@ -103,41 +102,19 @@ class PostgresDatabase:
         )
         self._target = Target.of(url)
         self._environment = environment
-        self._jobs: deque[tuple[int, Job]] = deque()
-        self._finished: deque[Done] = deque()
-        self._asked = False
         self._session: Session | None = None
 
-    def submit(self, number: int, job: Job, sync: int) -> bool:  # noqa: ARG002
-        """Leave the job to the next sync."""
-        self._jobs.append((number, job))
-        if not self._asked:
-            self._asked = True
-            self._files.at_next_sync(self._work)
-        return True
-
-    def take(self, synced: int) -> list[Done]:  # noqa: ARG002
-        """What the thread has finished."""
-        results = []
-        while self._finished:
-            results.append(self._finished.popleft())
-        return results
-
-    def _work(self) -> None:
-        """Carry out all jobs that wait, in one transaction; in the shell's thread."""
-        self._asked = False
-        batch = []
-        while self._jobs:
-            batch.append(self._jobs.popleft())
-        committing = False
+    def carry_out(self, batch: list[tuple[int, Job]]) -> list[Done]:
+        """One transaction. When the server cannot be had, every job says so, and whether it was sent at all."""
+        sent = False
         try:
             session = self._connected()
-            committing = True
-            self._finished.extend(_carry_out(session, batch))
+            sent = True
+            return _carry_out(session, batch)
         except (PostgresProblem, OSError) as problem:
             self._disconnect()
             text = f"{self._target} does not serve: {problem}"
-            self._finished.extend(Done(number, None, text, certain=not committing) for number, _ in batch)
+            return [Done(number, None, text, certain=not sent) for number, _ in batch]
 
     def _connected(self) -> Session:
         if self._session is None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, cast
 
+from foreshock.targets.reference.node.cache.batches import SyncingFiles
 from foreshock.targets.reference.node.cache.copies import LeasingOrigin, WriteThroughOrigin
 from foreshock.targets.reference.node.cache.database import LogDatabase, OriginDatabase
 from foreshock.targets.reference.node.cache.disk_store import DiskStore
@@ -22,7 +23,7 @@ from foreshock.targets.reference.node.cache.look_aside import LookAsideNode
 from foreshock.targets.reference.node.cache.messages import decode, encode
 from foreshock.targets.reference.node.cache.origin import Origin
 from foreshock.targets.reference.node.cache.read_through import ReadThroughNode
-from foreshock.targets.reference.node.cache.sqlite import SqliteDatabase, SyncingFiles
+from foreshock.targets.reference.node.cache.sqlite import SqliteDatabase
 from foreshock.targets.reference.node.cache.store import CopyStore, MemoryStore
 from foreshock.targets.reference.node.configuration import NodeConfiguration
 from foreshock.targets.reference.node.effects import NodeFailure

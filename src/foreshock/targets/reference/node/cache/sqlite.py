@@ -1,18 +1,15 @@
 """The origin's table in SQLite, in the node's data directory: the embedded default.
 
-Write-ahead logging with full synchronization: a commit is on stable storage when it returns. Jobs are carried out by
-the shell's syncing thread, all that have come since the last time in one transaction.
+Write-ahead logging with full synchronization: a commit is on stable storage when it returns.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections import deque
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+from foreshock.targets.reference.node.cache.batches import BatchDatabase, SyncingFiles
 from foreshock.targets.reference.node.cache.database import Begin, Begun, Done, Job, Read, Row
 from foreshock.targets.reference.node.cache.messages import Key
 from foreshock.targets.reference.node.effects import NodeFailure
@@ -26,59 +23,26 @@ _SCHEMA: Final = (
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
-class SyncingFiles(Protocol):
-    """The part of a node's directory that a database needs (``disk.DirectoryFiles``)."""
-
-    @property
-    def directory(self) -> Path:
-        """Where the node keeps its files."""
-
-    def at_next_sync(self, work: Callable[[], None]) -> None:
-        """Have work done by the next sync, in its thread, before it is reported."""
-
-
-class SqliteDatabase:
+class SqliteDatabase(BatchDatabase):
     """A table in one file. What is broken, or another node's, is a ``NodeFailure`` that names it."""
 
     def __init__(self, files: SyncingFiles, *, cluster: str, node: str) -> None:
-        self._files = files
+        super().__init__(files)
         self._path = files.directory / FILE_NAME
         self._identity = {"cluster": cluster, "node": node}
-        self._jobs: deque[tuple[int, Job]] = deque()
-        self._finished: deque[Done] = deque()
-        self._asked = False
         self._connection = self._open()
 
-    def submit(self, number: int, job: Job, sync: int) -> bool:  # noqa: ARG002
-        """Leave the job to the next sync."""
-        self._jobs.append((number, job))
-        if not self._asked:
-            self._asked = True
-            self._files.at_next_sync(self._work)
-        return True
-
-    def take(self, synced: int) -> list[Done]:  # noqa: ARG002
-        """What the thread has finished."""
-        results = []
-        while self._finished:
-            results.append(self._finished.popleft())
-        return results
-
-    def _work(self) -> None:
-        """Carry out all jobs that wait, in one transaction; in the shell's thread."""
-        self._asked = False
-        results: list[Done] = []
+    def carry_out(self, batch: list[tuple[int, Job]]) -> list[Done]:
+        """One transaction; the commit returns when it is on stable storage."""
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            while self._jobs:
-                number, job = self._jobs.popleft()
-                results.append(Done(number, self._carry_out(job)))
+            results = [Done(number, self._do(job)) for number, job in batch]
             self._connection.execute("COMMIT")
         except sqlite3.DatabaseError as problem:
             raise OSError(5, f"SQLite says: {problem}", str(self._path)) from problem
-        self._finished.extend(results)
+        return results
 
-    def _carry_out(self, job: Job) -> Begun | Row:
+    def _do(self, job: Job) -> Begun | Row:
         if isinstance(job, Begin):
             return self._begin(job)
         changes = int(self._meta("changes") or 0)
