@@ -70,6 +70,20 @@ def test_a_fault_that_can_move_does_so_in_some_tests_and_is_undone_in_all() -> N
     assert max(moved.values()) > 15
 
 
+def test_the_stop_of_a_fault_that_ends_by_itself_follows_when_it_ends() -> None:
+    schedule: Any = first(2)
+    context: Any = NemesisThread(2)
+    start, schedule = schedule.op(context)
+    context.time_ns = start.time_ns + 20_000_000
+    ended = msgspec.structs.replace(start, type=OperationType.OK, result={"duration_ms": 700})
+    stop, schedule = schedule.update(context, ended).op(context)
+    assert (stop.f, stop.time_ns) == ("start", context.time_ns + 700_000_000)
+    context.time_ns = stop.time_ns
+    ended = msgspec.structs.replace(stop, type=OperationType.OK, result={"duration_ms": 10**9})
+    again, _ = schedule.update(context, ended).op(context)
+    assert again.time_ns < context.time_ns + 4 * INTERVAL_NS, "what a stop says of durations means nothing"
+
+
 def test_asking_again_changes_neither_the_step_nor_its_time() -> None:
     schedule: Any = first(4)
     context: Any = NemesisThread(4)
