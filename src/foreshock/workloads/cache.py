@@ -24,8 +24,8 @@ What is demanded is the option ``consistency``, whose default is what the target
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -35,19 +35,11 @@ from foreshock.checkers.sessions import SessionChecker
 from foreshock.checkers.staleness import StalenessChecker
 from foreshock.checkers.statistics import StatisticsChecker
 from foreshock.harness.checker import Checker
-from foreshock.harness.generator.base import Liftable
-from foreshock.harness.operation import Operation
-from foreshock.harness.options import Options
-from foreshock.harness.runtime import Runtime
-from foreshock.harness.workload import Workload, WorkloadContext
-from foreshock.workloads.final_phase import Chore, Chores, reads_everywhere
-from foreshock.workloads.rotating_keys import Effect, KeyJournal, Kind, Mix, RotatingKeys
-
-LIVE_KEYS_READ_MAX = 64
-RETIRED_KEYS_READ_MAX = 100
+from foreshock.workloads.keyed import KeyedOptions, KeyedWorkload
+from foreshock.workloads.rotating_keys import Effect, Kind
 
 
-class CacheOptions(Options, frozen=True, kw_only=True):
+class CacheOptions(KeyedOptions, frozen=True, kw_only=True):
     """What is demanded, the mix of operations, and the keys that they meet on."""
 
     consistency: Annotated[
@@ -66,10 +58,6 @@ class CacheOptions(Options, frozen=True, kw_only=True):
             le=86_400_000,
         ),
     ] = 0
-
-    readers_percent: Annotated[
-        int, msgspec.Meta(description="how many of the processes only read, in percent", ge=0, le=100)
-    ] = 40
     gets: Annotated[
         int,
         msgspec.Meta(
@@ -88,40 +76,25 @@ class CacheOptions(Options, frozen=True, kw_only=True):
             description="how many operations of the other processes are deletes, as a weight", ge=0, le=1000
         ),
     ] = 1
-    active_keys: Annotated[
-        int, msgspec.Meta(description="how many keys are in use at a time", ge=1, le=64)
-    ] = 4
-    updates_per_key: Annotated[
-        int, msgspec.Meta(description="a key retires after so many puts and deletes", ge=1, le=10_000)
-    ] = 200
 
 
-class CacheWorkload(Workload[CacheOptions]):
+class CacheWorkload(KeyedWorkload[CacheOptions]):
     """A cache that must keep what it promises."""
 
     name = "cache"
     service = "cache"
     Options = CacheOptions
+    read = "get"
+    final_rounds = 2
+    """The first from a cold cache, the second from a warm one."""
 
-    def __init__(self, options: CacheOptions, context: WorkloadContext) -> None:
-        super().__init__(options, context)
-        self._journal = KeyJournal(options.updates_per_key)
-
-    def generator(self) -> Liftable:
-        """Gets, puts and deletes on the active keys."""
-        options = self.options
-        readers = self.context.concurrency * options.readers_percent // 100
-        kinds = (
-            Kind("put", Effect.WRITE, options.puts),
-            Kind("get", Effect.READ, options.gets),
-            Kind("delete", Effect.DELETE, options.deletes),
+    def kinds(self) -> tuple[Kind, ...]:
+        """Gets, puts and deletes."""
+        return (
+            Kind("put", Effect.WRITE, self.options.puts),
+            Kind("get", Effect.READ, self.options.gets),
+            Kind("delete", Effect.DELETE, self.options.deletes),
         )
-        mix = Mix.of(kinds, updates_per_key=options.updates_per_key, readers=readers)
-        return RotatingKeys.over(mix, active_keys=options.active_keys)
-
-    def final_generator(self) -> Liftable:
-        """Every process gets every live key, twice: from a cold cache and from a warm one."""
-        return Chores(self._final_gets)
 
     def checkers(self) -> Mapping[str, Checker]:
         """What the options demand, liveness after healing, and figures."""
@@ -139,13 +112,3 @@ class CacheWorkload(Workload[CacheOptions]):
         if options.consistency == "session":
             checkers["session"] = SessionChecker()
         return checkers
-
-    async def invoke(self, client: Any, operation: Operation, runtime: Runtime) -> Any:
-        """Call the client's method of that name."""
-        self._journal.note(operation, update=operation.f != "get")
-        return await super().invoke(client, operation, runtime)
-
-    def _final_gets(self, processes: Sequence[int]) -> list[list[Chore]]:
-        live = self._journal.live(LIVE_KEYS_READ_MAX)
-        retired = self._journal.retired(RETIRED_KEYS_READ_MAX)
-        return reads_everywhere("get", [*live, *live], retired, len(processes))
