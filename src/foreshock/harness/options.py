@@ -11,7 +11,6 @@ import msgspec
 
 from foreshock.harness.errors import UsageError
 
-
 _KINDS = {
     "int": "expected a whole number",
     "float": "expected a number",

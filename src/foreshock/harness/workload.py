@@ -46,7 +46,7 @@ class Workload(ABC, Generic[OptionsT_co]):
         self.context = context
 
     @classmethod
-    def check_client(cls, options: Any, client: type[Any]) -> None:  # noqa: ARG003
+    def check_client(cls, options: Any, client: type[Any]) -> None:
         """Raise :class:`~foreshock.harness.errors.UsageError` where the options ask for what the client class lacks.
 
         Asked before anything is deployed. The default is content with any client of the service.
