@@ -14,7 +14,6 @@ from foreshock.targets.locks.redlock import Redlock
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 FINDINGS = (DOCS / "findings.md").read_text()
 SHOWN = list(documents.commands(FINDINGS))
-MEND = "if that is right: python -m tests.documents docs/findings.md, and read what it wrote"
 
 
 def names_of(shown: Shown) -> str:
@@ -31,8 +30,8 @@ def test_a_command_ends_as_shown_and_says_what_is_quoted(
     assert "--seed" in shown.arguments
     monkeypatch.chdir(tmp_path)
     said = documents.run(shown)
-    assert said.code == shown.code, f"it says now:\n{said.out}\n{MEND}"
-    assert documents.missing(shown.quoted, said.out) is None, f"it says now:\n{said.out}\n{MEND}"
+    assert said.code == shown.code, f"it says now:\n{said.out}"
+    assert documents.missing(shown.quoted, said.out) is None, f"it says now:\n{said.out}"
 
 
 def test_every_finding_of_the_redis_locks_is_on_the_page() -> None:

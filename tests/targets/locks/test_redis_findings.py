@@ -36,8 +36,11 @@ def judged(request: Request, store: Path, seed: int) -> Judgement:
     return run_test(resolve(request), Store(store), SilentProgress(), report=False).judgement
 
 
-@pytest.mark.parametrize("exhibit", EXHIBITS, ids=lambda exhibit: exhibit.name)
-def test_each_exhibit_is_convicted_within_its_budget(exhibit: Exhibit, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "exhibit", [each for each in EXHIBITS if each.request.bug], ids=lambda exhibit: exhibit.name
+)
+def test_each_planted_bug_is_convicted_within_its_budget(exhibit: Exhibit, tmp_path: Path) -> None:
+    """The other exhibits are run by the test of the page that tells of them."""
     for seed in range(exhibit.budget):
         judgement = judged(exhibit.request, tmp_path, seed)
         assert judgement.harness_errors == ()

@@ -10,7 +10,13 @@ from foreshock.harness.request import Request
 
 _FENCED: Final[Mapping[str, Any]] = {"tokens": True, "workload.fencing": True}
 _BY_THE_RESOURCE: Final[Mapping[str, Any]] = {**_FENCED, "workload.beliefs": False}
-_LONG_USES: Final[Mapping[str, Any]] = {"ttl_ms": 800, "use_ms": 150, "locks": 5}
+_LONG_USES: Final[Mapping[str, Any]] = {
+    "ttl_ms": 1000,
+    "use_ms": 100,
+    "locks": 4,
+    "stall.processes": "some",
+    "stall.duration_ms_max": 3000,
+}
 """Uses that last long beside the time to live, so that a client which stands still mostly does so within one."""
 _LONG_HOLDS: Final[Mapping[str, Any]] = {"ttl_ms": 2000, "uses_max": 20}
 _LESS_BUSY: Final[Mapping[str, Any]] = {"retry_ms": 100}
@@ -81,7 +87,7 @@ REDIS_LOCK_PROMISES: Final = (
 REDIS_LOCK_EXHIBITS: Final = (
     Exhibit(
         name="redis-lock/stalled-client",
-        request=_lock_test("redis-lock", "stall", _LONG_USES),
+        request=_lock_test("redis-lock", "stall", _LONG_USES, time_limit=20.0),
         shows="a client that stands still between the look at its clock and its write overwrites what the next holder "
         "wrote",
     ),
@@ -97,7 +103,12 @@ REDIS_LOCK_EXHIBITS: Final = (
     ),
     Exhibit(
         name="redis-lock/power-cut-everysec",
-        request=_lock_test("redis-lock", "power", {"persistence": "aof-everysec"}),
+        request=_lock_test(
+            "redis-lock",
+            "power",
+            {"persistence": "aof-everysec", "ttl_ms": 8000, "uses_max": 20, "locks": 4},
+            time_limit=20.0,
+        ),
         shows="a power cut takes the last second of the append-only file and a granted lock with it",
     ),
     Exhibit(
@@ -175,14 +186,20 @@ REDLOCK_EXHIBITS: Final = (
         request=_lock_test(
             "redlock",
             "power",
-            {**_LESS_BUSY, "persistence": "aof-everysec", "ttl_ms": 5000, "uses_max": 50},
-            interval=0.5,
+            {
+                **_LESS_BUSY,
+                "persistence": "aof-everysec",
+                "uses_max": 20,
+                "locks": 4,
+                "power.targets": "majority,all",
+            },
+            time_limit=20.0,
         ),
         shows="a power cut takes the last second of some servers' files, and with it a granted majority",
     ),
     Exhibit(
         name="redlock/stalled-client",
-        request=_lock_test("redlock", "stall", {**_LESS_BUSY, **_LONG_USES}),
+        request=_lock_test("redlock", "stall", {**_LESS_BUSY, **_LONG_USES}, time_limit=20.0),
         shows="a client that stands still between the look at its clock and its write overwrites what the next holder "
         "wrote, and five servers do not help",
     ),

@@ -100,7 +100,8 @@ class RedisConnection:
     async def _execute(self, words: tuple[Word, ...], timeout_ms: int) -> Reply:
         deadline_ns = self._runtime.now() + timeout_ms * _MS
         try:
-            await self._bounded(self._transport.connect(), deadline_ns)
+            if not self._transport.connected:
+                await self._bounded(self._transport.connect(), deadline_ns)
         except TimeoutExpired:
             raise Definite(f"no connection to {self._name} within {timeout_ms} ms") from None
         except ConnectionRefused as refused:
@@ -130,6 +131,10 @@ class RedisConnection:
 class _Transport(Protocol):
     """How commands travel."""
 
+    @property
+    def connected(self) -> bool:
+        """Whether a command can be sent without a look at the connection first."""
+
     async def connect(self) -> None:
         """Be connected; raises ``ConnectionRefused``."""
 
@@ -145,6 +150,10 @@ class _SimulatedTransport:
         self._runtime = runtime
         self._endpoint = endpoint
         self._connection: Connection | None = None
+
+    @property
+    def connected(self) -> bool:
+        return self._connection is not None
 
     async def connect(self) -> None:
         if self._connection is None:
@@ -178,6 +187,10 @@ class _RespTransport:
     def __init__(self, runtime: Runtime, endpoint: Endpoint) -> None:  # noqa: ARG002 - as the simulated one
         self._endpoint = endpoint
         self._connection: RespConnection | None = None
+
+    @property
+    def connected(self) -> bool:
+        return False  # the server may have hung up meanwhile, which connect() finds out
 
     async def connect(self) -> None:
         if self._connection is not None:
