@@ -75,3 +75,14 @@ def test_a_chore_that_needs_the_one_before_is_made_from_it_or_skipped(play: Any)
 
 def test_no_chores_end_at_once(play: Any) -> None:
     assert play(Chores(lambda processes: [[] for _ in processes]), ok).run(10).ended
+
+
+def test_what_may_be_refused_is_not_asked_again_once_it_certainly_had_no_effect(play: Any) -> None:
+    release = Chore(lambda _: Operation(f="release", key=1), may_be_refused=True)
+
+    def played(*outcomes: OperationType) -> list[str]:
+        chores = Chores(lambda processes: [[release, Chore.of(Operation(f="read", key=2))]])
+        return [event.f for event in play(chores, failing(*outcomes), concurrency=1).run(200).invoked]
+
+    assert played(OperationType.FAIL) == ["release", "read"]
+    assert played(OperationType.INFO, OperationType.FAIL) == ["release", "release", "read"]

@@ -21,12 +21,14 @@ class Chore(NamedTuple):
     """One thing to do: the operation, made from the completion of the thread's chore before.
 
     A chore that needs that completion to be ok is skipped where it was not. One that is tried once is done
-    whatever becomes of it.
+    whatever becomes of it, and one that may be refused is done when it certainly has no effect (``fail``), for then
+    it would have none the next time either.
     """
 
     make: Callable[[Operation | None], Operation]
     needs_ok: bool = False
     once: bool = False
+    may_be_refused: bool = False
 
     @classmethod
     def of(cls, operation: Operation, *, once: bool = False) -> Chore:
@@ -96,7 +98,8 @@ class Chores(Generator):
         done = desk.chores[0]
         if event.type is OperationType.OK:
             return Desk(desk.chores[1:], last=event)
-        if done.once or ctx.time_ns >= self.give_up_ns:
+        refused = done.may_be_refused and event.type is OperationType.FAIL
+        if done.once or refused or ctx.time_ns >= self.give_up_ns:
             rest = desk.chores[1:]
             while rest and rest[0].needs_ok:
                 rest = rest[1:]

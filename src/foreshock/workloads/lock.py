@@ -36,7 +36,7 @@ share, or ``write``, alone. ``semaphore``: in the mode ``permit``, by at most ``
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -285,7 +285,7 @@ class LockWorkload(Workload[LockOptions]):
             )
             asked[place] += 1
             acquire = Operation(f="acquire", key=lock, value=wanted)
-            chores[place] += [Chore.of(acquire), Chore(_release_what_was_acquired, needs_ok=True)]
+            chores[place] += [Chore.of(acquire), _GIVE_BACK]
         return chores
 
 
@@ -293,3 +293,7 @@ def _release_what_was_acquired(acquired: Operation | None) -> Operation:
     if acquired is None or not isinstance(acquired.result, Mapping):
         raise TypeError(f"there is no grant in {acquired!r}")
     return Operation(f="release", key=acquired.key, value=acquired.result["token"])
+
+
+_GIVE_BACK: Final = Chore(_release_what_was_acquired, needs_ok=True, may_be_refused=True)
+"""A lease that ran out before its release is had all the same: nothing is gained by asking again and again."""
