@@ -86,16 +86,18 @@ def test_there_are_so_many_cells_and_no_more(memory: MappedFiles) -> None:
     assert not memory.is_full("one")
 
 
-def test_a_system_that_refuses_the_mapping_leaves_the_cell_free(
+def test_a_system_that_is_full_or_refuses_the_mapping_says_so_and_leaves_the_cell_free(
     memory: MappedFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
-        raise OSError(12, "Cannot allocate memory")
+        raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patched:
-        patched.setattr("mmap.mmap", refuse)
-        with pytest.raises(OSError, match="Cannot allocate"):
-            memory.try_lock("cell")
+    for call in ("os.posix_fallocate", "mmap.mmap"):
+        with monkeypatch.context() as patched:
+            patched.setattr(call, refuse)
+            with pytest.raises(OSError, match="No space left"):
+                memory.try_lock("cell")
+        assert (memory._directory / "cell.cell").stat().st_size in (0, CELL_BYTES)
     assert memory.try_lock("cell")
 
 

@@ -42,7 +42,7 @@ class MappedFiles:
                 return False
             # Whoever made it may have died before it had its length: only the holder of the lock gives it that.
             if os.fstat(descriptor).st_size < CELL_BYTES:
-                os.ftruncate(descriptor, CELL_BYTES)
+                _allocate(descriptor)
             self._held[name] = (descriptor, mmap.mmap(descriptor, CELL_BYTES))
         except OSError:
             os.close(descriptor)
@@ -76,3 +76,11 @@ class MappedFiles:
 
     def _path(self, name: str) -> Path:
         return self._directory / f"{name}{_SUFFIX}"
+
+
+def _allocate(descriptor: int) -> None:
+    """Give the file its length, and the room: a store into a hole of a full tmpfs would end the process by SIGBUS."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, CELL_BYTES)
+    else:
+        os.ftruncate(descriptor, CELL_BYTES)
