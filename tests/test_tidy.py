@@ -16,7 +16,15 @@ ROOMS = ("harness", "workloads", "nemesis", "checkers", "targets", "reports")
 MODULE_LINES_MAX = 450
 FUNCTION_LINES_MAX = 70
 MAY_PRINT = ("harness/cli/", "targets/reference/node/__main__.py")
-SHELL = ("__main__.py", "server.py", "connections.py", "links.py", "disk.py", "postgresql.py", "shared_memory.py")
+SHELL = (
+    "__main__.py",
+    "server.py",
+    "connections.py",
+    "links.py",
+    "disk.py",
+    "postgresql.py",
+    "shared_memory.py",
+)
 """The node's asyncio shell: the only modules of it that may touch the world."""
 
 
