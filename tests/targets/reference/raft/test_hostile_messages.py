@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.targets.reference.raft.harness import MS, QUICK
+from tests.targets.reference.raft.harness import MS, QUICK, World
 
 from foreshock.targets.reference.node.consensus import Durable, Entry, Propose, Read, Receive, Tick
 from foreshock.targets.reference.node.raft import Raft, decode
@@ -149,3 +149,24 @@ def test_a_follower_that_lost_what_it_had_acknowledged_causes_no_storm() -> None
     raft.step(Receive("n2", AppendReply(1, True, 6, 0, 0, 0)), 300 * MS)
     lost = AppendReply(1, False, 1, 0, 6, 0)
     assert sum(len(raft.step(Receive("n2", lost), 301 * MS).send) for _ in range(100)) == 0
+
+
+def test_a_leader_of_its_term_hears_no_other_and_a_snapshot_that_is_none_is_dropped() -> None:
+    """What no correct peer sends is counted and changes nothing."""
+    world = World(3)
+    world.elect("n1")
+    leader, follower = world.raft("n1"), world.raft("n2")
+    entry = Entry(2, 1, "command", "forged")
+    forged = [
+        Append(1, 1, 1, (entry,), 2, 1),
+        InstallSnapshot(1, 9, 1, ("n1",), 0, 0, {}, 1),
+    ]
+    for message in forged:
+        leader.step(Receive("n2", message), world.now)
+    assert (leader.dropped, leader.log.last, leader.leading) == (2, 1, True)
+    for text in ("{", "[" * 100_000):
+        follower.step(Receive("n1", InstallSnapshot(1, 9, 1, ("n1",), 0, len(text), text, 1)), world.now)
+    follower.accepts_snapshot = lambda _: False
+    follower.step(Receive("n1", InstallSnapshot(1, 9, 1, ("n1",), 0, 0, {}, 1)), world.now)
+    follower.step(Receive("n1", InstallSnapshot(1, 9, 1, ("n1",), 0, 1 << 31, "x", 1)), world.now)
+    assert (follower.dropped, follower.snapshot, follower.commit) == (4, None, 0)
