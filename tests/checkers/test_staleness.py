@@ -90,7 +90,7 @@ def as_entry(number: int, o: dict[str, Any], bound_ms: int) -> Entry:
 
 def test_bounded_staleness_is_what_the_oracle_says_of_reads_that_begin_earlier() -> None:
     verdicts = {Verdict.VALID: 0, Verdict.INVALID: 0}
-    for seed in range(1_500):
+    for seed in range(700):
         rng = random.Random(seed)
         operations = random_operations(rng)
         bound_ms = rng.choice([0, 1, 3, 10, 40])
@@ -99,7 +99,7 @@ def test_bounded_staleness_is_what_the_oracle_says_of_reads_that_begin_earlier()
         result = StalenessChecker(bound_ms).check(history_of(*operations), context())
         assert result.verdict is expected, (seed, bound_ms, operations)
         verdicts[expected] += 1
-    assert min(verdicts.values()) > 200
+    assert min(verdicts.values()) > 100
 
 
 def test_a_bound_admits_what_is_old_but_not_older() -> None:
@@ -209,9 +209,9 @@ def test_a_session_that_may_be_innocent_is_let_go(operations: list[dict[str, Any
 
 def test_linearizable_histories_keep_every_session_guarantee() -> None:
     checked = 0
-    for seed in range(3_000):
+    for seed in range(2_000):
         operations = one_at_a_time(random_operations(random.Random(seed)))
         if is_linearizable([as_entry(n, o, 0) for n, o in enumerate(operations)], Register()):
             assert SessionChecker().check(history_of(*operations), context()).verdict is Verdict.VALID, seed
             checked += 1
-    assert checked > 500
+    assert checked > 300

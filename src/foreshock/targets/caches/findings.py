@@ -90,6 +90,7 @@ def weaknesses(target: str) -> tuple[Exhibit, ...]:
             target,
             {"mode": "leases", "replicas": 2, "active_keys": 1, **STRICTLY},
             rate=400.0,
+            time_limit=10.0,
             shows="one replica has been invalidated and the other has not: a reader goes back from new to old",
         ),
     )

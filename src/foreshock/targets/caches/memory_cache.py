@@ -33,6 +33,7 @@ class MemoryCache(NodeCacheTarget):
             _NAME,
             {"mode": "write-through", "replicas": 2, "active_keys": 1, **STRICTLY},
             rate=400.0,
+            time_limit=10.0,
             shows="one copy has been taken back and the other has not: a reader goes back from new to old",
         ),
         finding(
