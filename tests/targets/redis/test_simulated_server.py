@@ -20,7 +20,7 @@ from foreshock.targets.redis.connection import RedisConnection, RedisError
 from foreshock.targets.redis.keyspace import EMPTY_SERVER_BYTES, Keyspace
 from foreshock.targets.redis.scripts import Script
 from foreshock.targets.redis.server_target import BoundedRedisOptions, RedisOptions, RedisTarget
-from foreshock.targets.redis.simulated_server import AOF, WAITING_MAX
+from foreshock.targets.redis.simulated_server import AOF, WAITING_MAX, ServerSettings
 
 MS = 1_000_000
 SLOW_DISK = SimKnobs(sync_min_ns=20 * MS, sync_mean_ns=0, crash_keeps_percent=0)
@@ -37,9 +37,11 @@ class Server(RedisTarget[Any]):
 class World:
     """One simulated server, and a connection to it."""
 
-    def __init__(self, options: RedisOptions, knobs: SimKnobs = SLOW_DISK) -> None:
+    def __init__(
+        self, options: RedisOptions, knobs: SimKnobs = SLOW_DISK, target: type[Server] = Server
+    ) -> None:
         self.runtime = SimRuntime(1, knobs)
-        specification = ClusterSpecification("run", Server(options, seed=1), ("n1",), Path("unused"), 1)
+        specification = ClusterSpecification("run", target(options, seed=1), ("n1",), Path("unused"), 1)
         self.cluster: SimCluster = SimBackend().cluster(specification, self.runtime)
         self.redis = self.connection()
 
@@ -334,6 +336,28 @@ def test_a_server_that_cannot_load_is_told_by_its_sentence() -> None:
     world.cluster.world.add = add  # type: ignore[method-assign]
     with pytest.raises(DeployError, match="is broken in line 1"):
         world.run(lambda: world.redis.execute("PING"))
+
+
+def test_a_server_that_stays_away_refuses_everything_for_as_long_as_it_was_told() -> None:
+    class Delayed(Server):
+        settings = ServerSettings(persistence="none", restart_delay_ms=500)
+
+    world = World(RedisOptions(persistence="none"), target=Delayed)
+
+    async def act() -> None:
+        await world.redis.execute("SET", "a", 1)  # the first life begins at once
+        await world.kill()
+        await world.start()
+        started_ns = world.runtime.now()
+        with pytest.raises(RedisError, match="stays away"):
+            await world.redis.execute("SET", "a", 2)
+        assert not await Delayed(RedisOptions(), seed=1).ready(world.cluster.nodes[0], world.runtime)
+        while not await Delayed(RedisOptions(), seed=1).ready(world.cluster.nodes[0], world.runtime):
+            await world.runtime.sleep(10 * MS)
+        assert 450 * MS < world.runtime.now() - started_ns < 550 * MS
+        assert await world.redis.execute("GET", "a") is None
+
+    world.run(act)
 
 
 def test_effects_repeat_what_the_commands_did() -> None:

@@ -88,15 +88,19 @@ class SimulatedRedis:
     def on_datagram(self, source: str, message: Any) -> None:
         """Redis servers do not talk to each other here."""
 
-    def on_open(self, connection: int, source: str, *, accepted: bool) -> None:  # noqa: ARG002 - as the program says
-        """A client connected; a server that stays away hangs up."""
-        if self._away:
-            self._machine.close(connection)
+    def on_open(self, connection: int, source: str, *, accepted: bool) -> None:
+        """A client connected; it will speak first."""
 
     def on_message(self, connection: int, message: Any) -> None:
-        """A client's command: run now, or when the sync that is under way has ended."""
+        """A client's command: run now, or when the sync that is under way has ended.
+
+        A server that stays away does not listen in the real world. A program of the simulator cannot refuse a
+        connection, so it refuses the command: to a client that is the same, for neither has any effect.
+        """
         if self._away:
-            self._machine.close(connection)
+            self._machine.write(
+                connection, {"error": "LOADING the server stays away for a while after its restart"}
+            )
         elif not self._held:
             self._serve([(connection, message)])
         elif len(self._waiting) < WAITING_MAX:
