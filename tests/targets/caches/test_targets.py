@@ -210,6 +210,7 @@ def test_a_target_that_states_nothing_is_held_to_linearizability() -> None:
     ("options", "words"),
     [
         ({"origin": "postgresql://me:secret@host/db"}, "PGPASSFILE"),
+        ({"origin": "postgresql://host/db"}, "USER@HOST"),
         ({"origin": "oracle"}, "sqlite"),
         ({"mode": "write-through", "ttl_ms": 0}, "ttl_ms"),
     ],
@@ -220,7 +221,9 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, Any], words: 
     assert "secret" not in str(refused.value)
 
 
-def test_a_password_is_in_no_command_and_an_origin_elsewhere_is_not_simulated() -> None:
+def test_a_password_is_in_no_command_and_an_origin_elsewhere_is_not_simulated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     target = World(MemoryCache, origin="postgresql://me@host/db").target
     node = Node(
         name="n1",
@@ -231,7 +234,12 @@ def test_a_password_is_in_no_command_and_an_origin_elsewhere_is_not_simulated() 
         data_directory="/data",
         cluster="c",
     )
+    monkeypatch.setenv("PGPASSWORD", "secret")
     command = target.command(node)
+    assert not any("secret" in word for word in command)
+    assert target.environment(node) == {"PGPASSWORD": "secret"}
+    assert target.environment(msgspec.structs.replace(node, index=1)) == {}
+    assert World(MemoryCache).target.environment(node) == {}
     assert "database=postgresql://me@host/db" in command
     assert target.simulate(node, None) is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -32,6 +33,7 @@ from foreshock.targets.reference.node.cache.knobs import (
     WRITE_THROUGH,
     CacheKnobs,
 )
+from foreshock.targets.reference.node.cache.postgresql import DatabaseAddress, find_password
 from foreshock.targets.reference.node.configuration import NodeConfiguration, bug_name
 from foreshock.targets.reference.node.machine import NodeKnobs
 from foreshock.targets.reference.simulated import SimulatedNode
@@ -119,6 +121,13 @@ class CacheTarget(Target[CacheOptionsT]):
         if self.bug is not None:
             command += ["--bug", bug_name(self.bug)]
         return command
+
+    def environment(self, node: Node) -> Mapping[str, str]:
+        """The password of the origin's database, for the origin alone, found here as libpq would find it."""
+        if node.index != 0 or not self.options.origin.startswith("postgresql://"):
+            return {}
+        password = find_password(DatabaseAddress.of(self.options.origin), os.environ)
+        return {} if password is None else {"PGPASSWORD": password}
 
     def peers(self, node: Node) -> Mapping[str, Endpoint]:
         """The other nodes that run our program."""
@@ -230,11 +239,8 @@ class NodeCacheTarget(CacheTarget[NodeCacheOptions]):
 
 def _check_origin(origin: str) -> None:
     """A password has no business in an option, which is on a command line and in the stored plan."""
-    if not origin.startswith("postgresql://"):
-        return
-    user, at, _ = origin.removeprefix("postgresql://").rpartition("@")
-    if at and ":" in user:
-        raise UsageError(
-            "the origin's URL holds a password, which would be stored and shown: leave it out, and put it into "
-            "PGPASSWORD or a file that PGPASSFILE names"
-        )
+    if origin.startswith("postgresql://"):
+        try:
+            DatabaseAddress.of(origin)
+        except ValueError as problem:
+            raise UsageError(f"the option 'origin': {problem}") from None

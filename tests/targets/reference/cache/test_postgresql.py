@@ -18,10 +18,10 @@ import pytest
 from foreshock.harness.randomness import RandomStream
 from foreshock.targets.reference.node.cache.database import Begin, Begun, Done, LogDatabase, Read, Row, Write
 from foreshock.targets.reference.node.cache.postgresql import (
+    DatabaseAddress,
     PostgresDatabase,
     PostgresProblem,
     Scram,
-    Target,
     find_password,
 )
 from foreshock.targets.reference.node.disk import DirectoryFiles, sync_files
@@ -206,12 +206,12 @@ def test_a_server_that_is_not_there_certainly_did_nothing() -> None:
 )
 def test_a_url_that_will_not_do_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"password|names no database") as refused:
-        Target.of(url)
+        DatabaseAddress.of(url)
     assert "secret" not in str(refused.value)
 
 
 def test_the_password_is_found_where_libpq_finds_it(tmp_path: Path) -> None:
-    target = Target.of("postgresql://me@host:5433/db")
+    target = DatabaseAddress.of("postgresql://me@host:5433/db")
     file = tmp_path / "passwords"
     file.write_text("other:*:*:*:wrong\n# a comment\nhost:5433:db:me:sec\\:ret\\\\\n*:*:*:*:later\n")
     assert find_password(target, {"PGPASSWORD": "first", "PGPASSFILE": str(file)}) == "first"

@@ -65,7 +65,7 @@ class PostgresProblem(Exception):
     """The server refused, or could not be reached; the text is a sentence without any secret."""
 
 
-class Target(NamedTuple):
+class DatabaseAddress(NamedTuple):
     """Where the database is, and who asks."""
 
     host: str
@@ -74,7 +74,7 @@ class Target(NamedTuple):
     database: str
 
     @classmethod
-    def of(cls, url: str) -> Target:
+    def of(cls, url: str) -> DatabaseAddress:
         """From ``postgresql://USER@HOST:PORT/DATABASE``; raises ``ValueError`` with a sentence."""
         parts = urlsplit(url)
         if parts.password is not None:
@@ -100,7 +100,7 @@ class PostgresDatabase(BatchDatabase):
         self._schema = (
             "foreshock_" + "".join(c if c.isalnum() and c.isascii() else "_" for c in cluster)[-50:]
         )
-        self._target = Target.of(url)
+        self._target = DatabaseAddress.of(url)
         self._environment = environment
         self._session: Session | None = None
 
@@ -167,7 +167,7 @@ def _literal(text: str) -> str:
 class Session:
     """One connection to a server."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: DatabaseAddress) -> None:
         self._socket = socket.create_connection((target.host, target.port), CONNECT_SECONDS)
         self._socket.settimeout(ANSWER_SECONDS)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -178,7 +178,7 @@ class Session:
         self._file.close()
         self._socket.close()
 
-    def log_in(self, target: Target, environment: Mapping[str, str]) -> None:
+    def log_in(self, target: DatabaseAddress, environment: Mapping[str, str]) -> None:
         """Begin a session; raises :class:`PostgresProblem`."""
         words = ("user", target.user, "database", target.database, "application_name", "foreshock")
         body = struct.pack(">I", _PROTOCOL) + b"".join(word.encode() + b"\0" for word in words) + b"\0"
@@ -192,7 +192,7 @@ class Session:
                 return
 
     def _authenticate(
-        self, data: bytes, target: Target, environment: Mapping[str, str], scram: Scram | None
+        self, data: bytes, target: DatabaseAddress, environment: Mapping[str, str], scram: Scram | None
     ) -> Scram | None:
         (method,) = struct.unpack_from(">I", data)
         if method == 0:
@@ -283,7 +283,7 @@ class Scram:
             raise PostgresProblem("it does not know the password itself, and so is not to be trusted")
 
 
-def find_password(target: Target, environment: Mapping[str, str]) -> str | None:
+def find_password(target: DatabaseAddress, environment: Mapping[str, str]) -> str | None:
     """The password, as libpq finds it: ``PGPASSWORD``, else the first line of the password file that fits."""
     if "PGPASSWORD" in environment:
         return environment["PGPASSWORD"]
