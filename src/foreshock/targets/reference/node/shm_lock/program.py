@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 from foreshock.targets.reference.node.configuration import NodeConfiguration
@@ -28,7 +27,7 @@ def _build(
         raise NodeFailure(
             "a lock agent needs --set shared_directory=DIR, the same for all agents of the host"
         )
-    memory = MappedFiles(Path(knobs.shared_directory), cells_max=knobs.locks_max)
+    memory = MappedFiles(knobs.shared_directory, cells_max=knobs.locks_max)
     agent: NodeProgram = variant(bug, LockAgent)(configuration, knobs, memory, random_bits)
     return agent
 

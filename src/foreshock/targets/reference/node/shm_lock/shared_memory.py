@@ -25,9 +25,9 @@ _SUFFIX = ".cell"
 class MappedFiles:
     """The :class:`SharedMemory` of a directory, which is created when missing. ``cells_max`` bounds its files."""
 
-    def __init__(self, directory: Path, *, cells_max: int) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        self._directory = directory
+    def __init__(self, directory: str | Path, *, cells_max: int) -> None:
+        self._directory = Path(directory)
+        self._directory.mkdir(parents=True, exist_ok=True)
         self._cells_max = cells_max
         self._held: dict[str, tuple[int, mmap.mmap]] = {}
 
