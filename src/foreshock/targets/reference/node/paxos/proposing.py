@@ -120,43 +120,39 @@ class Proposing(Accepting):
     # --- to whom it is sent -----------------------------------------------------------------------------------
 
     def _feed_all(self) -> None:
-        """Send what is proposed to everybody who promised, as far as their windows allow.
-
-        Nodes that are equally far get one and the same message.
-        """
-        made: dict[int, Accept] = {}
+        """Send what is proposed to everybody who promised, as far as their windows allow."""
         for name, peer in self._peers.items():
             if peer.promised:
-                self._feed(name, peer, made)
+                self._feed(name, peer)
 
-    def _feed(self, name: str, peer: Progress, made: dict[int, Accept]) -> None:
+    def _feed(self, name: str, peer: Progress) -> None:
         if peer.next <= self.base:
             peer.next = self.commit + 1  # it learns what is before
         inflight_max = self.knobs.inflight_accepts_max
         while peer.next < self._next and len(peer.inflight) < inflight_max:
-            message = made.get(peer.next)
-            if message is None:
-                message = made[peer.next] = self._accept_from(peer.next)
-            if not message.values:
-                peer.next += (
-                    1  # learned under another ballot, so no proposal of ours: this one is to be learned, too
-                )
-                continue
-            peer.next += len(message.values)
-            peer.inflight[peer.next - 1] = self._now
-            self._send(name, message)
+            first = peer.next
+            values = self._values_from(first)
+            if values:
+                peer.next += len(values)
+                peer.inflight[peer.next - 1] = self._now
+                self._send(name, Accept(self.ballot, first, values, self.commit, self._round))
+            else:  # what was learned under another ballot is no proposal of ours: it is to be learned there, too
+                peer.next += 1
 
-    def _accept_from(self, first: int) -> Accept:
-        """Phase 2 (a) for slots that we have proposed in, as many as one message takes."""
-        ballot = self.ballot
-        if self.accepted[first].ballot != ballot:
-            return self._heartbeat()
-        values = []
-        for acceptance in self._batch(first, self._next - 1):
-            if acceptance.ballot != ballot:
-                break
-            values.append(Value(acceptance.kind, acceptance.data))
-        return Accept(ballot, first, tuple(values), self.commit, self._round)
+    def _values_from(self, first: int) -> tuple[Value, ...]:
+        """What we have proposed in the slots from one on, as much as one message takes.
+
+        Nodes that are equally far get the same: the last answer is kept.
+        """
+        key = (first, self._next, self.ballot)
+        if key != self._fed[0]:
+            values = []
+            for acceptance in self._batch(first, self._next - 1):
+                if acceptance.ballot != self.ballot:
+                    break
+                values.append(Value(acceptance.kind, acceptance.data))
+            self._fed = (key, tuple(values))
+        return self._fed[1]
 
     def _heartbeat(self) -> Accept:
         return Accept(self.ballot, self._next, (), self.commit, self._round)
@@ -165,7 +161,6 @@ class Proposing(Accepting):
         """Speak to everybody, and repeat what may have been lost."""
         self._heartbeat_deadline = self._now + self.knobs.heartbeat_ms * NS_PER_MS
         patience_ns = 2 * self.knobs.heartbeat_ms * NS_PER_MS
-        made: dict[int, Accept] = {}
         for name, peer in self._peers.items():
             if not peer.promised:
                 self._send(name, Prepare(self.ballot, peer.promised_up_to, False))
@@ -173,7 +168,7 @@ class Proposing(Accepting):
                 self._send(name, self._heartbeat())
                 peer.rewind_if_silent(self._now, patience_ns)
                 if peer.promised:
-                    self._feed(name, peer, made)
+                    self._feed(name, peer)
         if self.commit < self._floor:
             self._ask_to_learn(self._sources[self._beats() % len(self._sources)])
 
@@ -214,7 +209,7 @@ class Proposing(Accepting):
         if peer is not None:
             peer.accepted(first, last)
             if peer.promised:
-                self._feed(source, peer, {})
+                self._feed(source, peer)
 
     def _is_chosen(self, learner: Learner, acceptor: str) -> bool:
         """Whether a slot's proposal is chosen, now that this acceptor has accepted it (section 2.3)."""

@@ -143,6 +143,7 @@ class PaxosState:
         self.dropped = 0
         self._reset_proposer(NO_BALLOT)
         self._transfer: Transfer | None = None
+        self._fed: tuple[tuple[int, int, Ballot], tuple[Value, ...]] = ((0, 0, NO_BALLOT), ())
         self._snapshot_text: tuple[int, str] = (0, "")
 
     def _reset_proposer(self, ballot: Ballot) -> None:

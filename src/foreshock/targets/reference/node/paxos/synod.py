@@ -61,7 +61,7 @@ def newer(one: Proposal | None, other: Proposal | None) -> Proposal | None:
 
 def is_majority(supporters: Collection[str], acceptors: Sequence[str]) -> bool:
     """Whether these supporters are a majority of the acceptors: any two majorities have one in common (section 2.2)."""
-    return 2 * sum(acceptor in supporters for acceptor in acceptors) > len(acceptors)
+    return 2 * len([acceptor for acceptor in acceptors if acceptor in supporters]) > len(acceptors)
 
 
 IsQuorum = Callable[[Collection[str], Sequence[str]], bool]
