@@ -72,8 +72,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, problem: Exception | None) -> None:  # noqa: ARG002
         """The connection is gone."""
         self._closing = True
-        if self._held is not None:
-            self._held.cancel()
+        self._forget_wait()
         if self._number is not None:
             self._server.dismiss(self._number)
 
@@ -147,17 +146,21 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         if not self._must_wait():
-            if self._held is not None:
-                self._held.cancel()
-                self._held = None
+            self._forget_wait()
             self._transport.resume_reading()
             return
         self._transport.pause_reading()
         if self._held is None and not self._unread:
             self._held = asyncio.get_running_loop().call_later(_PATIENCE_SECONDS, self._go_on, 0)
 
+    def _forget_wait(self) -> None:
+        if self._held is not None:
+            self._held.cancel()
+            self._held = None
+
     def _go_on(self, unanswered: int | None = None) -> None:
         """Take more requests: enough have been answered, or (``unanswered``) will never be."""
+        self._forget_wait()
         if unanswered is not None:
             self._unanswered = unanswered
         self._server.guard(self._take_lines)
