@@ -42,7 +42,7 @@ class HalfOpenDoubleGrants(LockServer):
 
     The connection is taken for half-open when its client is merely busy, long before the client gives its lock up:
     two hold it then. With PostgreSQL's advisory locks it is the same when the connection ends at the server and its
-    client works on; Chainlink's documents warned of that and turned to a lease for it (its pull request 5632).
+    client works on, for which reason Chainlink came to recommend a lease instead (its pull request 5632).
     """
 
     def _look_after(self, connection: int) -> None:
