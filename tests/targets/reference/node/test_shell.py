@@ -27,7 +27,10 @@ DEADLINE_SECONDS = 30.0
 class Shell:
     """Servers of one cluster in one event loop."""
 
-    def __init__(self, directory: Path, count: int = 1, **options: Any) -> None:
+    def __init__(
+        self, directory: Path, count: int = 1, *, strangers: tuple[str, ...] = (), **options: Any
+    ) -> None:
+        self.strangers = strangers
         names = [f"n{i + 1}" for i in range(count)]
         self.addresses = {
             name: Address(HOST, port) for name, port in zip(names, free_ports(count), strict=True)
@@ -38,7 +41,9 @@ class Shell:
         self.tasks: dict[str, asyncio.Task[Ended]] = {}
 
     def _server(self, name: str, names: tuple[str, ...], options: dict[str, Any]) -> Server:
-        configuration = NodeConfiguration(name, names, "raft", QUICK, "blue")
+        configuration = NodeConfiguration(
+            name, names, "raft", QUICK, "red" if name in self.strangers else "blue"
+        )
         peers = {peer: address for peer, address in self.addresses.items() if peer != name}
         return Server(
             configuration, self.addresses[name], peers, self.files[name], self.logs.append, **options
@@ -165,6 +170,41 @@ def test_a_client_whose_messages_have_no_answers_is_heard_again_after_a_while(
                 await full.wait()
                 assert heard == connections.UNANSWERED_MAX
                 await everything.wait()
+
+    run(go)
+
+
+def test_a_client_that_does_not_read_is_not_read_from_until_it_does(tmp_path: Path) -> None:
+    count, value = 2_000, "x" * 10_000
+
+    async def go() -> None:
+        async with Shell(tmp_path) as shell, shell.client() as greedy, shell.client() as other:
+            await shell.leader()
+            assert (await greedy.ask(type="write", key="k", value=value))["type"] == "write_ok"
+            greedy.say(encode_line({"body": {"type": "read", "key": "k"}}) * count)
+            (connection,) = [c for n, c in shell.servers["n1"]._connections.items() if n == 1]
+            for _ in range(1000):
+                assert (await other.ask(type="status"))["type"] == "status_ok"
+                if connection._unread:
+                    break
+            assert connection._unread
+            assert not connection._transport.is_reading()
+            for _ in range(count):
+                body = await greedy.hear()
+                assert body is not None
+                assert body["value"] == value
+            assert connection._transport.is_reading()
+
+    run(go)
+
+
+def test_a_node_of_another_cluster_is_turned_away_and_says_so_itself(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with Shell(tmp_path, 2, strangers=("n2",)) as shell, shell.client() as client:
+            while not any("n2 was turned away by its peer n1: n1 turned away" in line for line in shell.logs):
+                await client.ask(type="status")
+            while not any("n1 was turned away by its peer n2" in line for line in shell.logs):
+                await client.ask(type="status")
 
     run(go)
 
