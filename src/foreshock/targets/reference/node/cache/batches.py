@@ -5,18 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol
 
 from foreshock.targets.reference.node.cache.database import Done, Job
 
 
 class SyncingFiles(Protocol):
-    """The part of a node's directory that a database needs (``disk.DirectoryFiles``)."""
-
-    @property
-    def directory(self) -> Path:
-        """Where the node keeps its files."""
+    """The part of a node's files that a database needs (``disk.DirectoryFiles``)."""
 
     def at_next_sync(self, work: Callable[[], None]) -> None:
         """Have work done by the next sync, in its thread, before it is reported."""

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, cast
 
-from foreshock.targets.reference.node.cache.batches import SyncingFiles
 from foreshock.targets.reference.node.cache.copies import LeasingOrigin, WriteThroughOrigin
 from foreshock.targets.reference.node.cache.database import LogDatabase, OriginDatabase
 from foreshock.targets.reference.node.cache.disk_store import DiskStore
@@ -23,7 +22,7 @@ from foreshock.targets.reference.node.cache.look_aside import LookAsideNode
 from foreshock.targets.reference.node.cache.messages import decode, encode
 from foreshock.targets.reference.node.cache.origin import Origin
 from foreshock.targets.reference.node.cache.read_through import ReadThroughNode
-from foreshock.targets.reference.node.cache.sqlite import SqliteDatabase
+from foreshock.targets.reference.node.cache.sqlite import FilesInDirectory, SqliteDatabase
 from foreshock.targets.reference.node.cache.store import CopyStore, MemoryStore
 from foreshock.targets.reference.node.configuration import NodeConfiguration
 from foreshock.targets.reference.node.effects import NodeFailure
@@ -78,12 +77,12 @@ def _database(configuration: NodeConfiguration, files: Files, knobs: CacheKnobs)
             raise NodeFailure(
                 f"the database {knobs.database!r} needs a real directory: here there is only log"
             )
-        return _real_database(cast("SyncingFiles", files), configuration, knobs)
+        return _real_database(cast("FilesInDirectory", files), configuration, knobs)
     return LogDatabase(files, cluster=configuration.cluster, node=configuration.name)
 
 
 def _real_database(
-    files: SyncingFiles, configuration: NodeConfiguration, knobs: CacheKnobs
+    files: FilesInDirectory, configuration: NodeConfiguration, knobs: CacheKnobs
 ) -> OriginDatabase:
     if knobs.database.startswith("postgresql:"):
         # Only a node that is told to use it needs it.

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, Protocol
 
 from foreshock.targets.reference.node.cache.batches import BatchDatabase, SyncingFiles
 from foreshock.targets.reference.node.cache.database import Begin, Begun, Done, Job, Read, Row
@@ -23,10 +24,18 @@ _SCHEMA: Final = (
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
+class FilesInDirectory(SyncingFiles, Protocol):
+    """Files that are in a directory which others may use as well."""
+
+    @property
+    def directory(self) -> Path:
+        """Where the node keeps its files."""
+
+
 class SqliteDatabase(BatchDatabase):
     """A table in one file. What is broken, or another node's, is a ``NodeFailure`` that names it."""
 
-    def __init__(self, files: SyncingFiles, *, cluster: str, node: str) -> None:
+    def __init__(self, files: FilesInDirectory, *, cluster: str, node: str) -> None:
         super().__init__(files)
         self._path = files.directory / FILE_NAME
         self._identity = {"cluster": cluster, "node": node}
