@@ -149,7 +149,9 @@ class World(worlds.World):
         require(same, f"{node.name} applies {entry}, and what is chosen there is {value}")
         super().check_committed(node, entry, proposal)
         since = entry.position + self.knobs.window_slots
-        if entry.kind == "configuration" and self.configurations[-1][0] < since:
+        since_last, members = self.configurations[-1]
+        is_one_change = entry.kind == "configuration" and len(set(members) ^ set(entry.data)) == 1
+        if is_one_change and since_last < since:
             self.configurations.append((since, tuple(entry.data)))
 
     def check_proposals(self, name: str, message: Accept) -> None:

@@ -7,7 +7,7 @@ from tests.targets.reference.chaos import Chaos
 from tests.targets.reference.paxos.harness import MS, QUICK, World, knobs_of
 
 from foreshock.targets.reference.node.consensus import Receive, Tick
-from foreshock.targets.reference.node.paxos.messages import TakeOver
+from foreshock.targets.reference.node.paxos.messages import Acceptance, Chosen, TakeOver
 from foreshock.targets.reference.node.paxos.synod import Ballot
 
 
@@ -126,6 +126,20 @@ def test_no_snapshot_is_taken_while_two_configurations_matter() -> None:
     snapshot = world.paxos("n1").snapshot
     assert snapshot is not None
     assert snapshot.members == ("n1", "n2")
+
+
+def test_a_change_that_was_given_up_does_not_undo_a_later_one() -> None:
+    """A lost leader's proposal may still be chosen, after others that it knew nothing of."""
+    world = led(joiners=1)
+    ballot = Ballot(1, "n1")
+    news = [["n1", "n2", "n3", "n4"], ["n1", "n3"], ["n1", "n2", "n4"]]
+    values = tuple(
+        Acceptance(slot, ballot, "configuration", members) for slot, members in enumerate(news, start=2)
+    )
+    paxos = world.paxos("n2")
+    for value, members in zip(values, ((1, 2, 3, 4), (1, 2, 3, 4), (1, 2, 4)), strict=True):
+        paxos.step(Receive("n1", Chosen(value.slot, (value,), 4)), world.now)
+        assert paxos.members == tuple(f"n{i}" for i in members)
 
 
 def test_changes_that_may_not_begin_say_why_and_have_no_effect() -> None:

@@ -57,11 +57,17 @@ class Learning(PaxosState):
         self._note_settled()
 
     def _pass(self, slot: int) -> None:
-        """The slot after those known to be chosen is so as well; a configuration counts a window later."""
+        """The slot after those known to be chosen is so as well; a configuration counts a window later.
+
+        One that is more than one change away from the last is left from a leader that did not know the last: it was
+        given up long ago, and is void. (A node that joins knows none before the first, which always counts.)
+        """
         self._chosen_ahead.discard(slot)
         self.commit = slot
         acceptance = self.accepted[slot]
-        if acceptance.kind == "configuration":
+        if acceptance.kind == "configuration" and (
+            not self.members or len(set(self.members) ^ set(acceptance.data)) == 1
+        ):
             since = slot + self.knobs.window_slots
             self._configurations.append((since, tuple(acceptance.data)))
             self._adopt_configurations()
