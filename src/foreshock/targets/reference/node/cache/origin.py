@@ -336,12 +336,11 @@ class Origin:
             self._begin_ns = now_ns + _BEGIN_AGAIN_NS
             return
         self.epoch = done.result.epoch
-        self._recall_number = (
-            self.epoch << 32
-        )  # no answer to a recall of an earlier life is taken for one to this
+        # No answer to a recall of an earlier life is taken for one to a recall of this one.
+        self._recall_number = self.epoch << 32
         self._began(done.result, now_ns)
         effects.logs.append(
-            f"{self._name} is the origin, for the {self.epoch}. time, in mode {self._knobs.mode}"
+            f"{self._name} is the origin, in mode {self._knobs.mode}; this is start {self.epoch}"
         )
 
     def _submit(self, job: Job, handler: Handler) -> None:
