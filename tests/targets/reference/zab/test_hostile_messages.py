@@ -95,7 +95,7 @@ MESSAGES = st.one_of(
         SMALL,
         SMALL,
         SMALL,
-        FLAGS,
+        SMALL,
         NAMES,
         SMALL,
     ),
@@ -120,7 +120,7 @@ def leading_replica() -> tuple[Zab, int]:
     zab = Zab.recover("n4", ("n2", "n3", "n4"), (), QUICK, lambda _: 0, 0)
     zab.step(Tick(), 0)
     for peer in ("n2", "n3"):
-        zab.step(Receive(peer, m.Notification(1, "looking", 0, 0, 0, False, "n4", 0)), 1)
+        zab.step(Receive(peer, m.Notification(1, "looking", 0, 0, 0, 1, "n4", 0)), 1)
     zab.step(Receive("n2", m.Frame(1, 1, 0, m.Cepoch(0))), 2)
     zab.step(Durable(1), 2)
     zab.step(Receive("n2", m.Frame(1, 2, 1, m.AckEpoch(1, 0, 0, 0, True))), 3)
@@ -134,7 +134,7 @@ def following_replica() -> tuple[Zab, int]:
     """A replica that follows n2 in epoch 1."""
     zab = Zab.recover("n1", ("n1", "n2", "n3"), (), QUICK, lambda _: 0, 0)
     zab.step(Tick(), 0)
-    zab.step(Receive("n2", m.Notification(1, "leading", 0, 0, 0, False, "n2", 1)), 1)
+    zab.step(Receive("n2", m.Notification(1, "leading", 0, 0, 0, 1, "n2", 1)), 1)
     for sequence, payload in enumerate(
         (m.NewEpoch(1), m.Diff(1, 0, 0, ()), m.NewLeader(1, 0), m.UpToDate(1, 0)), start=1
     ):
@@ -198,7 +198,7 @@ def test_what_is_no_message_is_dropped_and_counted() -> None:
 
 def test_a_follower_that_breaks_the_order_loses_its_channel_and_no_more() -> None:
     zab, now = leading_replica()
-    for payload in (m.Ack(1, 99), m.AckLeader(1), m.Sync(2, 1), m.TakeOver(1), m.Cepoch(0)):
+    for payload in (m.Ack(1, 99), m.AckLeader(1), m.Commit(1, 0), m.TakeOver(1), m.Cepoch(0)):
         zab, now = leading_replica()
         output = zab.step(Receive("n2", m.Frame(1, 4, 4, payload)), now)
         assert ("n2", m.Close(1)) in output.send
@@ -218,7 +218,6 @@ def test_a_leader_that_breaks_the_order_is_left() -> None:
         m.UpToDate(1, 0),
         m.Proposal(1, later, 0),
         m.Proposal(1, entry, 2),
-        m.Proposal(2, (Entry(1, 2, "command", 1),), 0),
         m.Commit(1, 1),
         m.SyncReply(1, 5, 0),
         m.Ack(1, 0),
@@ -235,7 +234,7 @@ def promising_replica() -> Zab:
     zab = Zab.recover("n1", ("n1", "n2", "n3"), (), QUICK, lambda _: 0, 0)
     zab.accepts_snapshot = lambda data: data != {"unknown": 1}
     zab.step(Tick(), 0)
-    zab.step(Receive("n2", m.Notification(1, "leading", 0, 0, 0, False, "n2", 3)), 1)
+    zab.step(Receive("n2", m.Notification(1, "leading", 0, 0, 0, 1, "n2", 3)), 1)
     zab.step(Receive("n2", m.Frame(1, 1, 1, m.NewEpoch(3))), 2)
     zab.step(Durable(9), 2)
     return zab
@@ -251,7 +250,6 @@ def test_a_history_that_cannot_be_taken_over_is_not() -> None:
         SNAP._replace(total=9, offset=3, data="{"),
         SNAP._replace(total=2**40, data="{"),
         m.Diff(3, 2, 1, ()),
-        m.Trunc(3, 0)._replace(epoch=4),
         m.Commit(3, 0),
         m.UpToDate(3, 0),
         m.NewLeader(3, 0),
@@ -298,3 +296,15 @@ def test_a_node_that_is_called_and_does_not_lead_says_so() -> None:
     zab, now = following_replica()
     output = zab.step(Receive("n3", m.Frame(5, 1, 0, m.Cepoch(0))), now)
     assert output.send == [("n3", m.Close(5))]
+
+
+def test_words_of_another_epoch_end_a_channel_and_are_nobodys_fault() -> None:
+    """A leader that restarted may get a late copy of a CEPOCH, and so take up a channel that its follower still has."""
+    zab, now = leading_replica()
+    output = zab.step(Receive("n2", m.Frame(1, 4, 4, m.Ack(9, 0))), now)
+    assert ("n2", m.Close(1)) in output.send
+    assert zab.dropped == 0
+    zab, now = following_replica()
+    output = zab.step(Receive("n2", m.Frame(1, 5, 2, m.Commit(9, 0))), now)
+    assert ("n2", m.Close(1)) in output.send
+    assert zab.dropped == 0

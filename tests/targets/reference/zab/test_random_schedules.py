@@ -25,6 +25,30 @@ def test_invariants_hold_under_random_schedules(block: int) -> None:
     assert committed > 25 * 10
 
 
+class Restless(Chaos):
+    """Members come and go all the time, so that the nodes' configurations are far apart when all is healed."""
+
+    def move(self) -> None:
+        """One random step; one in twenty asks for another configuration."""
+        if self.rng.chance(1, 20):
+            self.change_members()
+        else:
+            super().move()
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_nodes_with_different_configurations_find_a_leader(block: int) -> None:
+    """One that must lead may be no member by the others' word, or one that is to follow by its leader's."""
+    for seed in range(block * 30, block * 30 + 30):
+        world = World(5, seed=seed, knobs=knobs_of(seed))
+        chaos = Restless(world, seed, crashes=seed % 2 == 0)
+        try:
+            chaos.run(1200)
+            chaos.recover()
+        except AssertionError as broken:
+            raise AssertionError(f"seed {seed}: {broken}") from broken
+
+
 @pytest.mark.parametrize("mode", ["sync", "local"])
 def test_weaker_reads_leave_everything_else_as_it_is(mode: str) -> None:
     """They see a past; nothing else that is checked breaks."""

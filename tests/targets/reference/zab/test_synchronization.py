@@ -63,7 +63,7 @@ def test_a_leader_gives_up_when_a_follower_of_its_quorum_knows_more() -> None:
     zab = Zab.recover("n1", ("n1", "n2", "n3"), (), QUICK, lambda _: 0, 0)
     zab.step(Tick(), 0)
     for peer in ("n2", "n3"):
-        zab.step(Receive(peer, m.Notification(1, "looking", 0, 0, 0, False, "n1", 0)), 1)
+        zab.step(Receive(peer, m.Notification(1, "looking", 0, 0, 0, 1, "n1", 0)), 1)
     zab._choice = "n1"
     zab._tally()
     assert zab.describe()["phase"] == "discovery"
@@ -81,7 +81,7 @@ def test_a_promise_that_may_be_anothers_does_not_make_a_leader() -> None:
     zab = Zab.recover("n3", ("n1", "n2", "n3"), (), QUICK, lambda _: 0, 0)
     zab.step(Tick(), 0)
     for peer in ("n1", "n2"):
-        zab.step(Receive(peer, m.Notification(1, "looking", 0, 0, 0, False, "n3", 0)), 1)
+        zab.step(Receive(peer, m.Notification(1, "looking", 0, 0, 0, 1, "n3", 0)), 1)
     for peer in ("n1", "n2"):
         zab.step(Receive(peer, m.Frame(7, 1, 0, m.Cepoch(0))), 2)
     zab.step(Durable(1), 2)

@@ -176,7 +176,7 @@ _PAYLOADS: Final[_Decoders] = {
 _MESSAGES: Final[_Decoders] = {
     "notification": (
         messages.Notification,
-        (_number, _state, _number, _number, _number, _flag, _name, _number),
+        (_number, _state, _number, _number, _number, _number, _name, _number),
     ),
     "frame": (messages.Frame, (_number, _count, _number, _payload)),
     "beat": (messages.Beat, (_number, _number, _number, _number)),

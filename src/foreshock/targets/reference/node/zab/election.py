@@ -39,7 +39,7 @@ class Credentials(NamedTuple):
     epoch: int
     last_term: int
     last_position: int
-    preferred: bool
+    weight: int
     name: str
 
 
@@ -52,6 +52,7 @@ class Election(ZabState):
     _notify_ns = 0
     _notify_interval_ns = 0
     _obedient_ns = 0
+    _left: str | None = None
     _failures = 0
 
     def _begin_looking(self) -> None:
@@ -78,11 +79,11 @@ class Election(ZabState):
         return self._configurations[-1][0] > self.commit and self._name in self._members_at(self.commit)
 
     def _own_credentials(self) -> Credentials:
-        preferred = self._now <= self._preferred_until_ns
-        return Credentials(self.current, self.log.last_term, self.log.last, preferred, self._name)
+        weight = 1 + (self._now <= self._preferred_until_ns) if self._name in self._voters else 0
+        return Credentials(self.current, self.log.last_term, self.log.last, weight, self._name)
 
     def _rank(self, credentials: Credentials) -> tuple[object, ...]:
-        """What makes a candidate better than another: epoch, then zxid, then id; a leader's wish before the id."""
+        """What makes a candidate better than another: epoch, then zxid, then id; but first one that stays."""
         return credentials
 
     def _notification(self) -> Notification:
@@ -93,12 +94,16 @@ class Election(ZabState):
         return Notification(self._round, str(self.role), *own[:4], voted, established)
 
     def _shout(self) -> None:
-        """Tell all other members how we stand, and when to do so again; a node without a vote keeps silent."""
+        """Tell all other members how we stand, and when to do so again; a node without a vote keeps silent.
+
+        So are all told who look for a leader as we do, members or not: configurations may differ, and a node that is
+        none by ours may be the one that has to lead, or one without which nobody can.
+        """
         if self._may_lead():
             notification = self._notification()
-            for voter in self._voters:
-                if voter != self._name:
-                    self._send(voter, notification)
+            for name in (*self._voters, *(name for name in self._candidates if name not in self._voters)):
+                if name != self._name:
+                    self._send(name, notification)
         self._notify_ns = self._now + self._notify_interval_ns
         longest_ns = self.knobs.notification_max_ms * NS_PER_MS
         self._notify_interval_ns = min(2 * self._notify_interval_ns, longest_ns)
@@ -120,16 +125,16 @@ class Election(ZabState):
                 self._answer_seeker(source)
             return
         if message.established:
-            if self._accepts_invitation(message.established):
+            if self._accepts_invitation(source):
                 self._follow(source)
         elif self._choice is None:
             return  # without a vote we wait to be invited
         elif message.state == LOOKING:
             self._hear_seeker(source, message)
+        elif message.round >= self._round and message.state == LEADING:
+            self._hear_elected(source, message)
         elif message.round == self._round:
             self._votes[source] = message.leader
-            if message.state == LEADING and self._is_quorum(self._supporters(source) | {self._name}):
-                self._follow(source)
 
     def _hear_seeker(self, source: str, message: Notification) -> None:
         """Another node looks for a leader: bring the rounds together, then weigh what it says."""
@@ -143,18 +148,24 @@ class Election(ZabState):
             self._shout()
         self._tally()
 
+    def _hear_elected(self, source: str, message: Notification) -> None:
+        """Somebody was elected, maybe by another configuration than ours: follow it if we know nobody better."""
+        self._weigh(source, message)
+        if self._choice == source and self._accepts_invitation(source):
+            self._follow(source)
+
     def _answer_seeker(self, source: str) -> None:
         """We look no more, and say whom we have found; see the leader's part for whom it wants to follow it."""
         self._send(source, self._notification())
 
-    def _accepts_invitation(self, epoch: int) -> bool:  # noqa: ARG002
-        """At once, but for a node that was turned away again and again: it takes its time."""
-        return self._now >= self._obedient_ns
+    def _accepts_invitation(self, source: str) -> bool:
+        """At once; but a leader with whom it did not work is tried again after a while only."""
+        return source != self._left or self._now >= self._obedient_ns
 
     def _weigh(self, source: str, message: Notification) -> bool:
         """Take note of a candidate and its vote; whether it is better than our choice, and so becomes it."""
         candidate = Credentials(
-            message.epoch, message.last_term, message.last_position, message.preferred, source
+            message.epoch, message.last_term, message.last_position, message.weight, source
         )
         self._candidates[source] = candidate
         self._votes[source] = message.leader

@@ -112,6 +112,7 @@ class Following(Election):
         if channel is None:
             return
         self._channel = None
+        self._left = channel.peer
         self._send(channel.peer, Close(channel.session))
         for read in sorted(self._syncing) + [read for _, read in self._syncs]:
             self._refuse(read, "the leader was lost before it answered the sync")
@@ -146,8 +147,11 @@ class Following(Election):
         for payload in self._arrive(channel, message):
             handler = handlers.get(type(payload))
             try:
-                if handler is None or (type(payload) is not NewEpoch and payload.epoch != self.epoch):  # type: ignore[union-attr]
+                if handler is None:
                     raise Broken
+                if type(payload) is not NewEpoch and payload.epoch != self.epoch:  # type: ignore[union-attr]
+                    self._look()  # a leader that restarted meanwhile, and got a late copy of our CEPOCH
+                    return
                 handler(channel, payload)
             except Broken:
                 self.dropped += 1

@@ -168,7 +168,10 @@ class Leading(Following):
         elif kind is Cepoch:
             fits = learner.channel.arrived == 1 and self._on_cepoch(learner, payload)  # type: ignore[arg-type]
         elif payload.epoch != self.epoch:  # type: ignore[union-attr]
-            fits = False
+            self._drop(
+                source
+            )  # it speaks to us as we were before a restart: a late CEPOCH had opened its channel anew
+            return
         elif kind is AckEpoch:
             fits = learner.stage is Stage.ASKED and self._on_ack_epoch(source, learner, payload)  # type: ignore[arg-type]
         elif kind is AckLeader:

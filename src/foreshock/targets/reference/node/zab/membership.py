@@ -188,7 +188,7 @@ class Membership(Broadcast):
         return transfer is not None and transfer.told and transfer.target == source and self.leading
 
     def _on_notification(self, source: str, message: Notification) -> None:
-        if message.state == LOOKING and message.preferred and self._yields_to(source):
+        if message.state == LOOKING and message.weight > 1 and self._yields_to(source):
             self._look()
         super()._on_notification(source, message)
 

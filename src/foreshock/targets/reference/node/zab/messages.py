@@ -22,7 +22,8 @@ class Notification(NamedTuple):
     """How the sender stands in the election of ``round``, and for whom it votes.
 
     ``state`` is ``looking``, ``following`` or ``leading``. ``epoch``, ``last_term`` and ``last_position`` are the
-    sender's own (current epoch, last zxid); ``preferred`` says that a leader wants it for a successor. ``leader`` is
+    sender's own (current epoch, last zxid); ``weight`` is 1, or 2 for one that its leader wants for a successor, or 0
+    for one whose removal is in its history and not known to be committed. ``leader`` is
     its choice. ``established`` is the epoch that it leads, 0 for everybody but an established leader.
     """
 
@@ -31,7 +32,7 @@ class Notification(NamedTuple):
     epoch: int
     last_term: int
     last_position: int
-    preferred: bool
+    weight: int
     leader: str
     established: int
 
