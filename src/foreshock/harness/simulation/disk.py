@@ -6,6 +6,7 @@ import errno
 from collections import deque
 from collections.abc import Callable
 from heapq import heappush
+from typing import NamedTuple
 
 from foreshock.harness.randomness import RandomStream
 from foreshock.harness.simulation.knobs import SimKnobs
@@ -13,8 +14,18 @@ from foreshock.harness.simulation.network import TABLE_BITS, TABLE_MASK, delay_t
 from foreshock.harness.simulation.scheduler import Scheduler
 
 
+class Whole(NamedTuple):
+    """A file's new content, which takes the place of the old one whole or not at all."""
+
+    data: bytes
+
+
+Change = bytes | int | Whole
+"""Bytes were appended; a number is a length to which the file was cut; or the whole file was replaced."""
+
+
 class SimFile:
-    """One file: the durable chunks, and the appends and truncations that are not durable yet, in their order."""
+    """One file: the durable chunks, and the changes that are not durable yet, in their order."""
 
     __slots__ = ("durable", "durable_bytes", "exists", "issued", "length", "pending")
 
@@ -23,10 +34,9 @@ class SimFile:
         """Whether the file would be there after a power cut that loses all that can be lost."""
         self.durable: list[bytes] = []
         self.durable_bytes = 0
-        self.pending: deque[bytes | int] = deque()
-        """Bytes were appended; a number is a length to which the file was cut."""
+        self.pending: deque[Change] = deque()
         self.issued = 0
-        """How many appends and truncations there have ever been, the pending ones included."""
+        """How many changes there have ever been, the pending ones included."""
         self.length = 0
 
     def settle(self, upto: int) -> None:
@@ -55,12 +65,18 @@ class SimFile:
         for operation in self.pending:
             if isinstance(operation, int):
                 del data[operation:]
+            elif isinstance(operation, Whole):
+                data[:] = operation.data
             else:
                 data += operation
         return bytes(data)
 
-    def _apply(self, operation: bytes | int) -> None:
+    def _apply(self, operation: Change) -> None:
         durable = self.durable
+        if isinstance(operation, Whole):
+            durable[:] = [operation.data]
+            self.durable_bytes = len(operation.data)
+            return
         if isinstance(operation, bytes):
             durable.append(operation)
             self.durable_bytes += len(operation)
@@ -145,15 +161,15 @@ class SimDisk:
         file.length = length
 
     def replace(self, name: str, data: bytes) -> None:
-        """Put a whole new file in place of the old one, atomically and durably, at once."""
-        old = self._files.get(name)
-        growth = len(data) - (old.length if old else 0)
+        """Put a whole new file in place of the old one, atomically: a power cut before it is synced may leave either."""
+        file = self._files.get(name)
+        growth = len(data) - (file.length if file else 0)
         self._claim(name, growth)
-        file = SimFile()
-        file.exists = True
-        file.durable = [bytes(data)]
-        file.length = file.durable_bytes = len(data)
-        self._files[name] = file
+        if file is None:
+            file = self._files[name] = SimFile()
+        file.pending.append(Whole(bytes(data)))
+        file.issued += 1
+        file.length = len(data)
         self.used_bytes += growth
 
     def remove(self, name: str) -> None:

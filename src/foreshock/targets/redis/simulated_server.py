@@ -77,6 +77,7 @@ class SimulatedRedis:
         if settings.restart_delay_ms:
             self._away = STARTED in disk.names()
             disk.replace(STARTED, b"")
+            disk.sync(STARTED, STARTED)
         if self._away:
             self._machine.set_timer(settings.restart_delay_ms * _MILLISECOND, _DELAYED)
         if settings.persistence != "none":
@@ -199,7 +200,7 @@ class SimulatedRedis:
         data = json.dumps([["flush"], *effects]).encode() + b"\n"
         self._machine.disk.replace(AOF, data)
         self._aof_bytes = self._rewritten_bytes = len(data)
-        self._unsynced = False
+        self._unsynced = True
 
     def _sync(self) -> None:
         self._unsynced = False

@@ -36,7 +36,7 @@ class _DiskFiles:
         self._disk.truncate(name, length)
 
     def replace(self, name: str, data: bytes) -> None:
-        self.touched.discard(name)
+        self.touched.add(name)
         self._disk.replace(name, data)
 
     def remove(self, name: str) -> None:
@@ -159,7 +159,7 @@ class SimulatedNode:
         self._files_syncing = len(names)
         for name in names:
             self._machine.disk.sync(name, self._syncing)
-        if not names:  # everything was replaced, and so is durable already
+        if not names:  # what was touched was removed since, and removals are durable at once
             self._machine.set_timer(0, _SYNCED)
 
     def _end_sync(self, node: NodeProgram) -> None:
