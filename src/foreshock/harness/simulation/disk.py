@@ -161,7 +161,7 @@ class SimDisk:
         file.length = length
 
     def replace(self, name: str, data: bytes) -> None:
-        """Put a whole new file in place of the old one, atomically: a power cut before it is synced may leave either."""
+        """Put a whole new file in place of the old one, atomically: a power cut before a sync may leave either."""
         file = self._files.get(name)
         growth = len(data) - (file.length if file else 0)
         self._claim(name, growth)

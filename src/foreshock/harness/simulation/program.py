@@ -28,7 +28,7 @@ class Disk(Protocol):
         """Cut the file; not durable until synced."""
 
     def replace(self, name: str, data: bytes) -> None:
-        """Put a whole new file in place of the old one, atomically: until it is synced, a power cut may leave either."""
+        """Put a whole new file in place of the old one, atomically: a power cut before a sync may leave either."""
 
     def remove(self, name: str) -> None:
         """Remove the file durably; a missing one is no error."""
