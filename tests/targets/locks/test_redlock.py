@@ -208,7 +208,8 @@ def test_a_server_that_stays_away_sleeps_before_it_runs() -> None:
     here = Endpoint("127.0.0.1", 7001)
     shell, flag, script = target.command(Node("n1", 0, here, here, {}, "/data dir", "run"))
     assert (shell, flag) == ("sh", "-c")
-    assert "if [ -e '/data dir/started' ]; then sleep 1.500; fi" in script
+    started = "'/data dir/started'"
+    assert f"if [ -e {started} ]; then sleep 1.500; else : > {started} && sync {started}; fi;" in script
     command = shlex.split(script.rpartition("exec ")[2])
     assert command[:3] == ["redis-server", "--dir", "/data dir"]
     assert command[-2:] == ["--appendonly", "no"]

@@ -75,11 +75,12 @@ class SimulatedRedis:
         """Load what the last life left, and serve; after ``restart_delay_ms`` if there was one."""
         settings, disk = self._settings, self._machine.disk
         if settings.restart_delay_ms:
-            self._away = STARTED in disk.names()
-            disk.replace(STARTED, b"")
-            disk.sync(STARTED, STARTED)
-        if self._away:
-            self._machine.set_timer(settings.restart_delay_ms * _MILLISECOND, _DELAYED)
+            self._away = True
+            if STARTED in disk.names():
+                self._machine.set_timer(settings.restart_delay_ms * _MILLISECOND, _DELAYED)
+            else:  # nothing is granted before the next life is sure to know of this one
+                disk.replace(STARTED, b"")
+                disk.sync(STARTED, STARTED)
         if settings.persistence != "none":
             self._load()
         self._machine.set_timer(_SWEEP_NS, _SWEEP)
@@ -130,6 +131,8 @@ class SimulatedRedis:
 
     def on_synced(self, token: object) -> None:
         """The file is durable: what waited for that is answered, and the next commands are run."""
+        if token == STARTED:
+            self._away = False
         if token != self._syncs:
             return
         held, self._held = self._held, []
