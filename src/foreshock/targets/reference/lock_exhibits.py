@@ -34,7 +34,7 @@ LOCK_EXHIBITS: Final = (
             bug="lock/release-by-non-owner",
             interval=2.0,
             time_limit=20.0,
-            options={"lock_ttl_ms": 1_000},
+            options={"lock_ttl_ms": 1_000, "fencing": True},
         ),
         budget=10,
         shows="a client that stood still past its session releases the lock of whoever holds it now, and a third "
