@@ -1,14 +1,17 @@
-"""Shared by all tests: container tests run last, and never pass by being skipped where an engine must be used."""
+"""Shared by all tests: container tests run last, and where everything must run nothing passes by being skipped."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 REQUIRE_DOCKER = os.environ.get("FORESHOCK_REQUIRE_DOCKER") == "yes"
+REQUIRE_ALL = os.environ.get("FORESHOCK_REQUIRE_ALL") == "yes"
+"""Whether every program that tests need was installed for them, so that no test but those of containers may skip."""
 
 
 @cache
@@ -37,6 +40,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if REQUIRE_DOCKER:
         pytest.fail(f"an engine is there but the container tests cannot run: {reason}")
     pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if REQUIRE_ALL and report.skipped and item.get_closest_marker("docker") is None:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome, report.longrepr = (
+            "failed",
+            f"everything must run here, but this was skipped: {reason}",
+        )
+    return report
 
 
 @pytest.fixture(autouse=True)
