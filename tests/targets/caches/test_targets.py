@@ -269,6 +269,12 @@ def test_cache_aside_keeps_a_stale_copy_and_fill_leases_and_read_leases_do_not(t
         assert verdict_of(exhibit, tmp_path, options=options) == "valid"
 
 
+def test_a_write_behind_is_noticed_only_when_a_node_is_killed(tmp_path: Path) -> None:
+    (exhibit,) = [one for one in MemoryCache.exhibits if one.name == "cache/write-behind-lost-on-crash"]
+    assert exhibit.request.nemesis == "kill"
+    assert verdict_of(exhibit, tmp_path, nemesis="none", time_limit=10.0) == "valid"
+
+
 def test_a_run_says_its_hit_rate_and_says_it_again_when_it_is_analyzed(tmp_path: Path) -> None:
     request = Request(target="memory-cache", workload="cache", backend="sim", seed=1, time_limit=2.0)
     outcome = run_test(resolve(request), Store(tmp_path), SilentProgress(), report=False)

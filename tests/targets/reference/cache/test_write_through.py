@@ -164,6 +164,24 @@ def test_a_write_behind_is_lost_with_its_node(make_nodes: MakeNodes) -> None:
     assert nodes.ask("n2", type="get", key="k")["value"] == 1
 
 
+def test_a_write_behind_is_seen_here_until_the_origin_has_it(make_nodes: MakeNodes) -> None:
+    nodes = make_nodes("write-through", bug=WriteBehindLostOnCrash, entries_max=1)
+    nodes.ask("n2", type="put", key="k", value="first")
+    nodes.hold = True
+    nodes.pass_ms(505)
+    assert nodes.ask("n2", type="put", key="j", value="pushes the copy out")["type"] == "put_ok"
+    assert nodes.ask("n2", type="get", key="k")["value"] == "first"
+    assert nodes.ask("n2", type="put", key="k", value="second")["type"] == "put_ok"
+    nodes.hold = False
+    nodes.settle()
+    assert nodes.ask("n1", type="read", key="k")["value"] == "first"
+    assert nodes.ask("n2", type="get", key="k")["value"] == "second"
+    nodes.pass_ms(1_100)
+    assert nodes.ask("n1", type="read", key="k")["value"] == "second"
+    assert nodes.ask("n2", type="delete", key="k")["type"] == "delete_ok"
+    assert nodes.ask("n2", type="get", key="k")["value"] is None
+
+
 def test_copies_without_a_time_to_live_need_an_origin_that_never_forgets(make_nodes: MakeNodes) -> None:
     with pytest.raises(ValueError, match="ttl_ms"):
         make_nodes("write-through", ttl_ms=0)
