@@ -58,7 +58,7 @@ NONSENSE: list[tuple[Any, str]] = [
     ([7], "a list that begins with its tag"),
     (["vote", 1], "no message of Paxos has the tag 'vote'"),
     (["learn", 1], "has 3 fields, not 1"),
-    (["learn", 0, 0, 0], "slots count from 1"),
+    (["learn", 0, 0, 0], "counts from 1"),
     (["learn", -1, 0, 0], "is no integer from 0"),
     (["learn", True, 0, 0], "is no integer from 0"),
     (["learn", 2**53, 0, 0], "is no integer from 0"),

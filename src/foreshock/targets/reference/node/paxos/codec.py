@@ -5,6 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from foreshock.targets.reference.node.decoding import (
+    NUMBER_MAX,
+    Decoders,
+    check_content,
+    check_piece,
+    read_anything,
+    read_count,
+    read_flag,
+    read_members,
+    read_number,
+    read_tagged,
+    shown,
+)
 from foreshock.targets.reference.node.paxos.messages import (
     Accept,
     Acceptance,
@@ -23,8 +36,6 @@ from foreshock.targets.reference.node.paxos.messages import (
 )
 from foreshock.targets.reference.node.paxos.synod import Ballot
 
-NUMBER_MAX: Final = 2**53 - 1
-"""The greatest number in a message: what every JSON implementation carries exactly."""
 NAME_LENGTH_MAX: Final = 255
 """The longest name of a node in a message."""
 
@@ -36,17 +47,8 @@ def encode(message: Message) -> list[Any]:
 
 def decode(value: Any) -> Message:
     """A message from a JSON value; raises ``ValueError`` that says what is wrong with it."""
-    if type(value) is not list or not value or type(value[0]) is not str:
-        raise ValueError("a message of Paxos is a list that begins with its tag")
-    decoder = _DECODERS.get(value[0])
-    if decoder is None:
-        raise ValueError(f"no message of Paxos has the tag {value[0][:40]!r}")
-    kind, readers = decoder
-    if len(value) != len(readers) + 1:
-        raise ValueError(f"a {value[0]} has {len(readers)} fields, not {len(value) - 1}")
-    fields = [reader(field) for reader, field in zip(readers, value[1:], strict=True)]
-    message: Message = kind(*fields)
-    check = _CHECKS.get(kind)
+    message: Message = read_tagged(value, _DECODERS, "message of Paxos")
+    check = _CHECKS.get(type(message))
     if check is not None:
         check(message)
     return message
@@ -55,20 +57,20 @@ def decode(value: Any) -> Message:
 def read_acceptance(value: Any) -> Acceptance:
     """An acceptance from its JSON, ``[slot, ballot, kind, data]``; raises ``ValueError``."""
     if type(value) not in (list, Acceptance) or len(value) != 4:
-        raise ValueError(f"{_shown(value)} is no acceptance: slot, ballot, kind, data")
+        raise ValueError(f"{shown(value)} is no acceptance: slot, ballot, kind, data")
     slot, ballot, kind, data = value
-    _check_value(kind, data)
-    return Acceptance(_slot(slot), read_ballot(ballot), kind, data)
+    check_content(kind, data, "value")
+    return Acceptance(read_count(slot), read_ballot(ballot), kind, data)
 
 
 def read_ballot(value: Any) -> Ballot:
     """A ballot from its JSON, ``[round, node]``; raises ``ValueError``."""
     if type(value) not in (list, Ballot) or len(value) != 2:
-        raise ValueError(f"{_shown(value)} is no ballot: round, node")
+        raise ValueError(f"{shown(value)} is no ballot: round, node")
     number, node = value
     if type(node) is not str or len(node) > NAME_LENGTH_MAX:
-        raise ValueError(f"{_shown(node)} is no node's name")
-    return Ballot(_number(number), node)
+        raise ValueError(f"{shown(node)} is no node's name")
+    return Ballot(read_number(number), node)
 
 
 def _ballot(value: Any) -> Ballot:
@@ -78,60 +80,23 @@ def _ballot(value: Any) -> Ballot:
     return ballot
 
 
-def _number(value: Any) -> int:
-    if type(value) is not int or not 0 <= value <= NUMBER_MAX:
-        raise ValueError(f"{_shown(value)} is no integer from 0 to {NUMBER_MAX}")
-    return value
-
-
-def _slot(value: Any) -> int:
-    if _number(value) < 1:
-        raise ValueError("slots count from 1")
-    return int(value)
-
-
-def _flag(value: Any) -> bool:
-    if type(value) is not bool:
-        raise ValueError(f"{_shown(value)} is neither true nor false")
-    return value
-
-
-def _anything(value: Any) -> Any:
-    return value
-
-
-def _names(value: Any) -> tuple[str, ...]:
-    if type(value) is not list or not value or not all(type(name) is str and name for name in value):
-        raise ValueError(f"{_shown(value)} is no list of members' names")
-    if len(set(value)) != len(value):
-        raise ValueError(f"{_shown(value)} names a member twice")
-    return tuple(sorted(value))
-
-
 def _values(value: Any) -> tuple[Value, ...]:
     if type(value) is not list:
-        raise ValueError(f"{_shown(value)} is no list of values")
+        raise ValueError(f"{shown(value)} is no list of values")
     return tuple([_value(item) for item in value])
 
 
 def _value(value: Any) -> Value:
     if type(value) is not list or len(value) != 2:
-        raise ValueError(f"{_shown(value)} is no value: kind, data")
+        raise ValueError(f"{shown(value)} is no value: kind, data")
     kind, data = value
-    _check_value(kind, data)
+    check_content(kind, data, "value")
     return Value(kind, data)
-
-
-def _check_value(kind: Any, data: Any) -> None:
-    if kind == "configuration":
-        _names(data)
-    elif kind not in ("command", "noop") or (kind == "command") == (data is None):
-        raise ValueError(f"{_shown(kind)} with {_shown(data)} is no value")
 
 
 def _acceptances(value: Any) -> tuple[Acceptance, ...]:
     if type(value) is not list:
-        raise ValueError(f"{_shown(value)} is no list of acceptances")
+        raise ValueError(f"{shown(value)} is no list of acceptances")
     return tuple([read_acceptance(item) for item in value])
 
 
@@ -166,26 +131,23 @@ def _check_chosen(message: Chosen) -> None:
 
 
 def _check_piece(message: SnapshotPiece) -> None:
-    if message.total and (type(message.data) is not str or not message.data):
-        raise ValueError(f"the piece of a snapshot is {_shown(message.data)}, not its text")
+    check_piece(message.total, message.data)
 
 
-def _shown(value: Any) -> str:
-    return repr(value)[:60]
-
-
-_Readers = tuple[Callable[[Any], Any], ...]
-_DECODERS: Final[dict[str, tuple[type[Any], _Readers]]] = {
-    "canvass": (Canvass, (read_ballot, _number)),
-    "canvass_reply": (CanvassReply, (read_ballot, read_ballot, _flag, _number)),
-    "prepare": (Prepare, (_ballot, _slot, _flag)),
-    "promise": (Promise, (_ballot, _slot, _number, _number, _number, _acceptances)),
-    "accept": (Accept, (_ballot, _slot, _values, _number, _number)),
-    "accepted": (Accepted, (_ballot, _number, _number, _number, _number)),
+_DECODERS: Final[Decoders] = {
+    "canvass": (Canvass, (read_ballot, read_number)),
+    "canvass_reply": (CanvassReply, (read_ballot, read_ballot, read_flag, read_number)),
+    "prepare": (Prepare, (_ballot, read_count, read_flag)),
+    "promise": (Promise, (_ballot, read_count, read_number, read_number, read_number, _acceptances)),
+    "accept": (Accept, (_ballot, read_count, _values, read_number, read_number)),
+    "accepted": (Accepted, (_ballot, read_number, read_number, read_number, read_number)),
     "nack": (Nack, (_ballot, _ballot)),
-    "learn": (Learn, (_slot, _number, _number)),
-    "chosen": (Chosen, (_slot, _acceptances, _number)),
-    "snapshot": (SnapshotPiece, (_slot, _number, _names, _number, _number, _anything)),
+    "learn": (Learn, (read_count, read_number, read_number)),
+    "chosen": (Chosen, (read_count, _acceptances, read_number)),
+    "snapshot": (
+        SnapshotPiece,
+        (read_count, read_number, read_members, read_number, read_number, read_anything),
+    ),
     "take_over": (TakeOver, (_ballot,)),
 }
 _TAGS: Final = {kind: tag for tag, (kind, _) in _DECODERS.items()}
