@@ -28,6 +28,7 @@ from foreshock.targets.reference.node.consensus import (
 )
 from foreshock.targets.reference.node.effects import Effects, NodeFailure
 from foreshock.targets.reference.node.expiry import Expiry
+from foreshock.targets.reference.node.knob_checks import check_integers
 from foreshock.targets.reference.node.requests import (
     BadRequest,
     ChangeMembers,
@@ -64,10 +65,7 @@ class NodeKnobs(NamedTuple):
 
     def checked(self) -> NodeKnobs:
         """These knobs again; raises ``ValueError`` with a sentence when one makes no sense."""
-        for name, value in zip(self._fields, self, strict=True):
-            least = 0 if name == "clock_margin_percent" else 1
-            if value < least:
-                raise ValueError(f"the knob {name} is {value!r}, but must be an integer of at least {least}")
+        check_integers(self, from_zero=("clock_margin_percent",))
         return self
 
 

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from foreshock.targets.reference.node.knob_checks import (
+    check_election_timeouts,
+    check_heartbeat,
+    check_integers,
+)
+
 
 class PaxosKnobs(NamedTuple):
     """Time-outs and limits of one replica. None of them can break safety, only speed and liveness; but
@@ -61,18 +67,7 @@ class PaxosKnobs(NamedTuple):
 
     def checked(self) -> PaxosKnobs:
         """These knobs again; raises ``ValueError`` with a sentence when they cannot work together."""
-        for name, value in zip(self._fields, self, strict=True):
-            least = 0 if name in {"snapshot_keep_entries", "canvass"} else 1
-            if not isinstance(value, int) or value < least:
-                raise ValueError(f"the knob {name} is {value!r}, but must be an integer of at least {least}")
-        if self.election_timeout_max_ms <= self.election_timeout_min_ms:
-            raise ValueError(
-                f"election_timeout_max_ms ({self.election_timeout_max_ms}) must be greater than "
-                f"election_timeout_min_ms ({self.election_timeout_min_ms}), else proposers duel for ever"
-            )
-        if self.heartbeat_ms * 2 > self.election_timeout_min_ms:
-            raise ValueError(
-                f"heartbeat_ms ({self.heartbeat_ms}) must be at most half of election_timeout_min_ms "
-                f"({self.election_timeout_min_ms}), else one lost heartbeat ends a leader"
-            )
+        check_integers(self, from_zero=("snapshot_keep_entries", "canvass"))
+        check_election_timeouts(self, "proposers duel for ever")
+        check_heartbeat(self, "election_timeout_min_ms")
         return self

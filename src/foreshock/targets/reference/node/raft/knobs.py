@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from foreshock.targets.reference.node.knob_checks import (
+    check_choice,
+    check_election_timeouts,
+    check_heartbeat,
+    check_integers,
+)
+
 READS: Final = ("read-index", "lease")
 """What the knob ``reads`` may be."""
 
@@ -65,22 +72,9 @@ class RaftKnobs(NamedTuple):
 
     def checked(self) -> RaftKnobs:
         """These knobs again; raises ``ValueError`` with a sentence when they cannot work together."""
-        if self.reads not in READS:
-            raise ValueError(f"the knob reads is {self.reads!r}, but must be one of {', '.join(READS)}")
-        for name, value in zip(self._fields, self, strict=True):
-            if name == "reads":
-                continue
-            least = 0 if name in {"snapshot_keep_entries", "prevote", "clock_drift_percent"} else 1
-            if not isinstance(value, int) or value < least:
-                raise ValueError(f"the knob {name} is {value!r}, but must be an integer of at least {least}")
-        if self.election_timeout_max_ms <= self.election_timeout_min_ms:
-            raise ValueError(
-                f"election_timeout_max_ms ({self.election_timeout_max_ms}) must be greater than "
-                f"election_timeout_min_ms ({self.election_timeout_min_ms}), else elections never stop to tie"
-            )
-        if self.heartbeat_ms * 2 > self.election_timeout_min_ms:
-            raise ValueError(
-                f"heartbeat_ms ({self.heartbeat_ms}) must be at most half of election_timeout_min_ms "
-                f"({self.election_timeout_min_ms}), else one lost heartbeat ends a leader"
-            )
+        check_choice("reads", self.reads, READS)
+        from_zero = ("snapshot_keep_entries", "prevote", "clock_drift_percent")
+        check_integers(self, from_zero=from_zero, besides=("reads",))
+        check_election_timeouts(self, "elections never stop to tie")
+        check_heartbeat(self, "election_timeout_min_ms")
         return self

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from foreshock.targets.reference.node.knob_checks import check_integers
+
 
 class TcpLockKnobs(NamedTuple):
     """Times and limits of a lock server."""
@@ -29,10 +31,7 @@ class TcpLockKnobs(NamedTuple):
 
     def checked(self) -> TcpLockKnobs:
         """These knobs again; raises ``ValueError`` with a sentence when one makes no sense."""
-        for name, value in zip(self._fields, self, strict=True):
-            least = 0 if name == "clock_margin_percent" else 1
-            if value < least:
-                raise ValueError(f"the knob {name} is {value!r}, but must be an integer of at least {least}")
+        check_integers(self, from_zero=("clock_margin_percent",))
         return self
 
     @property

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from foreshock.targets.reference.node.knob_checks import check_choice, check_heartbeat, check_integers
+
 READ_MODES: Final = ("linearizable", "sync", "local")
 
 
@@ -66,17 +68,10 @@ class ZabKnobs(NamedTuple):
 
     def checked(self) -> ZabKnobs:
         """These knobs again; raises ``ValueError`` with a sentence when they cannot work together."""
-        if self.reads not in READ_MODES:
-            raise ValueError(f"the knob reads is {self.reads!r}, but must be one of {', '.join(READ_MODES)}")
-        for name, value in zip(self._fields[1:], self[1:], strict=True):
-            least = 0 if name in {"snapshot_keep_entries", "finalize_ms", "commit_delay_ms"} else 1
-            if not isinstance(value, int) or value < least:
-                raise ValueError(f"the knob {name} is {value!r}, but must be an integer of at least {least}")
-        if self.heartbeat_ms * 2 > self.sync_limit_ms:
-            raise ValueError(
-                f"heartbeat_ms ({self.heartbeat_ms}) must be at most half of sync_limit_ms "
-                f"({self.sync_limit_ms}), else one lost heartbeat ends a leader"
-            )
+        check_choice("reads", self.reads, READ_MODES)
+        from_zero = ("snapshot_keep_entries", "finalize_ms", "commit_delay_ms")
+        check_integers(self, from_zero=from_zero, besides=("reads",))
+        check_heartbeat(self, "sync_limit_ms")
         if self.notification_max_ms < self.notification_min_ms:
             raise ValueError(
                 f"notification_max_ms ({self.notification_max_ms}) must be at least notification_min_ms "
