@@ -222,6 +222,30 @@ def test_a_node_whose_disk_is_corrupt_ends_with_a_sentence() -> None:
     assert any("at byte" in line for line in test.runtime.world.logs("n1"))
 
 
+def test_a_node_begins_once_what_it_finds_is_durable() -> None:
+    test = Test(3)
+    durable_when_it_began: list[bool] = []
+
+    def stepped(name: str, program: Any) -> None:
+        if name == "n1" and program.node is not None:
+            durable_when_it_began.append(test.cluster.world.machine("n1").disk.is_durable("log"))
+            test.runtime.world.after_step = None
+
+    async def act() -> None:
+        client, disk = test.client("register", 1), test.cluster.world.machine("n1").disk
+        await client.write("k", 1)
+        await test.cluster.kill(frozenset({"n1"}))
+        disk.replace("log", disk.read("log"))  # as if it had been killed before the sync
+        assert not disk.is_durable("log")
+        test.runtime.world.after_step = stepped
+        await test.cluster.start(frozenset({"n1"}))
+        await client.write("k", 2)
+        assert await test.client("register", 0).read("k") == 2
+
+    test.run(act)
+    assert durable_when_it_began == [True]
+
+
 def test_a_full_disk_ends_nodes_and_breaks_no_promise() -> None:
     test = Test(2, knobs=SimKnobs(disk_capacity_bytes=20_000))
 

@@ -192,6 +192,11 @@ class SimDisk:
         request = (self._epoch, self._life, file, file.issued)
         heappush(scheduler.heap, (done_ns, scheduler.sequence(), self._complete, request, token))
 
+    def is_durable(self, name: str) -> bool:
+        """Whether the file would be there as it is after a power cut."""
+        file = self._file(name)
+        return file.exists and not file.pending
+
     def detach(self) -> None:
         """The program is gone: what it had asked for becomes durable all the same, and nobody is told."""
         self._life += 1

@@ -33,6 +33,9 @@ class Disk(Protocol):
     def remove(self, name: str) -> None:
         """Remove the file durably; a missing one is no error."""
 
+    def is_durable(self, name: str) -> bool:
+        """Whether the file would be there as it is after a power cut. What a killed program left may not be."""
+
     def sync(self, name: str, token: object) -> None:
         """Make the file as it is now durable; the program's ``on_synced(token)`` follows after the disk's latency."""
 

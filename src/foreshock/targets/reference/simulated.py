@@ -16,6 +16,7 @@ from foreshock.targets.reference.node.program import NodeProgram
 
 _TICK = "tick"
 _SYNCED = "synced"
+_FOUND = "found"
 
 
 class _DiskFiles:
@@ -64,13 +65,28 @@ class SimulatedNode:
         self._sync_wanted = 0
         self._syncing = 0
         self._files_syncing = 0
+        self._files_found = 0
+        """How many files of an earlier life are being made durable: before that nothing is read from them."""
         self._timer_ns: int | None = None
         self._connections: set[int] = set()
         self.node: NodeProgram | None = None
         """The program inside, for invariants; ``None`` before the start and after a failure to start."""
 
     def on_start(self) -> None:
-        """Recover from the disk and begin."""
+        """Recover from the disk and begin, once all that is found there is durable.
+
+        A node that was killed while it wrote leaves what the kernel has and the disk has not. Its next life would
+        take that for safe, tell others of it, and lose it to a power cut.
+        """
+        disk = self._machine.disk
+        found = [name for name in disk.names() if not disk.is_durable(name)]
+        self._files_found = len(found)
+        for name in found:
+            disk.sync(name, _FOUND)
+        if not found:
+            self._begin()
+
+    def _begin(self) -> None:
         random_bits = self._machine.random(self._configuration.program).bits
         try:
             self.node = self._build(
@@ -94,8 +110,10 @@ class SimulatedNode:
         """A client connected; it will speak first."""
 
     def on_message(self, connection: int, message: Any) -> None:
-        """A client's request."""
-        if self.node is not None:
+        """A client's request; a node that has not begun does not listen, so it hangs up."""
+        if self._files_found:
+            self._machine.close(connection)
+        elif self.node is not None:
             self._connections.add(connection)
             self._step(self.node.on_request, connection, message)
 
@@ -120,7 +138,12 @@ class SimulatedNode:
             self._step(node.on_tick)
 
     def on_synced(self, token: object) -> None:
-        """One file of the sync that is under way is durable."""
+        """One file of the sync that is under way is durable, or one that was found at the start."""
+        if token == _FOUND:
+            self._files_found -= 1
+            if not self._files_found:
+                self._begin()
+            return
         if self.node is None or token != self._syncing:
             return
         self._files_syncing -= 1

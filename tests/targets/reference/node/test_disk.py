@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,20 @@ def test_what_was_not_synced_is_lost_with_the_process(tmp_path: Path) -> None:
     again = DirectoryFiles(tmp_path)
     assert again.read("log") == b"synced "
     again.close()
+
+
+def test_what_is_found_is_synced_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "log").write_bytes(b"written, and killed before the sync")
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        fsync(descriptor)
+        synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    DirectoryFiles(tmp_path).close()
+    assert synced == ["log", tmp_path.name]
 
 
 def test_a_replacement_that_was_never_finished_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -41,8 +41,9 @@ class DirectoryFiles:
     of it at once and makes it durable: :meth:`begin_sync` says what to do, and :func:`sync_files` does it in any
     thread, one at a time. So a killed process loses what was not synced, as a machine does that loses its power.
     While a sync is under way nothing may be read or truncated (a node does both only when it starts), and no file
-    removed that the sync is to put in another's place. Raises ``OSError`` when the disk refuses, and
-    :class:`NodeFailure` when another process has the directory.
+    removed that the sync is to put in another's place. What is found at first is synced before anything is read: a
+    process that was killed in the middle of a sync leaves what the kernel has and the disk has not. Raises ``OSError``
+    when the disk refuses, and :class:`NodeFailure` when another process has the directory.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -64,6 +65,17 @@ class DirectoryFiles:
         self.directory = directory
         for left_over in directory.glob(f"*{_TEMPORARY}"):
             left_over.unlink()
+        self._sync_what_is_found()
+
+    def _sync_what_is_found(self) -> None:
+        for path in sorted(self._directory.iterdir()):
+            if path.is_file():
+                descriptor = os.open(path, os.O_RDONLY)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+        os.fsync(self._directory_descriptor)
 
     def names(self) -> list[str]:
         """The names of the files there, sorted."""
