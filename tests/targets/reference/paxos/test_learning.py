@@ -255,3 +255,51 @@ def test_a_value_learned_is_kept_under_its_own_ballot_whatever_was_promised() ->
     assert paxos.promised == Ballot(3, "n2")
     paxos.step(Receive("n2", Accept(Ballot(4, "n2"), 1, (Value("command", 5),), 0, 0)), 0)
     assert paxos.accepted[1] == value, "it is chosen: no proposal there can bring news"
+
+
+def test_a_leader_that_learns_of_a_greater_ballot_tells_nobody_that_its_own_proposal_is_chosen() -> None:
+    """It was asked for long ago and comes late: what is chosen is another value than the one proposed here."""
+    world = led(5)
+    slot = world.paxos("n1").commit + 1
+    world.wire.append(("n1", "n3", Learn(slot, 0, 0)))
+    asked = world.wire.pop()
+    world.isolate("n1", "n2")
+    lost = world.propose("n1", "lost")
+    world.deliver_all()
+    elected = world.now + 2 * QUICK.election_timeout_max_ms * MS
+    leading_since = world.now
+    world.now = elected
+    for name in ("n3", "n4", "n5"):
+        world.tick(name)
+        world.deliver_all()
+    world.now = leading_since
+    newer = next(name for name in ("n3", "n4", "n5") if world.replica(name).leading)
+    world.propose(newer, "chosen")
+    world.deliver_all()
+    world.heal()
+    world.step("n3", Receive("n1", asked[2]))
+    world.deliver_between("n1", "n3")
+    world.isolate("n1", "n2")
+    assert world.paxos("n1").commit >= slot
+    world.pass_heartbeat("n1")
+    world.deliver_all()
+    assert not world.replica("n1").leading
+    assert world.nodes["n2"].applied < slot
+    assert not world.refused[lost].definite
+    world.heal()
+    world.pass_time(1000)
+    assert world.nodes["n2"].applied >= slot
+
+
+def test_what_is_known_to_be_chosen_is_not_accepted_anew_from_an_old_leader() -> None:
+    """Though the slots before it are not known yet: then an older ballot's value would count in its place."""
+    world = World()
+    ballot, older = Ballot(5, "n2"), Ballot(4, "n3")
+    world.give_state("n1", Ballot(3, "n9"), {})
+    chosen = Acceptance(2, ballot, "command", "chosen")
+    replica = world.paxos("n1")
+    replica.step(Receive("n2", Chosen(2, (chosen,), 2)), world.now)
+    replica.step(Receive("n3", Accept(older, 2, (Value("command", "lost"),), 0, 0)), world.now)
+    first = Acceptance(1, ballot, "noop", None)
+    output = replica.step(Receive("n2", Chosen(1, (first,), 2)), world.now)
+    assert [entry.data for entry, _ in output.committed] == [None, "chosen"]

@@ -106,13 +106,15 @@ class Accepting(Snapshots):
         """Accept these values from a slot on.
 
         What is known to be chosen is left as it is: the same value is proposed there (P2), or the message is old.
+        After a gap it may get a greater ballot, but not a lesser one: we may have learned it without a promise, so
+        that an old leader could put its own value in its place.
         """
-        accepted, commit = self.accepted, self.commit
+        accepted, commit, ahead = self.accepted, self.commit, self._chosen_ahead
         news = []
         for slot, (kind, data) in enumerate(values, start=first):
             if slot > commit:
                 known = accepted.get(slot)
-                if known is None or known.ballot != ballot:
+                if known is None or known.ballot < ballot or (known.ballot > ballot and slot not in ahead):
                     news.append(Acceptance(slot, ballot, kind, data))
         if news:
             self._record(news)

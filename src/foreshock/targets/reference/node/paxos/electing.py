@@ -115,6 +115,8 @@ class Electing(Membership):
             if peer.promised or message.first != peer.promised_up_to:
                 return
             self._take_report(source, message)
+            if message.ballot != self.ballot:
+                return  # the report has ended our leadership
             if message.following:
                 peer.promised_up_to = message.following
                 self._election_deadline = self._now + self._election_timeout_ns

@@ -11,7 +11,7 @@ promise made to such a ballot can be broken by it.
 from __future__ import annotations
 
 from foreshock.targets.reference.node.paxos.messages import Acceptance, Chosen, Learn
-from foreshock.targets.reference.node.paxos.state import PaxosState
+from foreshock.targets.reference.node.paxos.state import LEADER, PaxosState
 from foreshock.targets.reference.node.paxos.synod import Ballot
 from foreshock.targets.reference.node.raft.log import weight_bytes
 
@@ -35,7 +35,13 @@ class Learning(PaxosState):
         return slot > through
 
     def _learn(self, acceptances: tuple[Acceptance, ...]) -> None:
-        """Values that are chosen, whoever says so."""
+        """Values that are chosen, whoever says so.
+
+        What is chosen under a greater ballot than ours ends our leadership: it may differ from what we have proposed,
+        and our word that all up to its slot is chosen would make our followers take our proposal for it.
+        """
+        if self.role is LEADER and any(a.slot > self.commit and a.ballot > self.ballot for a in acceptances):
+            self._stop_proposing(None)
         news = []
         for acceptance in acceptances:
             slot = acceptance.slot

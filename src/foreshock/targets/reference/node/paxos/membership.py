@@ -68,8 +68,11 @@ class Membership(Reads):
         return None
 
     def _may_change_members(self) -> bool:
-        """One change at a time, and only when the last one counts already and our own no-op is chosen."""
-        busy = self._joining is not None or self._change is not None
+        """One change at a time, and only when the last one counts already and our own no-op is chosen.
+
+        None of a leader that is on its way out: its successor makes it.
+        """
+        busy = self._joining is not None or self._change is not None or self._name not in self.members
         return not busy and self._settled_from() <= self.commit + 1 and self._may_read()
 
     def _propose_members(self, proposal: int, members: tuple[str, ...]) -> None:

@@ -110,8 +110,14 @@ class Snapshots(Learning):
         return None
 
     def _install(self, snapshot: Snapshot) -> None:
-        """Put a snapshot in place of the slots up to it. What was accepted in later slots stays: they are their own."""
+        """Put a snapshot in place of the slots up to it. What was accepted in later slots stays: they are their own.
+
+        It does not tell under which ballots its slots were chosen. So a leader that has proposed in one of them, and
+        does not know what became of that, leads no more (see ``learning.py``).
+        """
         position = snapshot.position
+        if self.role is LEADER and any(slot <= position for slot in self._open):
+            self._stop_proposing(None)
         self.snapshot = snapshot
         self._incoming = None
         self._forget_slots(position)
