@@ -6,13 +6,12 @@ from typing import Final
 
 from foreshock.harness.exhibit import Exhibit, Promise
 from foreshock.harness.request import Request
-
-_LEASE_FAULTS = ("partition", "kill", "pause", "clock", "power", "membership")
+from foreshock.targets.reference.consensus_exhibits import LEASE_FAULTS
 
 LOCK_PROMISES: Final = tuple(
     Promise(
         workload="lock",
-        nemeses=_LEASE_FAULTS,
+        nemeses=LEASE_FAULTS,
         options={"kind": kind},
         because=f"a {what} is held by the session and granted through the log, as a mutex is",
     )

@@ -2,102 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 from foreshock.harness.exhibit import Exhibit, Promise
-from foreshock.harness.request import Request
+from foreshock.targets.reference.consensus_exhibits import (
+    CACHE_PROMISE,
+    EVERY_FAULT,
+    LEADERS,
+    MUTEX_PROMISES,
+    register_exhibit,
+)
 
-_EVERY_FAULT = ("partition", "kill", "pause", "clock", "power", "membership", "stall")
-_LEASE_FAULTS = ("partition", "kill", "pause", "clock", "power", "membership")
-_LEADERS = {"partition.kinds": "isolate-primary"}
-
-
-def _exhibit(
-    bug: str,
-    nemesis: str,
-    options: Mapping[str, Any],
-    *,
-    shows: str,
-    nodes: int = 3,
-    interval: float = 1.0,
-    rate: float = 50.0,
-    time_limit: float = 30.0,
-) -> Exhibit:
-    """A test of registers by many clients, most of which stay where they are while leaders come and go."""
-    return Exhibit(
-        name=f"raft/{bug}",
-        request=Request(
-            target="raft",
-            workload="register",
-            nemesis=nemesis,
-            bug=f"raft/{bug}",
-            nodes=str(nodes),
-            concurrency="30",
-            rate=rate,
-            interval=interval,
-            time_limit=time_limit,
-            options=options,
-        ),
-        shows=shows,
-    )
-
+_exhibit = partial(register_exhibit, "raft")
 
 PROMISES: Final[tuple[Promise, ...]] = (
     Promise(
         workload="register",
-        nemeses=_EVERY_FAULT,
+        nemeses=EVERY_FAULT,
         because="consensus needs no clock, and no more than a majority, to be right; reads ask a majority",
     ),
-    Promise(
-        workload="cache",
-        nemeses=_EVERY_FAULT,
-        because="the cache's origin is one more replicated register",
-    ),
+    CACHE_PROMISE,
     Promise(
         workload="register",
-        nemeses=_EVERY_FAULT,
+        nemeses=EVERY_FAULT,
         options={"target.reads": "lease"},
         because="a lease allows for clocks whose rates differ by a fifth, and no monotonic clock jumps",
     ),
-    Promise(
-        workload="lock",
-        nemeses=_LEASE_FAULTS,
-        because="a lock ends by its session's time to live, with a margin for clocks that drift; a client that "
-        "stands still believes in a lock that it has lost, and only fencing helps against that",
-    ),
-    Promise(
-        workload="lock",
-        nemeses=_EVERY_FAULT,
-        options={"fencing": True},
-        because="a resource that checks fencing tokens turns away whoever has lost the lock",
-    ),
+    *MUTEX_PROMISES,
 )
 
 EXHIBITS: Final[tuple[Exhibit, ...]] = (
     _exhibit(
         "vote-not-persisted",
         "partition,kill",
-        _LEADERS | {"kill.targets": "all"},
+        LEADERS | {"kill.targets": "all"},
         shows="after all nodes restarted, one whose log lacks acknowledged writes leads, and reads miss them",
     ),
     _exhibit(
         "votes-for-shorter-log",
         "partition",
-        _LEADERS,
+        LEADERS,
         shows="a node that missed acknowledged writes is elected, and reads miss them",
     ),
     _exhibit(
         "commits-old-term-by-counting",
         "partition",
-        _LEADERS | {"target.attempt_timeout_ms": 4000},
+        LEADERS | {"target.attempt_timeout_ms": 4000},
         shows="a write is acknowledged when a later leader has it on a majority, and overwritten by one between",
         time_limit=60.0,
     ),
     _exhibit(
         "stale-leader-reads",
         "partition",
-        _LEADERS,
+        LEADERS,
         shows="a leader that was cut off answers from the past",
         rate=20.0,
         interval=2.0,
@@ -117,19 +75,19 @@ EXHIBITS: Final[tuple[Exhibit, ...]] = (
     _exhibit(
         "keeps-conflicting-suffix",
         "partition",
-        _LEADERS,
+        LEADERS,
         shows="a leader that was cut off keeps its own entries, and serves them when it leads again",
     ),
     _exhibit(
         "snapshot-drops-dedup-table",
         "partition,kill",
-        _LEADERS | {"target.snapshot_after_entries": 16, "target.attempt_timeout_ms": 100},
+        LEADERS | {"target.snapshot_after_entries": 16, "target.attempt_timeout_ms": 100},
         shows="a node that restarted from a snapshot applies a write again that its client sent again",
     ),
     _exhibit(
         "lease-outlives-skewed-clock",
         "partition,clock",
-        _LEADERS
+        LEADERS
         | {
             "clock.kinds": "drift",
             "clock.targets": "all",

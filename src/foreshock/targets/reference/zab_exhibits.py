@@ -2,71 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 from foreshock.harness.exhibit import Exhibit, Promise
-from foreshock.harness.request import Request
+from foreshock.targets.reference.consensus_exhibits import (
+    CACHE_PROMISE,
+    EVERY_FAULT,
+    LEADERS,
+    MUTEX_PROMISES,
+    register_exhibit,
+)
 
-_EVERY_FAULT = ("partition", "kill", "pause", "clock", "power", "membership", "stall")
-_LEASE_FAULTS = ("partition", "kill", "pause", "clock", "power", "membership")
-_LEADERS = {"partition.kinds": "isolate-primary"}
 _STAY = {"target.attempt_timeout_ms": 3_000}
 """Clients that wait for long stay with the leader that was cut off, and give it proposals that nobody else has."""
 
-
-def _exhibit(
-    name: str,
-    nemesis: str,
-    options: Mapping[str, Any],
-    *,
-    shows: str,
-    planted: bool = True,
-    rate: float = 50.0,
-    time_limit: float = 20.0,
-) -> Exhibit:
-    """A test of registers by many clients on three nodes, with a fault or its end every second."""
-    return Exhibit(
-        name=f"zab/{name}",
-        request=Request(
-            target="zab",
-            workload="register",
-            nemesis=nemesis,
-            bug=f"zab/{name}" if planted else None,
-            nodes="3",
-            concurrency="30",
-            rate=rate,
-            interval=1.0,
-            time_limit=time_limit,
-            options=options,
-        ),
-        shows=shows,
-    )
-
+_exhibit = partial(register_exhibit, "zab", time_limit=20.0)
 
 PROMISES: Final[tuple[Promise, ...]] = (
     Promise(
         workload="register",
-        nemeses=_EVERY_FAULT,
+        nemeses=EVERY_FAULT,
         because="agreement needs no clock, and no more than a majority; linearizable reads ask a majority",
     ),
-    Promise(
-        workload="cache",
-        nemeses=_EVERY_FAULT,
-        because="the cache's origin is one more replicated register",
-    ),
-    Promise(
-        workload="lock",
-        nemeses=_LEASE_FAULTS,
-        because="a lock ends by its session's time to live, with a margin for clocks that drift; a client that "
-        "stands still believes in a lock that it has lost, and only fencing helps against that",
-    ),
-    Promise(
-        workload="lock",
-        nemeses=_EVERY_FAULT,
-        options={"fencing": True},
-        because="a resource that checks fencing tokens turns away whoever has lost the lock",
-    ),
+    CACHE_PROMISE,
+    *MUTEX_PROMISES,
 )
 """All with ``reads=linearizable``, the default; the weaker reads promise nothing that these workloads check."""
 
@@ -86,7 +46,7 @@ EXHIBITS: Final[tuple[Exhibit, ...]] = (
     _exhibit(
         "commits-past-gap",
         "partition,kill",
-        _LEADERS | {"kill.targets": "primaries"},
+        LEADERS | {"kill.targets": "primaries"},
         shows="a follower to whom a proposal came late goes on without it, and leads: an acknowledged write is gone",
     ),
     _exhibit(
@@ -98,7 +58,7 @@ EXHIBITS: Final[tuple[Exhibit, ...]] = (
     _exhibit(
         "does-not-truncate",
         "partition,kill",
-        _LEADERS | _STAY | {"kill.targets": "primaries", "workload.active_keys": 20},
+        LEADERS | _STAY | {"kill.targets": "primaries", "workload.active_keys": 20},
         shows="a deposed leader keeps proposals that nobody else has in the place of committed ones, and leads again",
     ),
     _exhibit(
