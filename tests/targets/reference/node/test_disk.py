@@ -128,7 +128,7 @@ def test_what_is_found_is_synced_before_it_is_read(tmp_path: Path, monkeypatch: 
 
     def watched(descriptor: int) -> None:
         fsync(descriptor)
-        synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
 
     monkeypatch.setattr(os, "fsync", watched)
     DirectoryFiles(tmp_path).close()
