@@ -12,11 +12,14 @@ from foreshock.harness.services import CacheClient, LockClient, RegisterClient
 from foreshock.harness.simulation.runtime import SimRuntime
 from foreshock.harness.target import ClientContext
 from foreshock.targets.reference.client import ReferenceClient
+from foreshock.targets.reference.consensus_options import ConsensusOptions
 from foreshock.targets.reference.node.__main__ import _configuration, _parser
 from foreshock.targets.reference.node.configuration import bug_name, load_bug
 from foreshock.targets.reference.node.machine import NodeKnobs
+from foreshock.targets.reference.node.paxos import PaxosKnobs
 from foreshock.targets.reference.node.raft import RaftKnobs
-from foreshock.targets.reference.options import chosen_knobs
+from foreshock.targets.reference.node.zab import ZabKnobs
+from foreshock.targets.reference.options import ReferenceOptions, chosen_knobs
 from foreshock.targets.reference.raft_options import RaftOptions
 from foreshock.targets.reference.raft_target import Raft
 
@@ -41,6 +44,15 @@ BUGS = (
 
 def test_every_knob_of_the_node_is_an_option_of_the_target() -> None:
     assert {*RaftKnobs._fields, *NodeKnobs._fields} <= set(RaftOptions.__struct_fields__)
+
+
+def test_a_knob_that_all_protocols_have_has_one_default_and_is_an_option_of_all() -> None:
+    shared = set(ConsensusOptions.__struct_fields__) - set(ReferenceOptions.__struct_fields__)
+    assert shared
+    for knobs in (PaxosKnobs, ZabKnobs):
+        assert {name: knobs._field_defaults[name] for name in shared} == {
+            name: RaftKnobs._field_defaults[name] for name in shared
+        }
 
 
 def test_the_command_is_understood_by_the_node_as_it_was_meant() -> None:

@@ -6,13 +6,19 @@ from functools import partial
 from typing import Annotated
 
 from foreshock.harness.randomness import RandomStream
+from foreshock.targets.reference.consensus_options import (
+    ConsensusOptions,
+    draw_batch_bytes,
+    draw_election_times,
+    draw_snapshots,
+)
 from foreshock.targets.reference.node.paxos import PaxosKnobs
-from foreshock.targets.reference.options import ReferenceOptions, knob
+from foreshock.targets.reference.options import knob
 
 _knob = partial(knob, PaxosKnobs)
 
 
-class PaxosOptions(ReferenceOptions, frozen=True):
+class PaxosOptions(ConsensusOptions, frozen=True):
     """Options of the ``paxos`` target. A knob that is left out has the node's default, or the seed's draw."""
 
     election_timeout_min_ms: Annotated[
@@ -22,9 +28,6 @@ class PaxosOptions(ReferenceOptions, frozen=True):
     election_timeout_max_ms: Annotated[
         int | None,
         _knob("election_timeout_max_ms", "Greatest silence before another node wants to lead (ms)."),
-    ] = None
-    heartbeat_ms: Annotated[
-        int | None, _knob("heartbeat_ms", "How often a leader speaks to every other node (ms).")
     ] = None
     canvass: Annotated[bool | None, _knob("canvass", "Whether a node asks before it begins a ballot.")] = None
     window_slots: Annotated[
@@ -37,9 +40,6 @@ class PaxosOptions(ReferenceOptions, frozen=True):
     batch_slots_max: Annotated[int | None, _knob("batch_slots_max", "Most slots in one accept message.")] = (
         None
     )
-    batch_bytes_max: Annotated[
-        int | None, _knob("batch_bytes_max", "About the most bytes of values in one accept message.")
-    ] = None
     inflight_accepts_max: Annotated[
         int | None, _knob("inflight_accepts_max", "Accept messages on their way to one acceptor at once.")
     ] = None
@@ -49,41 +49,20 @@ class PaxosOptions(ReferenceOptions, frozen=True):
     pending_proposals_max: Annotated[
         int | None, _knob("pending_proposals_max", "Commands that may wait at a leader.")
     ] = None
-    pending_reads_max: Annotated[
-        int | None, _knob("pending_reads_max", "Reads that may wait at a leader.")
-    ] = None
-    snapshot_after_entries: Annotated[
-        int | None, _knob("snapshot_after_entries", "Applied entries between two snapshots.")
-    ] = None
-    snapshot_keep_entries: Annotated[
-        int | None, _knob("snapshot_keep_entries", "Slots before a snapshot that are kept for slow learners.")
-    ] = None
-    snapshot_chunk_bytes: Annotated[
-        int | None,
-        _knob("snapshot_chunk_bytes", "A longer snapshot travels in pieces of this length (bytes)."),
-    ] = None
     catch_up_rounds_max: Annotated[
         int | None, _knob("catch_up_rounds_max", "Rounds of learning that a new member gets to catch up.")
-    ] = None
-    catch_up_timeout_ms: Annotated[
-        int | None, _knob("catch_up_timeout_ms", "How long a new member gets to catch up (ms).")
     ] = None
 
 
 def draw_paxos_knobs(rng: RandomStream) -> PaxosKnobs:
     """Knobs that walk rare paths often: tiny batches and windows, a snapshot every few entries, duels."""
-    election_min_ms = rng.between(150, 500)
     return PaxosKnobs(
-        election_timeout_min_ms=election_min_ms,
-        election_timeout_max_ms=election_min_ms + rng.between(100, 500),
-        heartbeat_ms=max(20, election_min_ms // rng.between(3, 6)),
+        **draw_election_times(rng),
         canvass=not rng.chance(1, 8),
         window_slots=rng.choice((4, 16, 64, 512, 512)),
         batch_slots_max=rng.choice((1, 4, 16, 64, 64)),
-        batch_bytes_max=rng.choice((256, 4096, 256 * 1024, 256 * 1024)),
+        batch_bytes_max=draw_batch_bytes(rng),
         inflight_accepts_max=rng.choice((1, 2, 8, 8)),
         promise_slots_max=rng.choice((8, 64, 1024, 1024)),
-        snapshot_after_entries=rng.choice((16, 64, 256, 1000, 4000)),
-        snapshot_keep_entries=rng.choice((0, 1, 8, 64)),
-        snapshot_chunk_bytes=rng.choice((1024, 16 * 1024, 512 * 1024)),
+        **draw_snapshots(rng),
     )

@@ -8,13 +8,18 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from foreshock.harness.randomness import RandomStream
+from foreshock.targets.reference.consensus_options import (
+    ConsensusOptions,
+    draw_batch_bytes,
+    draw_snapshots,
+)
 from foreshock.targets.reference.node.zab import ZabKnobs
-from foreshock.targets.reference.options import ReferenceOptions, knob
+from foreshock.targets.reference.options import knob
 
 _knob = partial(knob, ZabKnobs)
 
 
-class ZabOptions(ReferenceOptions, frozen=True):
+class ZabOptions(ConsensusOptions, frozen=True):
     """Options of the ``zab`` target. A knob that is left out has the node's default, or the seed's draw."""
 
     reads: Annotated[
@@ -23,9 +28,6 @@ class ZabOptions(ReferenceOptions, frozen=True):
             description="How a node reads: after a quorum's word, after ZooKeeper's sync, or its own state."
         ),
     ] = "linearizable"
-    heartbeat_ms: Annotated[
-        int | None, _knob("heartbeat_ms", "How often a leader speaks to every follower (ms).")
-    ] = None
     sync_limit_ms: Annotated[
         int | None, _knob("sync_limit_ms", "Silence after which leader and follower part (ms).")
     ] = None
@@ -47,31 +49,11 @@ class ZabOptions(ReferenceOptions, frozen=True):
     batch_entries_max: Annotated[
         int | None, _knob("batch_entries_max", "Most log entries in one message.")
     ] = None
-    batch_bytes_max: Annotated[
-        int | None, _knob("batch_bytes_max", "About the most bytes of entries in one message.")
-    ] = None
     inflight_messages_max: Annotated[
         int | None, _knob("inflight_messages_max", "Messages with entries on their way to one follower.")
     ] = None
     uncommitted_entries_max: Annotated[
         int | None, _knob("uncommitted_entries_max", "Entries of a leader that may wait for commitment.")
-    ] = None
-    pending_reads_max: Annotated[int | None, _knob("pending_reads_max", "Reads that may wait at a node.")] = (
-        None
-    )
-    snapshot_after_entries: Annotated[
-        int | None, _knob("snapshot_after_entries", "Applied entries between two snapshots.")
-    ] = None
-    snapshot_keep_entries: Annotated[
-        int | None,
-        _knob("snapshot_keep_entries", "Entries before a snapshot that are kept for slow followers."),
-    ] = None
-    snapshot_chunk_bytes: Annotated[
-        int | None,
-        _knob("snapshot_chunk_bytes", "A longer snapshot travels in pieces of this length (bytes)."),
-    ] = None
-    catch_up_timeout_ms: Annotated[
-        int | None, _knob("catch_up_timeout_ms", "How long a new member gets to synchronize (ms).")
     ] = None
 
 
@@ -88,9 +70,7 @@ def draw_zab_knobs(rng: RandomStream) -> ZabKnobs:
         finalize_ms=rng.choice((0, 10, 40, 100)),
         commit_delay_ms=rng.choice((0, 5, 5, 30)),
         batch_entries_max=rng.choice((1, 4, 16, 64, 64)),
-        batch_bytes_max=rng.choice((256, 4096, 256 * 1024, 256 * 1024)),
+        batch_bytes_max=draw_batch_bytes(rng),
         inflight_messages_max=rng.choice((1, 2, 8, 8)),
-        snapshot_after_entries=rng.choice((16, 64, 256, 1000, 4000)),
-        snapshot_keep_entries=rng.choice((0, 1, 8, 64)),
-        snapshot_chunk_bytes=rng.choice((1024, 16 * 1024, 512 * 1024)),
+        **draw_snapshots(rng),
     )
