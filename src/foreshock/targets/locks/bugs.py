@@ -45,8 +45,8 @@ class ExpiryOnClientClock(RedisLockClient):
 
     A client whose clock is ahead takes over a lock that its holder believes in. This is the pattern that the Redis
     documentation of SETNX gave ("Design pattern: Locking with SETNX": the current Unix time plus the lock time-out),
-    and redis-py's ``Lock`` followed it (its issue 415 shows the value). Taking over is one atomic step here, so that
-    the clocks alone are to blame.
+    and retools' ``Lock`` followed it (its issue 18: "Distributed lock will fail if clients aren't synchronized").
+    Taking over is one atomic step here, so that the clocks alone are to blame.
     """
 
     extra_scripts: ClassVar[tuple[Script, ...]] = (REPLACE,)

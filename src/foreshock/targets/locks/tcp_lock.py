@@ -95,7 +95,7 @@ class TcpLock(LockNodeTarget[TcpLockOptions]):
             request=Request(
                 target="tcp-lock",
                 workload="lock",
-                nemesis="pause",
+                nemesis="none",
                 bug="lock/half-open-double-grants",
                 concurrency="10",
                 time_limit=20.0,

@@ -35,7 +35,8 @@ class InvalidationLostInPartition(Recalls):
     A multicast of invalidations without acknowledgement does this, and so did the deletes of Facebook's web servers
     to other clusters' memcached, which were not kept to be sent again; section 4.1 of "Scaling Memcache at Facebook"
     (Nishtala et al., NSDI 2013) tells why they came to be read off the database's commit log instead. A holder that
-    is cut off from the origin, but not from its clients, serves the old value under a lease that it believes in.
+    is cut off from the origin, but not from its clients, serves the old value under a lease that it believes in; and
+    so does, once in a while, one to which the only message was lost without any partition.
     """
 
     def over(self, recall: Outstanding, now_ns: int) -> list[str]:  # noqa: ARG002
