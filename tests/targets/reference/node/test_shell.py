@@ -174,6 +174,34 @@ def test_a_client_whose_messages_have_no_answers_is_heard_again_after_a_while(
     run(go)
 
 
+def test_answers_of_one_turn_that_nobody_reads_do_not_pile_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count, value = 4_000, "x" * 200_000
+    encoded = 0
+
+    def encode(message: Any) -> bytes:
+        nonlocal encoded
+        line = encode_line(message)
+        encoded += len(line)
+        return line
+
+    monkeypatch.setattr(connections, "encode_line", encode)
+
+    async def go() -> None:
+        async with Shell(tmp_path) as shell:
+            await shell.leader()
+            async with shell.client() as flooder, shell.client() as other:
+                assert (await other.ask(type="write", key="k", value=value))["type"] == "write_ok"
+                flooder.say(encode_line({"body": {"type": "read", "key": "k", "msg_id": 1}}) * count)
+                await flooder.writer.drain()
+                for _ in range(50):
+                    assert (await other.ask(type="status"))["type"] == "status_ok"
+                assert len(value) < encoded < count * len(value) // 10
+
+    run(go)
+
+
 def test_a_client_that_does_not_read_is_not_read_from_until_it_does(tmp_path: Path) -> None:
     count, value = 2_000, "x" * 10_000
 

@@ -49,6 +49,7 @@ class Connection(asyncio.Protocol):
         self._closing = False
         self._tail = bytearray()
         self._replies: list[bytes] = []
+        self._replies_bytes = 0
         self._lines: deque[bytearray] = deque()
         self._unanswered = 0
         self._held: asyncio.TimerHandle | None = None
@@ -101,10 +102,17 @@ class Connection(asyncio.Protocol):
     # --- lines --------------------------------------------------------------------------------------------------
 
     def reply(self, message: Message) -> None:
-        """Send a message when this turn of the loop ends."""
+        """Send a message when this turn of the loop ends; or now, when there is much to send.
+
+        One turn may answer thousands of requests, and only what was written tells that the other end does not read.
+        """
         if not self._replies:
             asyncio.get_running_loop().call_soon(self._flush)
-        self._replies.append(encode_line(message))
+        line = encode_line(message)
+        self._replies.append(line)
+        self._replies_bytes += len(line)
+        if self._replies_bytes > _WRITE_BUFFER_BYTES_MAX:
+            self._flush()
 
     def answer(self, message: Message) -> None:
         """Reply to a request, which makes room for another."""
@@ -123,6 +131,7 @@ class Connection(asyncio.Protocol):
         if self._replies and not self._transport.is_closing():
             self._transport.write(b"".join(self._replies))
         self._replies.clear()
+        self._replies_bytes = 0
 
     def _take_lines(self) -> None:
         while self._lines and not self._closing and not self._must_wait():
