@@ -25,7 +25,6 @@ from foreshock.targets.caches.figures import CacheFigures
 from foreshock.targets.caches.options import CacheOptions, NodeCacheOptions
 from foreshock.targets.caches.ring import RingSource
 from foreshock.targets.reference.admin_client import ask_status
-from foreshock.targets.reference.node.addresses import Address
 from foreshock.targets.reference.node.cache.knobs import (
     ASIDE,
     LEASES,
@@ -36,6 +35,7 @@ from foreshock.targets.reference.node.cache.knobs import (
 from foreshock.targets.reference.node.cache.postgresql import DatabaseAddress, find_password
 from foreshock.targets.reference.node.configuration import NodeConfiguration, bug_name
 from foreshock.targets.reference.node.machine import NodeKnobs
+from foreshock.targets.reference.node_command import node_command
 from foreshock.targets.reference.simulated import SimulatedNode
 from foreshock.targets.reference.zipapp import NODE_ZIPAPP, build_node_zipapp
 
@@ -110,17 +110,9 @@ class CacheTarget(Target[CacheOptionsT]):
 
     def command(self, node: Node) -> Sequence[str]:
         """Run ``node.pyz`` with the user's knobs and the planted bug, if any."""
-        listen = Address(node.listen.host, node.listen.port)
-        command = ["python3", self.file(node, NODE_ZIPAPP), "--name", node.name, "--listen", str(listen)]
-        command += ["--program", "cache", "--cluster", node.cluster, "--data", node.data_directory]
-        for name, peer in sorted(self.peers(node).items()):
-            command += ["--peer", f"{name}={Address(peer.host, peer.port)}"]
-        knobs = self._chosen._replace(origin=origin_of(node))
-        for knob, value in {**knobs._asdict(), **self.node_knobs._asdict()}.items():
-            command += ["--set", f"{knob}={str(value).lower() if isinstance(value, bool) else value}"]
-        if self.bug is not None:
-            command += ["--bug", bug_name(self.bug)]
-        return command
+        knobs = {**self._chosen._replace(origin=origin_of(node))._asdict(), **self.node_knobs._asdict()}
+        path = self.file(node, NODE_ZIPAPP)
+        return node_command(path, node, "cache", knobs, peers=self.peers(node), bug=self.bug)
 
     def environment(self, node: Node) -> Mapping[str, str]:
         """The password of the origin's database, for the origin alone, found here as libpq would find it."""

@@ -13,9 +13,9 @@ from foreshock.harness.randomness import RandomStream
 from foreshock.harness.runtime import Runtime
 from foreshock.harness.target import Target
 from foreshock.targets.reference.admin_client import ask_status
-from foreshock.targets.reference.node.addresses import Address
 from foreshock.targets.reference.node.configuration import NodeConfiguration, bug_name
 from foreshock.targets.reference.node.programs import load_program
+from foreshock.targets.reference.node_command import node_command
 from foreshock.targets.reference.zipapp import NODE_ZIPAPP, build_node_zipapp
 
 _STATUS_TIMEOUT_MS = 500
@@ -55,14 +55,9 @@ class LockNodeTarget(Target[OptionsT]):
 
     def command(self, node: Node) -> Sequence[str]:
         """Run ``node.pyz`` with the user's knobs and the planted bug, if any."""
-        listen = Address(node.listen.host, node.listen.port)
-        command = ["python3", self.file(node, NODE_ZIPAPP), "--name", node.name, "--listen", str(listen)]
-        command += ["--program", self.program, "--cluster", node.cluster, "--data", node.data_directory]
-        for knob, value in {**self.chosen, **self.own_knobs(node)}.items():
-            command += ["--set", f"{knob}={str(value).lower() if isinstance(value, bool) else value}"]
-        if self.bug is not None:
-            command += ["--bug", bug_name(self.bug)]
-        return command
+        knobs = {**self.chosen, **self.own_knobs(node)}
+        path = self.file(node, NODE_ZIPAPP)
+        return node_command(path, node, self.program, knobs, peers={}, bug=self.bug)
 
     def own_knobs(self, node: Node) -> Mapping[str, Any]:  # noqa: ARG002
         """Knobs that depend on where the node runs."""

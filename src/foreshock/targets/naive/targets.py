@@ -23,8 +23,8 @@ from foreshock.targets.naive.clients import NaiveCacheClient, NaiveLockClient, N
 from foreshock.targets.naive.node.common import NaiveKnobs
 from foreshock.targets.reference.admin_client import ask_status
 from foreshock.targets.reference.client import ClientSettings
-from foreshock.targets.reference.node.addresses import Address
 from foreshock.targets.reference.node.configuration import NodeConfiguration
+from foreshock.targets.reference.node_command import node_command
 from foreshock.targets.reference.simulated import SimulatedNode
 from foreshock.targets.reference.zipapp import NODE_ZIPAPP, build_node_zipapp
 
@@ -83,14 +83,8 @@ class NaiveTarget(Target[NaiveOptions]):
 
     def command(self, node: Node) -> Sequence[str]:
         """Run ``node.pyz`` with the naive program."""
-        listen = Address(node.listen.host, node.listen.port)
-        command = ["python3", self.file(node, NODE_ZIPAPP), "--name", node.name, "--listen", str(listen)]
-        command += ["--program", self.program, "--cluster", node.cluster, "--data", node.data_directory]
-        for name, peer in sorted(node.peers.items()):
-            command += ["--peer", f"{name}={Address(peer.host, peer.port)}"]
-        for knob, value in self.knobs._asdict().items():
-            command += ["--set", f"{knob}={value}"]
-        return command
+        path = self.file(node, NODE_ZIPAPP)
+        return node_command(path, node, self.program, self.knobs._asdict(), peers=node.peers, bug=None)
 
     def files(self) -> Mapping[str, bytes]:
         """The node itself, as one file."""

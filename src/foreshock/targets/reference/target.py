@@ -17,7 +17,6 @@ from foreshock.targets.reference.admin_client import ReferenceAdminClient, ask_s
 from foreshock.targets.reference.cache_client import ReferenceCacheClient
 from foreshock.targets.reference.client import Body, ClientSettings
 from foreshock.targets.reference.lock_client import ReferenceLockClient
-from foreshock.targets.reference.node.addresses import Address
 from foreshock.targets.reference.node.configuration import NodeConfiguration, bug_name
 from foreshock.targets.reference.node.machine import NodeKnobs
 from foreshock.targets.reference.node.programs import load_program
@@ -25,6 +24,7 @@ from foreshock.targets.reference.node.services.cache import CacheOrigin
 from foreshock.targets.reference.node.services.lock import Locks
 from foreshock.targets.reference.node.services.register import Registers
 from foreshock.targets.reference.node.sessions import Sessions
+from foreshock.targets.reference.node_command import node_command
 from foreshock.targets.reference.options import ReferenceOptions, chosen_knobs
 from foreshock.targets.reference.register_client import ReferenceRegisterClient
 from foreshock.targets.reference.simulated import SimulatedNode
@@ -92,17 +92,9 @@ class ReplicatedTarget(Target[ReferenceOptionsT]):
 
     def command(self, node: Node) -> Sequence[str]:
         """Run ``node.pyz`` with the user's knobs and the planted bug, if any."""
-        listen = Address(node.listen.host, node.listen.port)
-        command = ["python3", self.file(node, NODE_ZIPAPP), "--name", node.name, "--listen", str(listen)]
-        command += ["--program", self.program]
-        command += ["--cluster", node.cluster, "--data", node.data_directory]
-        for name, peer in sorted(node.peers.items()):
-            command += ["--peer", f"{name}={Address(peer.host, peer.port)}"]
-        for knob, value in (*self._chosen.items(), *self._node_knobs._asdict().items()):
-            command += ["--set", f"{knob}={str(value).lower()}"]
-        if self.bug is not None:
-            command += ["--bug", bug_name(self.bug)]
-        return command
+        knobs = {**self._chosen, **self._node_knobs._asdict()}
+        path = self.file(node, NODE_ZIPAPP)
+        return node_command(path, node, self.program, knobs, peers=node.peers, bug=self.bug)
 
     def files(self) -> Mapping[str, bytes]:
         """The node itself, as one file."""
