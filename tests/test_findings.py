@@ -1,4 +1,4 @@
-"""The page of findings: each of its commands ends as shown and says what is quoted; its table is what is promised."""
+"""The pages of findings: their commands end as shown and say what is quoted; the table is what is promised."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from foreshock.targets.locks.redlock import Redlock
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 FINDINGS = (DOCS / "findings.md").read_text()
 SHOWN = list(documents.commands(FINDINGS))
+SHOWN_OF_CACHES = list(documents.commands((DOCS / "caches.md").read_text()))
 
 
 def names_of(shown: Shown) -> str:
@@ -22,7 +23,7 @@ def names_of(shown: Shown) -> str:
     return f"{words[words.index('--target') + 1]}-{nemesis}-{shown.code}"
 
 
-@pytest.mark.parametrize("shown", SHOWN, ids=names_of)
+@pytest.mark.parametrize("shown", [*SHOWN, *SHOWN_OF_CACHES], ids=names_of)
 def test_a_command_ends_as_shown_and_says_what_is_quoted(
     shown: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -32,6 +33,10 @@ def test_a_command_ends_as_shown_and_says_what_is_quoted(
     said = documents.run(shown)
     assert said.code == shown.code, f"it says now:\n{said.out}"
     assert documents.missing(shown.quoted, said.out) is None, f"it says now:\n{said.out}"
+
+
+def test_the_page_of_caches_shows_what_is_stale_and_what_is_not() -> None:
+    assert [shown.code for shown in SHOWN_OF_CACHES] == [1, 0, 0, 1, 0, 1]
 
 
 def test_every_finding_of_the_redis_locks_is_on_the_page() -> None:
