@@ -19,22 +19,14 @@ a subclass that overrides one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from foreshock.targets.reference.node.consensus import (
-    ChangeMembership,
-    Compact,
-    Durable,
-    Event,
-    Output,
-    Propose,
-    Read,
     Receive,
     Record,
     Snapshot,
     Tick,
-    TransferLeadership,
 )
 from foreshock.targets.reference.node.paxos.codec import read_acceptance, read_ballot
 from foreshock.targets.reference.node.paxos.electing import Electing
@@ -67,16 +59,6 @@ class Paxos(Electing):
         now_ns: int,
     ) -> None:
         super().__init__(name, members, knobs, random_bits, now_ns)
-        self._event_handlers: dict[type, Callable[[Any], None]] = {
-            Receive: self._on_receive,
-            Tick: self._on_tick,
-            Durable: self._on_durable,
-            Propose: self._on_propose,
-            Read: self._on_read,
-            ChangeMembership: self._on_change_membership,
-            TransferLeadership: self._on_transfer_leadership,
-            Compact: self._on_compact,
-        }
         self._message_handlers: dict[type, Callable[[str, Any], None]] = {
             Canvass: self._on_canvass,
             CanvassReply: self._on_canvass_reply,
@@ -90,44 +72,20 @@ class Paxos(Electing):
             SnapshotPiece: self._on_snapshot_piece,
             TakeOver: self._on_take_over,
         }
-        self._restore: Snapshot | None = None
 
-    @classmethod
-    def recover(
-        cls,
-        name: str,
-        members: Sequence[str],
-        records: Iterable[Record],
-        knobs: PaxosKnobs,
-        random_bits: Callable[[int], int],
-        now_ns: int,
-    ) -> Self:
-        """A replica from its durable records, in their order; none at all for one that never ran.
-
-        ``members`` is the first configuration, the same on every node that starts the cluster; a node that is to
-        join later starts with none. Raises ``ValueError`` when a record is none of Paxos's.
-        """
-        replica = cls(name, members, knobs, random_bits, now_ns)
-        chosen = 0
-        for record in records:
-            try:
-                chosen = max(chosen, replica._replay(record))
-            except (ValueError, TypeError, KeyError, IndexError) as error:
-                raise ValueError(
-                    f"record {record.sequence} of the log is none of Paxos's: {error}"
-                ) from error
-        replica._restore = replica.snapshot
-        for slot in range(replica.commit + 1, chosen + 1):
-            if slot not in replica.accepted:
+    def _resume(self) -> None:
+        """Everything that is said to be chosen must be there, and takes effect."""
+        chosen = self._chosen_before
+        for slot in range(self.commit + 1, chosen + 1):
+            if slot not in self.accepted:
                 raise ValueError(
                     f"all slots up to {chosen} are chosen, but the log does not hold slot {slot}"
                 )
-            replica._pass(slot)
-            replica._drop_old_configurations()
-        return replica
+            self._pass(slot)
+            self._drop_old_configurations()
 
-    def _replay(self, record: Record) -> int:
-        """Take a durable record back; returns up to which slot it says that all is chosen."""
+    def _replay(self, record: Record) -> None:
+        """Take a durable record back."""
         data = record.data
         if record.kind == "state":
             if data["window"] != self.knobs.window_slots:
@@ -138,8 +96,8 @@ class Paxos(Electing):
             self.promised = read_ballot(data["promised"])
             if type(data["chosen"]) is not int:
                 raise ValueError(f"chosen is {data['chosen']!r}")
-            return int(data["chosen"])
-        if record.kind == "accepted":
+            self._chosen_before = max(self._chosen_before, data["chosen"])
+        elif record.kind == "accepted":
             for fields in data:
                 acceptance = read_acceptance(fields)
                 if acceptance.slot > self.base:
@@ -154,34 +112,13 @@ class Paxos(Electing):
             self._configurations = [(position + 1, self.snapshot.members)]
         else:
             raise ValueError(f"its kind is {record.kind!r}")
-        return 0
 
     # --- what the driver sees ---------------------------------------------------------------------------------
-
-    @property
-    def name(self) -> str:
-        """The node's name."""
-        return self._name
-
-    @property
-    def leader(self) -> str | None:
-        """Who leads, as far as this replica knows."""
-        return self._leader
 
     @property
     def leading(self) -> bool:
         """Whether this replica believes that it leads."""
         return self.role is LEADER
-
-    def step(self, event: Event, now_ns: int) -> Output:
-        """Take one event. Never raises on what a peer sends: nonsense is dropped and counted."""
-        output = self._output = Output()
-        self._now = now_ns
-        if self._restore is not None:
-            output.restore, self._restore = self._restore, None
-        self._event_handlers[type(event)](event)
-        self._settle()
-        return output
 
     def describe(self) -> dict[str, Any]:
         """The state in a few JSON scalars, for the ``status`` request and the invariants."""
@@ -214,9 +151,6 @@ class Paxos(Electing):
             self.dropped += 1
         else:
             handler(source, message)
-
-    def _on_durable(self, event: Durable) -> None:
-        self._synced = max(self._synced, min(event.up_to, self._written))
 
     def _on_tick(self, event: Tick) -> None:  # noqa: ARG002
         """Do what is due: a leader's or candidate's heartbeat, and a look at its quorum; or a campaign."""

@@ -13,13 +13,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
-from foreshock.targets.reference.node.consensus import Committed, Entry, Output, Record, Refused, Snapshot
+from foreshock.targets.reference.node.consensus import Committed, Entry
 from foreshock.targets.reference.node.paxos.knobs import PaxosKnobs
 from foreshock.targets.reference.node.paxos.messages import Acceptance, Accepted, Message, Value
 from foreshock.targets.reference.node.paxos.progress import Progress
 from foreshock.targets.reference.node.paxos.synod import NO_BALLOT, Ballot, Learner, is_majority
+from foreshock.targets.reference.node.replica_state import ReplicaState
 
 NS_PER_MS: Final = 1_000_000
 SAVE_CHOSEN_SLOTS: Final = 64
@@ -86,8 +87,10 @@ class Incoming(NamedTuple):
     received: int
 
 
-class PaxosState:
+class PaxosState(ReplicaState[PaxosKnobs]):
     """The fields of one replica and the few moves that every part makes."""
+
+    protocol: ClassVar[str] = "Paxos"
 
     def __init__(
         self,
@@ -97,13 +100,7 @@ class PaxosState:
         random_bits: Callable[[int], int],
         now_ns: int,
     ) -> None:
-        self._name = name
-        self.accepts_snapshot: Callable[[Any], bool] = lambda _: True
-        """Whether the state machine understands a snapshot's data; one that it does not is dropped and counted."""
-        self.knobs = knobs.checked()
-        self._random_bits = random_bits
-        self._now = now_ns
-        self._output = Output()
+        super().__init__(name, members, knobs.checked(), random_bits, now_ns)
 
         # The acceptor: durable.
         self.promised = NO_BALLOT
@@ -112,20 +109,14 @@ class PaxosState:
         """Up to here a snapshot has taken over; what was accepted there is forgotten."""
         self.last = 0
         """The greatest slot in which something was ever accepted."""
-        self.snapshot: Snapshot | None = None
 
         # What of it is durable already.
-        self._written = 0
-        self._synced = 0
-        self._noted = 0
-        self._state_sequence = 0
         self._saved_chosen = 0
+        self._chosen_before = 0
+        """Up to where the records say that all is chosen."""
         self._held: deque[tuple[int, str, Message]] = deque()
 
         # The learner.
-        self.commit = 0
-        """All slots up to here are known to be chosen."""
-        self.applied = 0
         self._chosen_ahead: set[int] = set()
         self._incoming: Incoming | None = None
         self._configurations: list[tuple[int, tuple[str, ...]]] = [(1, tuple(sorted(members)))]
@@ -133,14 +124,12 @@ class PaxosState:
 
         # The proposer, and whom it follows when it does not lead.
         self.role = FOLLOWER
-        self._leader: str | None = None
         self._leader_heard_ns: int | None = None
         self._leader_round = 0
         self._election_timeout_ns = self._draw_election_timeout()
         self._election_deadline = now_ns + self._election_timeout_ns
         self._round_seen = 0
         self._granted: set[str] = set()
-        self.dropped = 0
         self._reset_proposer(NO_BALLOT)
         self._transfer: Transfer | None = None
         self._fed: tuple[tuple[int, int, Ballot], tuple[Value, ...]] = ((0, 0, NO_BALLOT), ())
@@ -172,12 +161,6 @@ class PaxosState:
 
     # --- the past, and what is durable of it ------------------------------------------------------------------
 
-    def _write(self, kind: str, data: Any) -> int:
-        """Ask for a record to be made durable; returns its sequence."""
-        self._written += 1
-        self._output.persist.append(Record(self._written, kind, data))
-        return self._written
-
     def _save_state(self) -> None:
         """Write the promise; and up to where all is chosen.
 
@@ -185,20 +168,11 @@ class PaxosState:
         that lost its power as a whole need not agree anew on everything since the last snapshot.
         """
         self._saved_chosen = self.commit
-        data = self._state_to_save()
-        persist = self._output.persist
-        if persist and persist[-1].kind == "state":
-            persist[-1] = Record(self._written, "state", data)
-        else:
-            self._state_sequence = self._write("state", data)
+        super()._save_state()
 
     def _state_to_save(self) -> dict[str, Any]:
         """What must outlive a crash beside what was accepted."""
         return {"promised": self.promised, "chosen": self.commit, "window": self.knobs.window_slots}
-
-    def _durable_sequence(self) -> int:
-        """Up to which record everything is safe from a crash: what the driver has said, and nothing more."""
-        return self._synced
 
     def _record(self, acceptances: list[Acceptance]) -> None:
         """Keep what was accepted, and ask for its durability."""
@@ -228,9 +202,6 @@ class PaxosState:
 
     # --- talking ----------------------------------------------------------------------------------------------
 
-    def _send(self, destination: str, message: Message) -> None:
-        self._output.send.append((destination, message))
-
     def _send_when_durable(self, destination: str, message: Message, sequence: int | None = None) -> None:
         """Send once the record with this sequence, or else the latest state, is durable, and all before it."""
         wanted = self._state_sequence if sequence is None else sequence
@@ -249,9 +220,6 @@ class PaxosState:
                 send[-1] = (destination, message._replace(first=before.first))
                 return
         send.append((destination, message))
-
-    def _refuse(self, request: int, reason: str, *, definite: bool = True) -> None:
-        self._output.refused.append(Refused(request, definite, reason, self._leader))
 
     # --- time and loyalty -------------------------------------------------------------------------------------
 

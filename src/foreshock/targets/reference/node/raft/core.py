@@ -18,23 +18,15 @@ bug is a subclass that overrides one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from foreshock.targets.reference.node.consensus import (
-    ChangeMembership,
-    Compact,
-    Durable,
     Entry,
-    Event,
-    Output,
-    Propose,
-    Read,
     Receive,
     Record,
     Snapshot,
     Tick,
-    TransferLeadership,
 )
 from foreshock.targets.reference.node.raft.election import Election
 from foreshock.targets.reference.node.raft.knobs import RaftKnobs
@@ -64,16 +56,6 @@ class Raft(Election):
         now_ns: int,
     ) -> None:
         super().__init__(name, members, knobs, random_bits, now_ns)
-        self._event_handlers: dict[type, Callable[[Any], None]] = {
-            Receive: self._on_receive,
-            Tick: self._on_tick,
-            Durable: self._on_durable,
-            Propose: self._on_propose,
-            Read: self._on_read,
-            ChangeMembership: self._on_change_membership,
-            TransferLeadership: self._on_transfer_leadership,
-            Compact: self._on_compact,
-        }
         self._message_handlers: dict[type, Callable[[str, Any], None]] = {
             PreVote: self._on_prevote,
             PreVoteReply: self._on_prevote_reply,
@@ -85,73 +67,39 @@ class Raft(Election):
             SnapshotReply: self._on_snapshot_reply,
             TimeoutNow: self._on_timeout_now,
         }
-        self._restore: Snapshot | None = None
 
-    @classmethod
-    def recover(
-        cls,
-        name: str,
-        members: Sequence[str],
-        records: Iterable[Record],
-        knobs: RaftKnobs,
-        random_bits: Callable[[int], int],
-        now_ns: int,
-    ) -> Self:
-        """A replica from its durable records, in their order; none at all for one that never ran.
-
-        ``members`` is the first configuration, the same on every node that starts the cluster; a node that is to
-        join later starts with none. Raises ``ValueError`` when a record is none of Raft's.
-        """
-        replica = cls(name, members, knobs, random_bits, now_ns)
-        for record in records:
-            replica._replay(record)
-        log, snapshot = replica.log, replica.snapshot
-        replica.durable_position = log.last
-        if snapshot is not None:
-            replica._restore = snapshot
-            replica.commit = replica.applied = snapshot.position
-        replica._adopt_configuration()
-        return replica
+    def _resume(self) -> None:
+        self.durable_position = self.log.last
+        if self.snapshot is not None:
+            self.commit = self.applied = self.snapshot.position
+        self._adopt_configuration()
 
     def _replay(self, record: Record) -> None:
         """Take a durable record back."""
-        try:
-            if record.kind == "state":
-                self.term, self.vote = record.data["term"], record.data["vote"]
-                if type(self.term) is not int or not isinstance(self.vote, str | None):
-                    raise ValueError(f"there is no term {self.term!r} with a vote for {self.vote!r}")
-            elif record.kind == "entries":
-                entries = [Entry(*fields) for fields in record.data]
-                if entries[0].position <= self.log.last:
-                    self.log.truncate(entries[0].position)
-                    while self._configurations[-1][0] >= entries[0].position:
-                        self._configurations.pop()
-                self.log.append(entries)
-                self._configurations.extend(
-                    (entry.position, tuple(entry.data)) for entry in entries if entry.kind == "configuration"
-                )
-            elif record.kind == "snapshot":
-                position, term, members, data = record.data
-                self.snapshot = Snapshot(position, term, tuple(members), data)
-                kept = self.log.install(position, term)
-                later = [entry for entry in self._configurations if kept and entry[0] > position]
-                self._configurations = [(position, self.snapshot.members), *later]
-            else:
-                raise ValueError(f"its kind is {record.kind!r}")
-        except (ValueError, TypeError, KeyError, IndexError) as error:
-            raise ValueError(f"record {record.sequence} of the log is none of Raft's: {error}") from error
+        if record.kind == "state":
+            self.term, self.vote = record.data["term"], record.data["vote"]
+            if type(self.term) is not int or not isinstance(self.vote, str | None):
+                raise ValueError(f"there is no term {self.term!r} with a vote for {self.vote!r}")
+        elif record.kind == "entries":
+            entries = [Entry(*fields) for fields in record.data]
+            if entries[0].position <= self.log.last:
+                self.log.truncate(entries[0].position)
+                while self._configurations[-1][0] >= entries[0].position:
+                    self._configurations.pop()
+            self.log.append(entries)
+            self._configurations.extend(
+                (entry.position, tuple(entry.data)) for entry in entries if entry.kind == "configuration"
+            )
+        elif record.kind == "snapshot":
+            position, term, members, data = record.data
+            self.snapshot = Snapshot(position, term, tuple(members), data)
+            kept = self.log.install(position, term)
+            later = [entry for entry in self._configurations if kept and entry[0] > position]
+            self._configurations = [(position, self.snapshot.members), *later]
+        else:
+            raise ValueError(f"its kind is {record.kind!r}")
 
     # --- what the driver sees ---------------------------------------------------------------------------------
-
-    @property
-    def name(self) -> str:
-        """The node's name."""
-        return self._name
-
-    @property
-    def leader(self) -> str | None:
-        """Who leads, as far as this replica knows."""
-        return self._leader
 
     @property
     def leading(self) -> bool:
@@ -161,16 +109,6 @@ class Raft(Election):
     def entry(self, position: int) -> Entry | None:
         """The entry in the log in memory at a position; ``None`` where a snapshot took its place, or none is yet."""
         return self.log.entry(position) if self.log.base < position <= self.log.last else None
-
-    def step(self, event: Event, now_ns: int) -> Output:
-        """Take one event. Never raises on what a peer sends: nonsense is dropped and counted."""
-        output = self._output = Output()
-        self._now = now_ns
-        if self._restore is not None:
-            output.restore, self._restore = self._restore, None
-        self._event_handlers[type(event)](event)
-        self._settle()
-        return output
 
     def describe(self) -> dict[str, Any]:
         """The state in a few JSON scalars, for the ``status`` request and the invariants."""
@@ -228,9 +166,6 @@ class Raft(Election):
             self._send_when_durable(source, VoteReply(self.term, False))
         elif kind is PreVote:
             self._send_when_durable(source, PreVoteReply(self.term, message.term + 1, False))
-
-    def _on_durable(self, event: Durable) -> None:
-        self._synced = max(self._synced, min(event.up_to, self._written))
 
     def _on_tick(self, event: Tick) -> None:  # noqa: ARG002
         """Do what is due: a heartbeat, and a look at the quorum, of a leader; a campaign of anybody else."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
-from foreshock.targets.reference.node.consensus import Committed, Entry, Output, Record, Refused, Snapshot
+from foreshock.targets.reference.node.consensus import Committed, Entry
 from foreshock.targets.reference.node.raft.knobs import RaftKnobs
 from foreshock.targets.reference.node.raft.log import Log
 from foreshock.targets.reference.node.raft.messages import Append, Message
 from foreshock.targets.reference.node.raft.progress import Progress
+from foreshock.targets.reference.node.replica_state import ReplicaState
 
 NS_PER_MS: Final = 1_000_000
 
@@ -65,8 +66,10 @@ class Incoming(NamedTuple):
     received: int
 
 
-class RaftState:
+class RaftState(ReplicaState[RaftKnobs]):
     """The fields of one replica and the few moves that every part makes."""
+
+    protocol: ClassVar[str] = "Raft"
 
     def __init__(
         self,
@@ -76,34 +79,20 @@ class RaftState:
         random_bits: Callable[[int], int],
         now_ns: int,
     ) -> None:
-        self._name = name
-        self.accepts_snapshot: Callable[[Any], bool] = lambda _: True
-        """Whether the state machine understands a snapshot's data; one that it does not is dropped and counted."""
-        self.knobs = knobs.checked()
-        self._random_bits = random_bits
-        self._now = now_ns
-        self._output = Output()
+        super().__init__(name, members, knobs.checked(), random_bits, now_ns)
 
         # Durable on every server (figure 2).
         self.term = 0
         self.vote: str | None = None
         self.log = Log()
-        self.snapshot: Snapshot | None = None
 
         # What of it is durable already.
-        self._written = 0
-        self._synced = 0
-        self._noted = 0
-        self._state_sequence = 0
         self._log_writes: deque[tuple[int, int]] = deque()
         self.durable_position = 0
         self._held: deque[tuple[int, str, Message]] = deque()
 
         # Volatile on every server.
         self.role = FOLLOWER
-        self._leader: str | None = None
-        self.commit = 0
-        self.applied = 0
         self._election_timeout_ns = self._draw_election_timeout()
         self._election_deadline = now_ns + self._election_timeout_ns
         self._leader_heard_ns: int | None = None
@@ -111,7 +100,6 @@ class RaftState:
         self._leader_round = 0
         self._acknowledgement_owed = False
         self._votes: set[str] = set()
-        self.dropped = 0
         self._incoming: Incoming | None = None
 
         # Volatile on leaders.
@@ -136,28 +124,9 @@ class RaftState:
 
     # --- the past, and what is durable of it ------------------------------------------------------------------
 
-    def _write(self, kind: str, data: Any) -> int:
-        """Ask for a record to be made durable; returns its sequence."""
-        self._written += 1
-        self._output.persist.append(Record(self._written, kind, data))
-        return self._written
-
-    def _save_state(self) -> None:
-        """Write term and vote; nothing is said in a term before the term is durable."""
-        data = self._state_to_save()
-        persist = self._output.persist
-        if persist and persist[-1].kind == "state":
-            persist[-1] = Record(self._written, "state", data)
-        else:
-            self._state_sequence = self._write("state", data)
-
     def _state_to_save(self) -> dict[str, Any]:
         """What must outlive a crash beside the log: the term, and whom we voted for in it (figure 2)."""
         return {"term": self.term, "vote": self.vote}
-
-    def _durable_sequence(self) -> int:
-        """Up to which record everything is safe from a crash: what the driver has said, and nothing more."""
-        return self._synced
 
     def _append_to_log(self, entries: Sequence[Entry]) -> None:
         """Add entries to the log in memory and ask for their durability; configurations act at once."""
@@ -198,18 +167,12 @@ class RaftState:
 
     # --- talking ----------------------------------------------------------------------------------------------
 
-    def _send(self, destination: str, message: Message) -> None:
-        self._output.send.append((destination, message))
-
     def _send_when_durable(self, destination: str, message: Message) -> None:
         """Send once term and vote, and with them all records before, are durable."""
         if self._state_sequence <= self._durable_sequence() and destination != self._name:
             self._output.send.append((destination, message))
         else:
             self._held.append((self._state_sequence, destination, message))
-
-    def _refuse(self, request: int, reason: str, *, definite: bool = True) -> None:
-        self._output.refused.append(Refused(request, definite, reason, self._leader))
 
     # --- roles and terms --------------------------------------------------------------------------------------
 

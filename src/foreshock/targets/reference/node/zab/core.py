@@ -16,23 +16,15 @@ Every *decision* is a small method of its own with a name (``_rank``, ``_is_ahea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from foreshock.targets.reference.node.consensus import (
-    ChangeMembership,
-    Compact,
-    Durable,
     Entry,
-    Event,
-    Output,
-    Propose,
-    Read,
     Receive,
     Record,
     Snapshot,
     Tick,
-    TransferLeadership,
 )
 from foreshock.targets.reference.node.zab.knobs import ZabKnobs
 from foreshock.targets.reference.node.zab.membership import Membership
@@ -69,16 +61,6 @@ class Zab(Membership):
         now_ns: int,
     ) -> None:
         super().__init__(name, members, knobs, random_bits, now_ns)
-        self._event_handlers: dict[type, Callable[[Any], None]] = {
-            Receive: self._on_receive,
-            Tick: self._on_tick,
-            Durable: self._on_durable,
-            Propose: self._on_propose,
-            Read: self._on_read,
-            ChangeMembership: self._on_change_membership,
-            TransferLeadership: self._on_transfer_leadership,
-            Compact: self._on_compact,
-        }
         self._message_handlers: dict[type, Callable[[str, Any], None]] = {
             Notification: self._on_notification,
             Frame: self._on_frame,
@@ -98,62 +80,38 @@ class Zab(Membership):
             SyncReply: self._on_sync_reply,
             TakeOver: self._on_take_over,
         }
-        self._restore: Snapshot | None = None
         self._learners = {}
         self._heard = {}
         self._new_queues()
         self._enter_round(1)
         self._notify_ns = now_ns
 
-    @classmethod
-    def recover(
-        cls,
-        name: str,
-        members: Sequence[str],
-        records: Iterable[Record],
-        knobs: ZabKnobs,
-        random_bits: Callable[[int], int],
-        now_ns: int,
-    ) -> Self:
-        """A replica from its durable records, in their order; none at all for one that never ran.
-
-        ``members`` is the first configuration, the same on every node that starts the cluster; a node that is to
-        join later starts with none. Raises ``ValueError`` when a record is none of Zab's.
-        """
-        replica = cls(name, members, knobs, random_bits, now_ns)
-        for record in records:
-            replica._replay(record)
-        snapshot = replica.snapshot
-        replica.durable_position = replica.log.last
-        if snapshot is not None:
-            replica._restore = snapshot
-            replica.commit = replica.applied = snapshot.position
-        replica._adopt_configuration()
-        replica._enter_round(1)
-        return replica
+    def _resume(self) -> None:
+        self.durable_position = self.log.last
+        if self.snapshot is not None:
+            self.commit = self.applied = self.snapshot.position
+        self._adopt_configuration()
+        self._enter_round(1)
 
     def _replay(self, record: Record) -> None:
         """Take a durable record back."""
-        try:
-            if record.kind == "state":
-                self.accepted, self.current = record.data["accepted"], record.data["current"]
-            elif record.kind == "entries":
-                entries = [Entry(*fields) for fields in record.data]
-                self._forget_after(entries[0].position - 1)
-                self.log.append(entries)
-                self._note_configurations(entries)
-            elif record.kind == "truncate":
-                self._forget_after(record.data)
-            elif record.kind == "snapshot":
-                position, term, members, data = record.data
-                self.snapshot = Snapshot(position, term, tuple(members), data)
-                kept = self.log.install(position, term)
-                later = [entry for entry in self._configurations if kept and entry[0] > position]
-                self._configurations = [(position, self.snapshot.members), *later]
-            else:
-                raise ValueError(f"its kind is {record.kind!r}")
-        except (ValueError, TypeError, KeyError, IndexError) as error:
-            raise ValueError(f"record {record.sequence} of the log is none of Zab's: {error}") from error
+        if record.kind == "state":
+            self.accepted, self.current = record.data["accepted"], record.data["current"]
+        elif record.kind == "entries":
+            entries = [Entry(*fields) for fields in record.data]
+            self._forget_after(entries[0].position - 1)
+            self.log.append(entries)
+            self._note_configurations(entries)
+        elif record.kind == "truncate":
+            self._forget_after(record.data)
+        elif record.kind == "snapshot":
+            position, term, members, data = record.data
+            self.snapshot = Snapshot(position, term, tuple(members), data)
+            kept = self.log.install(position, term)
+            later = [entry for entry in self._configurations if kept and entry[0] > position]
+            self._configurations = [(position, self.snapshot.members), *later]
+        else:
+            raise ValueError(f"its kind is {record.kind!r}")
 
     def _forget_after(self, last: int) -> None:
         if not self.log.base <= last <= self.log.last:
@@ -163,29 +121,9 @@ class Zab(Membership):
 
     # --- what the driver sees ---------------------------------------------------------------------------------
 
-    @property
-    def name(self) -> str:
-        """The node's name."""
-        return self._name
-
-    @property
-    def leader(self) -> str | None:
-        """Who leads, as far as this replica knows: only a leader whose epoch is established counts."""
-        return self._leader
-
     def entry(self, position: int) -> Entry | None:
         """The entry at a position, or ``None`` where the log has none (any more)."""
         return self.log.entry(position) if self.log.base < position <= self.log.last else None
-
-    def step(self, event: Event, now_ns: int) -> Output:
-        """Take one event. Never raises on what a peer sends: nonsense is dropped and counted."""
-        output = self._output = Output()
-        self._now = now_ns
-        if self._restore is not None:
-            output.restore, self._restore = self._restore, None
-        self._event_handlers[type(event)](event)
-        self._settle()
-        return output
 
     def describe(self) -> dict[str, Any]:
         """The state in a few JSON scalars, for the ``status`` request and the invariants."""
@@ -228,9 +166,6 @@ class Zab(Membership):
             self.dropped += 1
             return
         handler(source, message)
-
-    def _on_durable(self, event: Durable) -> None:
-        self._synced = max(self._synced, min(event.up_to, self._written))
 
     def _on_tick(self, event: Tick) -> None:  # noqa: ARG002
         """Do what is due."""

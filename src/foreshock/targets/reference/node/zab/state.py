@@ -14,13 +14,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
-from foreshock.targets.reference.node.consensus import Committed, Entry, Output, Record, Refused, Snapshot
+from foreshock.targets.reference.node.consensus import Committed, Entry
+from foreshock.targets.reference.node.replica_state import ReplicaState
 from foreshock.targets.reference.node.zab.channel import Channel
 from foreshock.targets.reference.node.zab.history import History
 from foreshock.targets.reference.node.zab.knobs import ZabKnobs
-from foreshock.targets.reference.node.zab.messages import Message, Payload
+from foreshock.targets.reference.node.zab.messages import Payload
 
 NS_PER_MS: Final = 1_000_000
 
@@ -46,8 +47,10 @@ LOOKING, FOLLOWING, LEADING = Role
 ELECTION, DISCOVERY, SYNCHRONIZATION, BROADCAST = Phase
 
 
-class ZabState:
+class ZabState(ReplicaState[ZabKnobs]):
     """The fields of one replica and the few moves that every part makes."""
+
+    protocol: ClassVar[str] = "Zab"
 
     def __init__(
         self,
@@ -57,25 +60,14 @@ class ZabState:
         random_bits: Callable[[int], int],
         now_ns: int,
     ) -> None:
-        self._name = name
-        self.accepts_snapshot: Callable[[Any], bool] = lambda _: True
-        """Whether the state machine understands a snapshot's data; one that it does not is dropped and counted."""
-        self.knobs = knobs.checked()
-        self._random_bits = random_bits
-        self._now = now_ns
-        self._output = Output()
+        super().__init__(name, members, knobs.checked(), random_bits, now_ns)
 
         # Durable.
         self.accepted = 0
         self.current = 0
         self.log = History()
-        self.snapshot: Snapshot | None = None
 
         # What of it is durable already.
-        self._written = 0
-        self._synced = 0
-        self._noted = 0
-        self._state_sequence = 0
         self._log_writes: deque[tuple[int, int]] = deque()
         self.durable_position = 0
         self._held: deque[tuple[int, Channel, Payload]] = deque()
@@ -85,10 +77,6 @@ class ZabState:
         self.phase = ELECTION
         self.epoch = 0
         """The epoch of the leader that this node follows, or its own as a leader; 0 while none is known."""
-        self._leader: str | None = None
-        self.commit = 0
-        self.applied = 0
-        self.dropped = 0
         self._proposals: dict[int, int] = {}
         self._preferred_until_ns = -1
         self._matches_moved = False
@@ -100,12 +88,6 @@ class ZabState:
 
     # --- the past, and what is durable of it ------------------------------------------------------------------
 
-    def _write(self, kind: str, data: Any) -> int:
-        """Ask for a record to be made durable; returns its sequence."""
-        self._written += 1
-        self._output.persist.append(Record(self._written, kind, data))
-        return self._written
-
     def _save_epochs(self) -> None:
         """Write both epochs, after everything that was written before them."""
         self._state_sequence = self._write("state", self._state_to_save())
@@ -113,10 +95,6 @@ class ZabState:
     def _state_to_save(self) -> dict[str, Any]:
         """What must outlive a crash beside the history: the promise, and for which epoch the history stands."""
         return {"accepted": self.accepted, "current": self.current}
-
-    def _durable_sequence(self) -> int:
-        """Up to which record everything is safe from a crash: what the driver has said, and nothing more."""
-        return self._synced
 
     def _epochs_are_durable(self) -> bool:
         return self._state_sequence <= self._durable_sequence()
@@ -165,9 +143,6 @@ class ZabState:
 
     # --- talking ----------------------------------------------------------------------------------------------
 
-    def _send(self, destination: str, message: Message) -> None:
-        self._output.send.append((destination, message))
-
     def _tell(self, channel: Channel, payload: Payload) -> None:
         """Send the next frame of a channel."""
         self._output.send.append((channel.peer, channel.frame(payload)))
@@ -179,9 +154,6 @@ class ZabState:
     def _open_channel(self, peer: str, session: int) -> Channel:
         """A channel that asks again for what has been missing for a quarter of a heartbeat."""
         return Channel(peer, session, self.knobs.heartbeat_ms * NS_PER_MS // 4, self._now)
-
-    def _refuse(self, request: int, reason: str, *, definite: bool = True) -> None:
-        self._output.refused.append(Refused(request, definite, reason, self._leader))
 
     # --- configurations ---------------------------------------------------------------------------------------
 
