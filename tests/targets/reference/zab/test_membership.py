@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from tests.targets.reference.zab.harness import QUICK, World
 
+from foreshock.targets.reference.node.consensus import Receive
+from foreshock.targets.reference.node.zab import messages as m
+
 
 def started(count: int = 3, **options) -> World:
     world = World(count, **options)
@@ -221,3 +224,35 @@ def test_leadership_lost_while_a_member_joins_ends_the_change() -> None:
     change = world.change("n3", add="n4")
     world.pass_time(300)
     assert reason(world, change) == "leadership was lost while the new member caught up"
+
+
+def test_a_new_member_that_does_not_know_it_yet_helps_who_cannot_lead_without_it() -> None:
+    """The leader alone has the configuration when all restart: by that it needs the new member's support."""
+    world = started(1, joiners=1)
+    world.propose("n1")
+    world.change("n1", add="n2")
+    for _ in range(1000):
+        if world.zab("n1").members == ("n1", "n2"):
+            break
+        world.deliver() if world.wire else world.pass_heartbeat("n1")
+    world.wire.clear()
+    for name in ("n1", "n2"):
+        world.crash(name)
+        world.start(name)
+    assert world.zab("n1").members == ("n1", "n2")
+    assert world.zab("n2").members != ("n1", "n2")
+    world.pass_time(1000)
+    assert world.leader() == "n1"
+    assert world.zab("n2").members == ("n1", "n2")
+
+
+def test_who_has_no_vote_helps_nobody_that_knows_less() -> None:
+    world = World(2, joiners=1)
+    world.give_log("n3", [1, 1], accepted=1, current=1)
+    world.wire.clear()
+    for position, state in ((1, "looking"), (1, "leading"), (2, "looking")):
+        world.step("n3", Receive("n1", m.Notification(1, state, 1, 1, position, 1, "n1", 0)))
+        helped = [message.leader for _, to, message in world.wire if to == "n1"]
+        assert helped == ([] if position == 1 else ["n1"])
+    world.step("n3", Receive("n1", m.Notification(1, "leading", 1, 1, 2, 1, "n1", 0)))
+    assert world.zab("n3").role == "following"

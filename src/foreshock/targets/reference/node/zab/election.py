@@ -43,6 +43,11 @@ class Credentials(NamedTuple):
     name: str
 
 
+def _credentials(source: str, message: Notification) -> Credentials:
+    """What a node says that its history is worth."""
+    return Credentials(message.epoch, message.last_term, message.last_position, message.weight, source)
+
+
 class Election(ZabState):
     """A node that looks for a leader; the beginning of both other roles is in the modules that build on this."""
 
@@ -128,13 +133,28 @@ class Election(ZabState):
             if self._accepts_invitation(source):
                 self._follow(source)
         elif self._choice is None:
-            return  # without a vote we wait to be invited
+            self._support(source, message)
         elif message.state == LOOKING:
             self._hear_seeker(source, message)
         elif message.round >= self._round and message.state == LEADING:
             self._hear_elected(source, message)
         elif message.round == self._round:
             self._votes[source] = message.leader
+
+    def _support(self, source: str, message: Notification) -> None:
+        """Without a vote we lead nobody, but help whoever asks and knows no less than we do.
+
+        It asks because we have a vote by its configuration, which may be later than ours: if that was not committed
+        before all members restarted, nobody can be elected without us, nor tell us of it.
+        """
+        if self._rank(_credentials(source, message)) < self._rank(self._own_credentials()):
+            return
+        if message.state == LOOKING:
+            if message.round > self._round:
+                self._enter_round(message.round)
+            self._send(source, self._notification()._replace(leader=source))
+        elif message.state == LEADING and message.round >= self._round and self._accepts_invitation(source):
+            self._follow(source)
 
     def _hear_seeker(self, source: str, message: Notification) -> None:
         """Another node looks for a leader: bring the rounds together, then weigh what it says."""
@@ -164,10 +184,7 @@ class Election(ZabState):
 
     def _weigh(self, source: str, message: Notification) -> bool:
         """Take note of a candidate and its vote; whether it is better than our choice, and so becomes it."""
-        candidate = Credentials(
-            message.epoch, message.last_term, message.last_position, message.weight, source
-        )
-        self._candidates[source] = candidate
+        candidate = self._candidates[source] = _credentials(source, message)
         self._votes[source] = message.leader
         choice = self._own_credentials()
         if self._choice is not None and self._choice != self._name:
