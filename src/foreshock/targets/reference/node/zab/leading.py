@@ -13,6 +13,7 @@ has after it goes (TRUNC), what the leader has after it comes (DIFF, or SNAP whe
 from __future__ import annotations
 
 import json
+from typing import Final
 
 from foreshock.targets.reference.node.zab.channel import is_later
 from foreshock.targets.reference.node.zab.following import Following
@@ -41,6 +42,9 @@ from foreshock.targets.reference.node.zab.state import (
     NS_PER_MS,
     SYNCHRONIZATION,
 )
+
+READ_ROUND_BITS: Final = 32
+"""A round of confirmation has its epoch above these bits: a late beat of an earlier epoch confirms nothing."""
 
 
 class Leading(Following):
@@ -211,6 +215,7 @@ class Leading(Following):
         if not self.epoch and self._is_quorum({self._name, *self._learners}):
             self.epoch = 1 + max(self.accepted, self._latest_promise)
             self.accepted = self.epoch
+            self._read_round = self.epoch << READ_ROUND_BITS
             self._save_epochs()
         if self.epoch and not self._announced and self._epochs_are_durable():
             self._announced = True

@@ -50,7 +50,10 @@ class Frame(NamedTuple):
 
 
 class Beat(NamedTuple):
-    """A sign of life: so much was sent, so much has arrived; ``round`` numbers the leader's rounds of confirmation."""
+    """A sign of life: so much was sent, so much has arrived; ``round`` numbers the leader's rounds of confirmation.
+
+    Those of a later epoch are greater: a channel may be opened anew by a late copy of its CEPOCH.
+    """
 
     session: int
     sent: int
