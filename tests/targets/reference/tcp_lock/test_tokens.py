@@ -93,7 +93,14 @@ GOOD = json.dumps({"cluster": "c", "node": "n1", "reserved": 3})
         (b"", "at byte 0 its checksum is wrong"),
         (line("[1]"), "at byte 9 there is no count of tokens"),
         (line('{"cluster": "c"}'), "at byte 9 there is no count of tokens"),
-        (line(GOOD.replace("n1", "n2")), "at byte 9 it belongs to node 'n2' of cluster 'c', not to 'n1'"),
+        (
+            line(GOOD.replace("n1", "n2")),
+            "at byte 9 it belongs to node 'n2' of cluster 'c', not to 'n1' of 'c'",
+        ),
+        (
+            line(GOOD.replace('"c"', '"other"')),
+            "at byte 9 it belongs to node 'n1' of cluster 'other', not to 'n1' of 'c'",
+        ),
         (line(GOOD.replace("3}", '"x"}')), "at byte 9 the count of tokens is 'x'"),
     ],
 )

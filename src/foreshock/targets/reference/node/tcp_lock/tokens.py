@@ -71,7 +71,8 @@ class TokenCounter:
             raise _unusable(_CRC_LENGTH + 1, "there is no count of tokens") from None
         if {"cluster": cluster, "node": node} != self._identity:
             whose = f"it belongs to node {node!r} of cluster {cluster!r}"
-            raise _unusable(_CRC_LENGTH + 1, f"{whose}, not to {self._identity['node']!r}")
+            mine = f"{self._identity['node']!r} of {self._identity['cluster']!r}"
+            raise _unusable(_CRC_LENGTH + 1, f"{whose}, not to {mine}")
         if type(reserved) is not int or reserved < 1:
             raise _unusable(_CRC_LENGTH + 1, f"the count of tokens is {reserved!r:.40}")
         return reserved
