@@ -35,7 +35,9 @@ class Invariants:
         self.leaders: dict[Any, str] = {}
         self.entries: dict[int, tuple[str, Any]] = {}
         self.states: dict[int, str] = {}
+        self.written: dict[tuple[int, int], tuple[str, Any, int]] = {}
         self._lives: dict[str, tuple[NodeMachine, int]] = {}
+        self._ends: dict[str, tuple[NodeMachine, int, int]] = {}
 
     def stepped(self, name: str, program: Any) -> None:
         """``SimWorld.after_step``."""
@@ -47,12 +49,15 @@ class Invariants:
         if replica.leading:
             described = replica.describe()["term"]
             term = tuple(described) if isinstance(described, list) else described
+            if term not in self.leaders:
+                self._begins_to_lead(name, replica, term)
             self._require(
                 self.leaders.setdefault(term, name) == name,
                 f"term {term} has two leaders, {self.leaders[term]} and {name}",
             )
         before, applied = self._lives.get(name, (None, 0)), machine.applied
         seen = before[1] if before[0] is machine else 0
+        self._match(name, machine, seen)
         if applied == seen and before[0] is machine:
             return
         self._require(applied >= seen, f"{name} had applied {seen}, and now {applied}")
@@ -63,6 +68,38 @@ class Invariants:
             state = json.dumps(machine.sessions.snapshot(), sort_keys=True)
             known = self.states.setdefault(applied, state)
             self._require(known == state, f"{name} has another state than others at {applied}")
+
+    def _begins_to_lead(self, name: str, replica: Any, term: Any) -> None:
+        """Leader completeness, where leaders do not overwrite: the latest leader has all that was ever applied.
+
+        (One of an earlier term than another's may learn of its election late, and owes less. A proposer of Paxos owes
+        nothing of the kind; it finds out.)
+        """
+        log = getattr(replica, "log", None)
+        if log is None or any(term < other for other in self.leaders):
+            return
+        for position, agreed in self.entries.items():
+            if position > log.base:
+                entry = replica.entry(position)
+                holds = entry is not None and (entry.kind, entry.data) == agreed
+                self._require(holds, f"{name} leads {term} with {entry} where {agreed} was applied")
+
+    def _match(self, name: str, machine: NodeMachine, applied: int) -> None:
+        """Log matching, and prefix order: equal position and term mean equal entry and equal predecessor.
+
+        By induction the logs are equal up to there; and terms never fall along a log. Looked at are the entries that
+        this node had not applied before, when the end of its log has moved.
+        """
+        log = getattr(machine.replica, "log", None)
+        if log is None or self._ends.get(name) == (machine, log.last, log.last_term):
+            return
+        self._ends[name] = (machine, log.last, log.last_term)
+        for position in range(max(log.base, applied) + 1, log.last + 1):
+            entry, previous = log.entry(position), log.term(position - 1)
+            said = (entry.kind, entry.data, previous)
+            known = self.written.setdefault((position, entry.term), said)
+            self._require(known == said, f"{name} holds {entry} after term {previous}, and others {known}")
+            self._require(previous <= entry.term, f"{name} holds {entry} after one of term {previous}")
 
     def _agree(self, name: str, entry: Entry | None, position: int) -> None:
         """Everybody applies the same entry at a position; one that a snapshot took over cannot be seen any more."""

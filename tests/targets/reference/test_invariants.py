@@ -55,3 +55,22 @@ def test_the_watch_sees_a_bug_that_splits_the_cluster(tmp_path: Path) -> None:
         if invariants.broken:
             return
     pytest.fail("a bug that elects two leaders of one term went unnoticed")
+
+
+def test_the_watch_sees_logs_that_do_not_match(tmp_path: Path) -> None:
+    """A node that keeps what contradicts its leader is noticed by its log, before any client reads from it."""
+    for seed in range(8):
+        _, invariants = run(
+            tmp_path,
+            target="raft",
+            workload="register",
+            nemesis="partition",
+            bug="raft/keeps-conflicting-suffix",
+            options={"partition.kinds": "isolate-primary"},
+            interval=2.0,
+            seed=seed,
+            time_limit=20.0,
+        )
+        if any(" after term " in sentence for sentence in invariants.broken):
+            return
+    pytest.fail("logs that do not match went unnoticed")

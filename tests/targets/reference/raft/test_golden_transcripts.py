@@ -48,6 +48,24 @@ def replication() -> World:
     return world
 
 
+def recovery() -> World:
+    """A leader dies before anybody learns that its last entry is on a majority; the next one has it committed."""
+    world = settled()
+    world.propose("n1", "survives")
+    world.isolate("n3")
+    while world.wire:
+        world.deliver()
+    world.say("-- n1 dies, before its next word; n3 is heard again")
+    world.crash("n1")
+    world.heal()
+    world.elect("n2")
+    world.say("-- n1 comes back with what is on its disk, and follows")
+    world.start("n1")
+    world.pass_heartbeat("n2")
+    world.deliver_all()
+    return world
+
+
 def lease_reads() -> World:
     """A heartbeat earns the leader a lease, under which it reads alone; when the lease is over, a round is due."""
     world = settled(knobs=QUICK._replace(reads="lease"))
@@ -133,6 +151,7 @@ def settled(**options) -> World:
     [
         election,
         replication,
+        recovery,
         lease_reads,
         log_repair,
         snapshot_install,
