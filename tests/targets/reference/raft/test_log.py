@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from foreshock.targets.reference.node.consensus import Entry
-from foreshock.targets.reference.node.raft.log import NO_TERM, Log, weight_bytes
+from foreshock.targets.reference.node.log import NO_TERM, Log, weight_bytes
 
 
 def log_of(*terms: int, base: int = 0, base_term: int = 0) -> Log:

@@ -187,7 +187,7 @@ class _Mirror:
     def _take_snapshot(self, data: Any) -> None:
         """Replace what it covers; later entries stay only if the log held the entry that it ends with.
 
-        That is the rule of the replica in memory too (``raft/log.py``, ``install``). Later acceptances always stay:
+        That is the rule of the replica in memory too (``log.py``, ``install``). Later acceptances always stay:
         the slots of Paxos are independent of each other.
         """
         base, base_term = (self.snapshot[0], self.snapshot[1]) if self.snapshot is not None else (0, 0)

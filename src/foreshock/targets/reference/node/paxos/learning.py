@@ -10,10 +10,10 @@ promise made to such a ballot can be broken by it.
 
 from __future__ import annotations
 
+from foreshock.targets.reference.node.log import weight_bytes
 from foreshock.targets.reference.node.paxos.messages import Acceptance, Chosen, Learn
 from foreshock.targets.reference.node.paxos.state import LEADER, PaxosState
 from foreshock.targets.reference.node.paxos.synod import Ballot
-from foreshock.targets.reference.node.raft.log import weight_bytes
 
 
 class Learning(PaxosState):

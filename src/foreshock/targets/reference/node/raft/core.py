@@ -25,7 +25,6 @@ from foreshock.targets.reference.node.consensus import (
     Entry,
     Receive,
     Record,
-    Snapshot,
     Tick,
 )
 from foreshock.targets.reference.node.raft.election import Election
@@ -68,12 +67,6 @@ class Raft(Election):
             TimeoutNow: self._on_timeout_now,
         }
 
-    def _resume(self) -> None:
-        self.durable_position = self.log.last
-        if self.snapshot is not None:
-            self.commit = self.applied = self.snapshot.position
-        self._adopt_configuration()
-
     def _replay(self, record: Record) -> None:
         """Take a durable record back."""
         if record.kind == "state":
@@ -83,19 +76,11 @@ class Raft(Election):
         elif record.kind == "entries":
             entries = [Entry(*fields) for fields in record.data]
             if entries[0].position <= self.log.last:
-                self.log.truncate(entries[0].position)
-                while self._configurations[-1][0] >= entries[0].position:
-                    self._configurations.pop()
+                self._forget_entries_after(entries[0].position - 1)
             self.log.append(entries)
-            self._configurations.extend(
-                (entry.position, tuple(entry.data)) for entry in entries if entry.kind == "configuration"
-            )
+            self._note_configurations(entries)
         elif record.kind == "snapshot":
-            position, term, members, data = record.data
-            self.snapshot = Snapshot(position, term, tuple(members), data)
-            kept = self.log.install(position, term)
-            later = [entry for entry in self._configurations if kept and entry[0] > position]
-            self._configurations = [(position, self.snapshot.members), *later]
+            self._replay_snapshot(record.data)
         else:
             raise ValueError(f"its kind is {record.kind!r}")
 
@@ -105,10 +90,6 @@ class Raft(Election):
     def leading(self) -> bool:
         """Whether this replica believes that it leads."""
         return self.role is LEADER
-
-    def entry(self, position: int) -> Entry | None:
-        """The entry in the log in memory at a position; ``None`` where a snapshot took its place, or none is yet."""
-        return self.log.entry(position) if self.log.base < position <= self.log.last else None
 
     def describe(self) -> dict[str, Any]:
         """The state in a few JSON scalars, for the ``status`` request and the invariants."""

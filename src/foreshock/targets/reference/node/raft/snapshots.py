@@ -20,21 +20,11 @@ class Snapshots(Following):
 
     def _on_compact(self, event: Compact) -> None:
         """Take over the driver's snapshot and cut the log there, but for a tail for followers close behind."""
-        through = event.through
-        taken = self.snapshot.position if self.snapshot is not None else 0
-        if not taken < through <= min(self.applied, self.log.last):
+        if not self._take_snapshot(event):
             return
-        snapshot = Snapshot(through, self.log.term(through), self._members_at(through), event.data)
-        self.snapshot = snapshot
-        self._write("snapshot", snapshot)
+        through = event.through
         self.log.compact(max(self.log.base, through - self.knobs.snapshot_keep_entries))
         self._forget_configurations(through)
-
-    def _forget_configurations(self, position: int) -> None:
-        """Keep the configuration in force at a position, and the later ones."""
-        members = self._members_at(position)
-        later = [entry for entry in self._configurations if entry[0] > position]
-        self._configurations = [(position, members), *later]
 
     # --- the leader's end -------------------------------------------------------------------------------------
 
@@ -142,17 +132,6 @@ class Snapshots(Following):
 
     def _install(self, snapshot: Snapshot) -> None:
         """Put a snapshot of committed entries in place of the log up to it; acknowledged once it is durable."""
-        position = snapshot.position
-        kept = self.log.install(position, snapshot.term)
-        if not kept:
-            self.durable_position = min(self.durable_position, self.commit)
-            self._log_writes.clear()
-        later = [entry for entry in self._configurations if kept and entry[0] > position]
-        self._configurations = [(position, snapshot.members), *later]
-        self._adopt_configuration()
-        self.snapshot = snapshot
-        self.commit = self.applied = position
-        self._matched = max(self._matched, position)
-        self._output.restore = snapshot
-        self._log_writes.append((self._write("snapshot", snapshot), self.log.last))
+        self._install_snapshot(snapshot)
+        self._matched = max(self._matched, snapshot.position)
         self._acknowledgement_owed = True

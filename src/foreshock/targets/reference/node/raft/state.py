@@ -12,12 +12,11 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar, Final, NamedTuple
 
-from foreshock.targets.reference.node.consensus import Committed, Entry
+from foreshock.targets.reference.node.log import Log
+from foreshock.targets.reference.node.logged_state import LoggedState
 from foreshock.targets.reference.node.raft.knobs import RaftKnobs
-from foreshock.targets.reference.node.raft.log import Log
 from foreshock.targets.reference.node.raft.messages import Append, Message
 from foreshock.targets.reference.node.raft.progress import Progress
-from foreshock.targets.reference.node.replica_state import ReplicaState
 
 NS_PER_MS: Final = 1_000_000
 
@@ -66,7 +65,7 @@ class Incoming(NamedTuple):
     received: int
 
 
-class RaftState(ReplicaState[RaftKnobs]):
+class RaftState(LoggedState[RaftKnobs]):
     """The fields of one replica and the few moves that every part makes."""
 
     protocol: ClassVar[str] = "Raft"
@@ -86,9 +85,7 @@ class RaftState(ReplicaState[RaftKnobs]):
         self.vote: str | None = None
         self.log = Log()
 
-        # What of it is durable already.
-        self._log_writes: deque[tuple[int, int]] = deque()
-        self.durable_position = 0
+        # What waits until they are.
         self._held: deque[tuple[int, str, Message]] = deque()
 
         # Volatile on every server.
@@ -105,8 +102,6 @@ class RaftState(ReplicaState[RaftKnobs]):
         # Volatile on leaders.
         self._peers: dict[str, Progress] = {}
         self._heartbeat_deadline = 0
-        self._matches_moved = False
-        self._proposals: dict[int, int] = {}
         self._round = 0
         self._reads_waiting: list[int] = []
         self._reads_confirming: list[int] = []
@@ -117,9 +112,6 @@ class RaftState(ReplicaState[RaftKnobs]):
         self._last_append = Append(0, 0, 0, (), 0, 0)
         self._snapshot_text: tuple[int, str] | None = None
 
-        self._configurations: list[tuple[int, tuple[str, ...]]] = [(0, tuple(sorted(members)))]
-        self._voters: tuple[str, ...] = ()
-        self._majority = 0
         self._adopt_configuration()
 
     # --- the past, and what is durable of it ------------------------------------------------------------------
@@ -128,42 +120,9 @@ class RaftState(ReplicaState[RaftKnobs]):
         """What must outlive a crash beside the log: the term, and whom we voted for in it (figure 2)."""
         return {"term": self.term, "vote": self.vote}
 
-    def _append_to_log(self, entries: Sequence[Entry]) -> None:
-        """Add entries to the log in memory and ask for their durability; configurations act at once."""
-        log = self.log
-        log.append(entries)
-        self._log_writes.append((self._write("entries", entries), log.last))
-        for entry in entries:
-            if entry.kind == "configuration":
-                self._configurations.append((entry.position, tuple(entry.data)))
-                self._adopt_configuration()
-
     def _cut_log(self, position: int) -> None:
-        """Drop the entries at and after a position, and the configurations among them."""
-        self.log.truncate(position)
-        last = position - 1
-        self.durable_position = min(self.durable_position, last)
-        self._log_writes = deque((sequence, min(end, last)) for sequence, end in self._log_writes)
-        if self._configurations[-1][0] > last:
-            while len(self._configurations) > 1 and self._configurations[-1][0] > last:
-                self._configurations.pop()
-            self._adopt_configuration()
-
-    def _note_durable(self, durable: int) -> None:
-        """Move ``durable_position`` to where the records up to this sequence reach."""
-        self._noted = durable
-        writes = self._log_writes
-        while writes and writes[0][0] <= durable:
-            self.durable_position = writes.popleft()[1]
-            self._matches_moved = True
-
-    def _emit_committed(self) -> None:
-        """Hand over what has been committed since the last time."""
-        log, proposals, committed = self.log, self._proposals, self._output.committed
-        for position in range(self.applied + 1, min(self.commit, log.last) + 1):
-            proposal = proposals.pop(position, None) if proposals else None
-            committed.append(Committed(log.entry(position), proposal))
-        self.applied = max(self.applied, self.commit)
+        """Drop the entries at and after a position; that the next ones are written says so on disk."""
+        self._forget_entries_after(position - 1)
 
     # --- talking ----------------------------------------------------------------------------------------------
 
@@ -225,22 +184,9 @@ class RaftState(ReplicaState[RaftKnobs]):
 
     # --- configurations ---------------------------------------------------------------------------------------
 
-    @property
-    def members(self) -> tuple[str, ...]:
-        """The latest configuration in the log, committed or not (section 6)."""
-        return self._voters
-
-    def _members_at(self, position: int) -> tuple[str, ...]:
-        """The configuration that the entry at a position left in force."""
-        for since, members in reversed(self._configurations):
-            if since <= position:
-                return members
-        return self._configurations[0][1]
-
     def _adopt_configuration(self) -> None:
         """Count by the latest configuration from now on; a leader feeds exactly its members, and a learner."""
-        self._voters = self._configurations[-1][1]
-        self._majority = len(self._voters) // 2 + 1
+        super()._adopt_configuration()
         if self.role is not LEADER:
             return
         wanted = set(self._voters)

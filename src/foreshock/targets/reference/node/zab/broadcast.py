@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from foreshock.targets.reference.node.consensus import Compact, Entry, Propose, Read, ReadReady, Snapshot
+from foreshock.targets.reference.node.consensus import Compact, Entry, Propose, Read, ReadReady
 from foreshock.targets.reference.node.zab.leading import Leading
 from foreshock.targets.reference.node.zab.learners import Learner, Stage
 from foreshock.targets.reference.node.zab.messages import Beat, Commit, Payload, Sync, SyncReply
@@ -211,21 +211,15 @@ class Broadcast(Leading):
         A follower whose channel stands gets its entries from the log; only so many are kept for it as may wait for
         their commitment, and one that is farther behind loses its channel and comes back for a snapshot.
         """
-        through = event.through
-        taken = self.snapshot.position if self.snapshot is not None else 0
-        if not taken < through <= min(self.applied, self.log.last):
+        if not self._take_snapshot(event):
             return
-        snapshot = Snapshot(through, self.log.term(through), self._members_at(through), event.data)
-        self.snapshot = snapshot
-        self._write("snapshot", snapshot)
+        through = event.through
         needed = through - self.knobs.snapshot_keep_entries
         for learner in self._learners.values():
             if learner.stage >= Stage.SYNCHRONIZING and learner.snapshot is None:
                 needed = min(needed, learner.next - 1)
         self.log.compact(max(self.log.base, needed, through - self.knobs.uncommitted_entries_max))
-        members = self._members_at(through)
-        later = [entry for entry in self._configurations if entry[0] > through]
-        self._configurations = [(through, members), *later]
+        self._forget_configurations(through)
 
     def _new_queues(self) -> None:
         self._reads_waiting, self._reads_confirming = [], []

@@ -23,7 +23,6 @@ from foreshock.targets.reference.node.consensus import (
     Entry,
     Receive,
     Record,
-    Snapshot,
     Tick,
 )
 from foreshock.targets.reference.node.zab.knobs import ZabKnobs
@@ -87,10 +86,7 @@ class Zab(Membership):
         self._notify_ns = now_ns
 
     def _resume(self) -> None:
-        self.durable_position = self.log.last
-        if self.snapshot is not None:
-            self.commit = self.applied = self.snapshot.position
-        self._adopt_configuration()
+        super()._resume()
         self._enter_round(1)
 
     def _replay(self, record: Record) -> None:
@@ -105,25 +101,16 @@ class Zab(Membership):
         elif record.kind == "truncate":
             self._forget_after(record.data)
         elif record.kind == "snapshot":
-            position, term, members, data = record.data
-            self.snapshot = Snapshot(position, term, tuple(members), data)
-            kept = self.log.install(position, term)
-            later = [entry for entry in self._configurations if kept and entry[0] > position]
-            self._configurations = [(position, self.snapshot.members), *later]
+            self._replay_snapshot(record.data)
         else:
             raise ValueError(f"its kind is {record.kind!r}")
 
     def _forget_after(self, last: int) -> None:
         if not self.log.base <= last <= self.log.last:
             raise ValueError(f"position {last} is not in the log from {self.log.base} to {self.log.last}")
-        self.log.truncate(last + 1)
-        self._forget_configurations_after(last)
+        self._forget_entries_after(last)
 
     # --- what the driver sees ---------------------------------------------------------------------------------
-
-    def entry(self, position: int) -> Entry | None:
-        """The entry at a position, or ``None`` where the log has none (any more)."""
-        return self.log.entry(position) if self.log.base < position <= self.log.last else None
 
     def describe(self) -> dict[str, Any]:
         """The state in a few JSON scalars, for the ``status`` request and the invariants."""

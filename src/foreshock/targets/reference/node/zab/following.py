@@ -289,18 +289,7 @@ class Following(Election):
         What we had after the common part goes with it: an entry of ours at the snapshot's position would be of an
         earlier epoch than the leader's, or else the histories would meet there.
         """
-        position = snapshot.position
-        kept = self.log.install(position, snapshot.term)
-        if not kept:
-            self.durable_position = min(self.durable_position, self.commit)
-            self._log_writes.clear()
-        later = [entry for entry in self._configurations if kept and entry[0] > position]
-        self._configurations = [(position, snapshot.members), *later]
-        self._adopt_configuration()
-        self.snapshot = snapshot
-        self.commit = self.applied = position
-        self._output.restore = snapshot
-        self._log_writes.append((self._write("snapshot", snapshot), self.log.last))
+        self._install_snapshot(snapshot)
 
     def _on_new_leader(self, channel: Channel, message: NewLeader) -> None:
         """Our history is the leader's: stand for its epoch with it. The ACK waits for the disk."""

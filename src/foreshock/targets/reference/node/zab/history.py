@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from operator import attrgetter
 
-from foreshock.targets.reference.node.raft.log import Log
+from foreshock.targets.reference.node.log import Log
 
 _term_of = attrgetter("term")
 

@@ -16,8 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar, Final
 
-from foreshock.targets.reference.node.consensus import Committed, Entry
-from foreshock.targets.reference.node.replica_state import ReplicaState
+from foreshock.targets.reference.node.logged_state import LoggedState
 from foreshock.targets.reference.node.zab.channel import Channel
 from foreshock.targets.reference.node.zab.history import History
 from foreshock.targets.reference.node.zab.knobs import ZabKnobs
@@ -47,10 +46,11 @@ LOOKING, FOLLOWING, LEADING = Role
 ELECTION, DISCOVERY, SYNCHRONIZATION, BROADCAST = Phase
 
 
-class ZabState(ReplicaState[ZabKnobs]):
+class ZabState(LoggedState[ZabKnobs]):
     """The fields of one replica and the few moves that every part makes."""
 
     protocol: ClassVar[str] = "Zab"
+    log: History
 
     def __init__(
         self,
@@ -67,9 +67,7 @@ class ZabState(ReplicaState[ZabKnobs]):
         self.current = 0
         self.log = History()
 
-        # What of it is durable already.
-        self._log_writes: deque[tuple[int, int]] = deque()
-        self.durable_position = 0
+        # What waits until they are.
         self._held: deque[tuple[int, Channel, Payload]] = deque()
 
         # Volatile.
@@ -77,13 +75,8 @@ class ZabState(ReplicaState[ZabKnobs]):
         self.phase = ELECTION
         self.epoch = 0
         """The epoch of the leader that this node follows, or its own as a leader; 0 while none is known."""
-        self._proposals: dict[int, int] = {}
         self._preferred_until_ns = -1
-        self._matches_moved = False
 
-        self._configurations: list[tuple[int, tuple[str, ...]]] = [(0, tuple(sorted(members)))]
-        self._voters: tuple[str, ...] = ()
-        self._majority = 0
         self._adopt_configuration()
 
     # --- the past, and what is durable of it ------------------------------------------------------------------
@@ -99,47 +92,10 @@ class ZabState(ReplicaState[ZabKnobs]):
     def _epochs_are_durable(self) -> bool:
         return self._state_sequence <= self._durable_sequence()
 
-    def _append_to_log(self, entries: Sequence[Entry]) -> None:
-        """Add entries to the log in memory and ask for their durability; configurations act at once."""
-        log = self.log
-        log.append(entries)
-        self._log_writes.append((self._write("entries", entries), log.last))
-        self._note_configurations(entries)
-
-    def _note_configurations(self, entries: Iterable[Entry]) -> None:
-        for entry in entries:
-            if entry.kind == "configuration":
-                self._configurations.append((entry.position, tuple(entry.data)))
-                self._adopt_configuration()
-
     def _cut_log(self, last: int) -> None:
-        """Forget the entries after a position, and the configurations among them."""
-        self.log.truncate(last + 1)
+        """Forget the entries after a position, on disk too."""
         self._write("truncate", last)
-        self.durable_position = min(self.durable_position, last)
-        self._log_writes = deque((sequence, min(end, last)) for sequence, end in self._log_writes)
-        self._forget_configurations_after(last)
-
-    def _forget_configurations_after(self, last: int) -> None:
-        while len(self._configurations) > 1 and self._configurations[-1][0] > last:
-            self._configurations.pop()
-        self._adopt_configuration()
-
-    def _note_durable(self, durable: int) -> None:
-        """Move ``durable_position`` to where the records up to this sequence reach."""
-        self._noted = durable
-        writes = self._log_writes
-        while writes and writes[0][0] <= durable:
-            self.durable_position = writes.popleft()[1]
-            self._matches_moved = True
-
-    def _emit_committed(self) -> None:
-        """Deliver, in the paper's word, what has been committed since the last time."""
-        log, proposals, committed = self.log, self._proposals, self._output.committed
-        for position in range(self.applied + 1, self.commit + 1):
-            proposal = proposals.pop(position, None) if proposals else None
-            committed.append(Committed(log.entry(position), proposal))
-        self.applied = self.commit
+        self._forget_entries_after(last)
 
     # --- talking ----------------------------------------------------------------------------------------------
 
@@ -157,22 +113,9 @@ class ZabState(ReplicaState[ZabKnobs]):
 
     # --- configurations ---------------------------------------------------------------------------------------
 
-    @property
-    def members(self) -> tuple[str, ...]:
-        """The latest configuration in the history, committed or not."""
-        return self._voters
-
-    def _members_at(self, position: int) -> tuple[str, ...]:
-        """The configuration that the entry at a position left in force."""
-        for since, members in reversed(self._configurations):
-            if since <= position:
-                return members
-        return self._configurations[0][1]
-
     def _adopt_configuration(self) -> None:
         """Count by the latest configuration from now on."""
-        self._voters = self._configurations[-1][1]
-        self._majority = len(self._voters) // 2 + 1
+        super()._adopt_configuration()
         self._matches_moved = True
 
     def _is_quorum(self, names: Iterable[str]) -> bool:

@@ -131,7 +131,8 @@ class Log:
         """Make a snapshot's last position the base; whether the entries after it could stay.
 
         They stay only if the log holds the entry that the snapshot ends with, else they are of another history
-        (section 7). Storage keeps the same rule, so that what is read back is what was in memory.
+        (section 7 of Raft's extended paper). Storage keeps the same rule, so that what is read back is what was in
+        memory.
         """
         if self.term(position) == term:
             self.compact(position)
