@@ -232,3 +232,12 @@ def test_scram_is_that_of_its_rfc() -> None:
         scram.check(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G5=")
     with pytest.raises(PostgresProblem, match="makes no sense"):
         scram.answer(b"r=another,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096")
+    for broken in (
+        b"",
+        b"r=rOprNGfwEbeRWgbNEkqO1,i=1",
+        b"r=rOprNGfwEbeRWgbNEkqO1,s=#,i=1",
+        b"\xff",
+        b"r=1,s=,i=x",
+    ):
+        with pytest.raises(PostgresProblem, match="makes no sense"):
+            scram.answer(broken)

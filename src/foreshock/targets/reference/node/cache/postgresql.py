@@ -264,11 +264,10 @@ class Scram:
 
     def answer(self, challenge: bytes) -> bytes:
         """The client-final-message; raises :class:`PostgresProblem` when the challenge is not to be trusted."""
-        fields = dict(part.split("=", 1) for part in challenge.decode().split(",") if "=" in part)
-        nonce, iterations = fields.get("r", ""), int(fields.get("i", "0"))
+        nonce, salt, iterations = _parts_of(challenge)
         if not nonce.startswith(self._nonce) or nonce == self._nonce or not 0 < iterations <= _ITERATIONS_MAX:
             raise PostgresProblem("its challenge makes no sense")
-        salted = hashlib.pbkdf2_hmac("sha256", self._password, base64.b64decode(fields["s"]), iterations)
+        salted = hashlib.pbkdf2_hmac("sha256", self._password, salt, iterations)
         key = hmac.digest(salted, b"Client Key", "sha256")
         final = f"c=biws,r={nonce}"
         signed = f"{self._bare},{challenge.decode()},{final}".encode()
@@ -281,6 +280,15 @@ class Scram:
         """Whether the server knows the password, too; raises :class:`PostgresProblem`."""
         if not hmac.compare_digest(final, b"v=" + base64.b64encode(self._signature)):
             raise PostgresProblem("it does not know the password itself, and so is not to be trusted")
+
+
+def _parts_of(challenge: bytes) -> tuple[str, bytes, int]:
+    """The nonce, the salt and the iterations of a server-first-message."""
+    try:
+        fields = dict(part.split("=", 1) for part in challenge.decode().split(",") if "=" in part)
+        return fields["r"], base64.b64decode(fields["s"], validate=True), int(fields["i"])
+    except (ValueError, KeyError):
+        raise PostgresProblem("its challenge makes no sense") from None
 
 
 def find_password(target: DatabaseAddress, environment: Mapping[str, str]) -> str | None:
