@@ -30,6 +30,7 @@ def test_the_correct_node_is_valid_where_its_bug_is_not(exhibit: Exhibit, tmp_pa
         for request in (with_bug, without)
     )
     assert (found.verdict, found.harness_errors) == ("invalid", ()), found.reason
+    assert found.checkers["mutex"]["verdict"] == "invalid", found.reason
     assert (spared.verdict, spared.harness_errors) == ("valid", ()), spared.reason
 
 
