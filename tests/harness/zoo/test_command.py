@@ -82,6 +82,14 @@ def test_a_wrong_name_is_one_sentence_and_exit_code_4(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_time_that_is_no_number_is_one_sentence_and_exit_code_4(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["zoo", "raft", "--tests", "1", "--time-limit", "nan", "--store", str(tmp_path)]) == 4
+    assert capsys.readouterr().err.startswith("foreshock: --time-limit nan is out of bounds")
+    assert not list(tmp_path.iterdir())
+
+
 def test_ctrl_c_ends_it_with_130_and_the_same_command_goes_on(tmp_path: Path) -> None:
     arguments = ("raft", "--tests", "40", "--time-limit", "2", "--jobs", "1")
     first = start(tmp_path, *arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ from foreshock.harness.cli.common import (
     store_option,
     verdict_text,
 )
-from foreshock.harness.errors import ForeshockError
+from foreshock.harness.errors import ForeshockError, UsageError
 from foreshock.harness.verdict import ExitCode
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ def command(
     from foreshock.harness.zoo.plan import plan_zoo
     from foreshock.harness.zoo.runner import ZooRun
 
+    if math.isnan(time_limit):  # it is in every range that click knows
+        raise UsageError("--time-limit nan is out of bounds: expected a number from 1 to 3600")
     set_up_logging(verbose=verbose)
     with spare_stdout(as_json=as_json), contextlib.ExitStack() as stack:
         zoo = plan_zoo(names, tests=tests, time_limit=time_limit, first_seed=seed)
