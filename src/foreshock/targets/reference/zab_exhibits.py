@@ -41,7 +41,7 @@ EXHIBITS: Final[tuple[Exhibit, ...]] = (
         "epoch-not-persisted",
         "partition,kill",
         {"partition.kinds": "one,isolate-primary", "kill.targets": "all,majority"},
-        shows="after a restart the epochs begin anew; a node with an old history has the later zxid, and leads",
+        shows="after a restart the epochs begin anew; a node with an old history leads, or nobody can any more",
     ),
     _exhibit(
         "commits-past-gap",
