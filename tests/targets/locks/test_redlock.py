@@ -209,7 +209,10 @@ def test_a_server_that_stays_away_sleeps_before_it_runs() -> None:
     shell, flag, script = target.command(Node("n1", 0, here, here, {}, "/data dir", "run"))
     assert (shell, flag) == ("sh", "-c")
     started = "'/data dir/started'"
-    assert f"if [ -e {started} ]; then sleep 1.500; else : > {started} && sync {started}; fi;" in script
+    assert (
+        f"if [ -e {started} ]; then sleep 1.500; else : > {started} && sync {started} || exit 1; fi;"
+        in script
+    )
     command = shlex.split(script.rpartition("exec ")[2])
     assert command[:3] == ["redis-server", "--dir", "/data dir"]
     assert command[-2:] == ["--appendonly", "no"]
