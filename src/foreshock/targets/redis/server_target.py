@@ -95,7 +95,8 @@ class RedisTarget(Target[RedisOptionsT]):
             return command
         started = shlex.quote(f"{node.data_directory}/{STARTED}")
         seconds = f"{settings.restart_delay_ms // 1000}.{settings.restart_delay_ms % 1000:03d}"
-        first = f": > {started} && sync {started} || exit 1"  # nothing is granted before the next life is sure to know of this
+        # Nothing is granted before the next life is sure to know of this one.
+        first = f": > {started} && sync {started} || exit 1"
         script = f"if [ -e {started} ]; then sleep {seconds}; else {first}; fi; exec {shlex.join(command)}"
         return ["sh", "-c", script]
 
