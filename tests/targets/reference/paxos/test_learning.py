@@ -12,6 +12,7 @@ from foreshock.targets.reference.node.paxos.messages import (
     Acceptance,
     Chosen,
     Learn,
+    Promise,
     SnapshotPiece,
     Value,
 )
@@ -303,3 +304,38 @@ def test_what_is_known_to_be_chosen_is_not_accepted_anew_from_an_old_leader() ->
     first = Acceptance(1, ballot, "noop", None)
     output = replica.step(Receive("n2", Chosen(1, (first,), 2)), world.now)
     assert [entry.data for entry, _ in output.committed] == [None, "chosen"]
+
+
+def leads_with_an_open_slot() -> tuple[Paxos, int]:
+    """n1 leads by the promises of n2 and n3, and has proposed in slot 2, which nobody has heard of yet."""
+    world = World(5)
+    world.isolate("n4", "n5")
+    world.elect("n1")
+    world.isolate("n1")
+    lost = world.propose("n1", "lost")
+    replica = world.paxos("n1")
+    assert replica.leading
+    assert replica.commit == 1
+    return replica, lost
+
+
+def test_a_late_promise_that_tells_of_a_greater_ballot_ends_a_leadership() -> None:
+    replica, lost = leads_with_an_open_slot()
+    chosen = Acceptance(2, Ballot(9, "n9"), "command", "chosen")
+    promise = Promise(replica.ballot, 1, 0, 0, 2, (chosen._replace(slot=1), chosen))
+    output = replica.step(Receive("n4", promise), 10**9)
+    assert not replica.leading
+    assert [(refusal.request, refusal.definite) for refusal in output.refused] == [(lost, False)]
+    assert [entry.data for entry, proposal in output.committed if proposal is None] == ["chosen"]
+
+
+def test_a_snapshot_over_a_slot_that_is_open_here_ends_a_leadership() -> None:
+    """A late promise says that much is known elsewhere; nobody can say any more what became of the proposal."""
+    replica, lost = leads_with_an_open_slot()
+    replica.step(Receive("n4", Promise(replica.ballot, 1, 0, 5, 5, ())), 10**9)
+    assert replica.leading
+    piece = SnapshotPiece(5, 3, replica.members, 0, 0, {"position": 5})
+    output = replica.step(Receive("n4", piece), 10**9)
+    assert output.restore is not None
+    assert not replica.leading
+    assert [(refusal.request, refusal.definite) for refusal in output.refused] == [(lost, False)]
