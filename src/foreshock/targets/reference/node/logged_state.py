@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 
 from foreshock.targets.reference.node.consensus import Committed, Compact, Entry, Snapshot
 from foreshock.targets.reference.node.log import Log
-from foreshock.targets.reference.node.replica_state import ReplicaState
+from foreshock.targets.reference.node.membership import MembershipState
 
 K = TypeVar("K")
 
 
-class LoggedState(ReplicaState[K]):
+class LoggedState(MembershipState[K]):
     """A log of which a beginning is in a snapshot, and a beginning is durable."""
 
     log: Log

@@ -14,7 +14,8 @@ One change at a time, and only after the leader's own no-op is chosen: the last 
 
 from __future__ import annotations
 
-from foreshock.targets.reference.node.consensus import ChangeMembership, TransferLeadership
+from foreshock.targets.reference.node.consensus import ChangeMembership
+from foreshock.targets.reference.node.membership import Transfer
 from foreshock.targets.reference.node.paxos.messages import TakeOver, Value
 from foreshock.targets.reference.node.paxos.proposing import NOOP
 from foreshock.targets.reference.node.paxos.reads import Reads
@@ -24,7 +25,6 @@ from foreshock.targets.reference.node.paxos.state import (
     NS_PER_MS,
     Change,
     Joining,
-    Transfer,
     Wish,
 )
 
@@ -58,14 +58,7 @@ class Membership(Reads):
             return f"leadership is being handed to {self._transfer.target}"
         if not self._may_change_members():
             return "another change of membership is under way, or nothing of this leader's is chosen yet"
-        members = self.members
-        if event.add is not None and (not event.add or event.add in members):
-            return f"{event.add!r} cannot be added: it is a member already, or no name"
-        if event.remove is not None and event.remove not in members:
-            return f"{event.remove!r} cannot be removed: it is not a member"
-        if event.remove is not None and len(members) == 1:
-            return f"{event.remove!r} cannot be removed: it is the last member"
-        return None
+        return self._member_obstacle(event)
 
     def _may_change_members(self) -> bool:
         """One change at a time, and only when the last one counts already and our own no-op is chosen.
@@ -133,20 +126,8 @@ class Membership(Reads):
 
     # --- leadership -------------------------------------------------------------------------------------------
 
-    def _on_transfer_leadership(self, event: TransferLeadership) -> None:
-        """Begin to hand over: no new proposals until the target leads or an election time-out has passed."""
-        target = event.target if event.target is not None else self._most_advanced()
-        if self.role is not LEADER:
-            self._refuse(event.proposal, "this node does not lead")
-        elif self._transfer is not None:
-            self._refuse(event.proposal, f"leadership is being handed to {self._transfer.target} already")
-        elif target == self._name:
-            self._output.done.append(event.proposal)
-        elif target is None or target not in self.members:
-            self._refuse(event.proposal, f"{target!r} cannot lead: it is not a member")
-        else:
-            wait_ns = self.knobs.election_timeout_max_ms * NS_PER_MS
-            self._transfer = Transfer(event.proposal, target, False, self._now + wait_ns)
+    def _transfer_wait_ms(self) -> int:
+        return self.knobs.election_timeout_max_ms
 
     def _most_advanced(self) -> str | None:
         """The other member that has accepted most, the first by name among equals."""
@@ -167,10 +148,6 @@ class Membership(Reads):
             self._output.done.append(transfer.proposal)
         elif self._leader is not None or self._now >= transfer.deadline_ns:
             self._end_transfer(transfer, f"{transfer.target} did not come to lead")
-
-    def _end_transfer(self, transfer: Transfer, reason: str) -> None:
-        self._transfer = None
-        self._refuse(transfer.proposal, reason, definite=not transfer.told)
 
     def _repeat_transfer(self) -> None:
         """The order may have been lost: give it again with the next heartbeat."""

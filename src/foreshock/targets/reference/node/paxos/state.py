@@ -16,11 +16,11 @@ from enum import StrEnum
 from typing import Any, ClassVar, Final, NamedTuple
 
 from foreshock.targets.reference.node.consensus import Committed, Entry
+from foreshock.targets.reference.node.membership import MembershipState
 from foreshock.targets.reference.node.paxos.knobs import PaxosKnobs
 from foreshock.targets.reference.node.paxos.messages import Acceptance, Accepted, Message, Value
 from foreshock.targets.reference.node.paxos.progress import Progress
 from foreshock.targets.reference.node.paxos.synod import NO_BALLOT, Ballot, Learner, is_majority
-from foreshock.targets.reference.node.replica_state import ReplicaState
 
 NS_PER_MS: Final = 1_000_000
 SAVE_CHOSEN_SLOTS: Final = 64
@@ -67,16 +67,6 @@ class Change(NamedTuple):
     """Whether the no-op that reports it is proposed."""
 
 
-class Transfer(NamedTuple):
-    """Leadership on its way to ``target``."""
-
-    proposal: int
-    target: str
-    told: bool
-    """Whether the target was told to begin; from then on it may lead at any time."""
-    deadline_ns: int
-
-
 class Incoming(NamedTuple):
     """A snapshot of which some pieces are here."""
 
@@ -87,7 +77,7 @@ class Incoming(NamedTuple):
     received: int
 
 
-class PaxosState(ReplicaState[PaxosKnobs]):
+class PaxosState(MembershipState[PaxosKnobs]):
     """The fields of one replica and the few moves that every part makes."""
 
     protocol: ClassVar[str] = "Paxos"
@@ -131,7 +121,6 @@ class PaxosState(ReplicaState[PaxosKnobs]):
         self._round_seen = 0
         self._granted: set[str] = set()
         self._reset_proposer(NO_BALLOT)
-        self._transfer: Transfer | None = None
         self._fed: tuple[tuple[int, int, Ballot], tuple[Value, ...]] = ((0, 0, NO_BALLOT), ())
         self._snapshot_text: tuple[int, str] = (0, "")
 

@@ -10,9 +10,10 @@ up to where the log ended when the round began; when a round takes less than an 
 
 from __future__ import annotations
 
-from foreshock.targets.reference.node.consensus import ChangeMembership, TransferLeadership
+from foreshock.targets.reference.node.consensus import ChangeMembership
+from foreshock.targets.reference.node.membership import Transfer
 from foreshock.targets.reference.node.raft.reads import Reads
-from foreshock.targets.reference.node.raft.state import FOLLOWER, LEADER, NS_PER_MS, Joining, Transfer
+from foreshock.targets.reference.node.raft.state import FOLLOWER, LEADER, NS_PER_MS, Joining
 
 
 class Membership(Reads):
@@ -47,13 +48,7 @@ class Membership(Reads):
             return (
                 "another change of membership is not committed yet, or this leader has committed nothing yet"
             )
-        if event.add is not None and (not event.add or event.add in self._voters):
-            return f"{event.add!r} cannot be added: it is a member already, or no name"
-        if event.remove is not None and event.remove not in self._voters:
-            return f"{event.remove!r} cannot be removed: it is not a member"
-        if event.remove is not None and len(self._voters) == 1:
-            return f"{event.remove!r} cannot be removed: it is the last member"
-        return None
+        return self._member_obstacle(event)
 
     def _may_change_members(self) -> bool:
         """One change at a time, and only after an entry of this leader's own term is committed."""
@@ -91,20 +86,8 @@ class Membership(Reads):
 
     # --- leadership -------------------------------------------------------------------------------------------
 
-    def _on_transfer_leadership(self, event: TransferLeadership) -> None:
-        """Begin to hand over: no new proposals until the target leads or an election time-out has passed."""
-        target = event.target if event.target is not None else self._most_advanced()
-        if self.role is not LEADER:
-            self._refuse(event.proposal, "this node does not lead")
-        elif self._transfer is not None:
-            self._refuse(event.proposal, f"leadership is being handed to {self._transfer.target} already")
-        elif target == self._name:
-            self._output.done.append(event.proposal)
-        elif target is None or target not in self._voters:
-            self._refuse(event.proposal, f"{target!r} cannot lead: it is not a member")
-        else:
-            wait_ns = self.knobs.election_timeout_max_ms * NS_PER_MS
-            self._transfer = Transfer(event.proposal, target, False, self._now + wait_ns)
+    def _transfer_wait_ms(self) -> int:
+        return self.knobs.election_timeout_max_ms
 
     def _most_advanced(self) -> str | None:
         """The other member with the longest durable log, the first by name among equals."""
@@ -125,10 +108,6 @@ class Membership(Reads):
             self._output.done.append(transfer.proposal)
         elif self._leader is not None or self._now >= transfer.deadline_ns:
             self._end_transfer(transfer, f"{transfer.target} did not win the election")
-
-    def _end_transfer(self, transfer: Transfer, reason: str) -> None:
-        self._transfer = None
-        self._refuse(transfer.proposal, reason, definite=not transfer.told)
 
     def _repeat_transfer(self) -> None:
         """The order may have been lost: give it again with the next heartbeat."""

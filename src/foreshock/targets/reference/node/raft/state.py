@@ -45,16 +45,6 @@ class Joining(NamedTuple):
     deadline_ns: int
 
 
-class Transfer(NamedTuple):
-    """Leadership on its way to ``target`` (dissertation 3.10)."""
-
-    proposal: int
-    target: str
-    told: bool
-    """Whether the target was told to campaign; from then on it may win at any time."""
-    deadline_ns: int
-
-
 class Incoming(NamedTuple):
     """A snapshot of which a follower has some pieces."""
 
@@ -107,7 +97,6 @@ class RaftState(LoggedState[RaftKnobs]):
         self._reads_confirming: list[int] = []
         self._reads_position = 0
         self._joining: Joining | None = None
-        self._transfer: Transfer | None = None
         self._last_append_key: tuple[int, ...] = ()
         self._last_append = Append(0, 0, 0, (), 0, 0)
         self._snapshot_text: tuple[int, str] | None = None

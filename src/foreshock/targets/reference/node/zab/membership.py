@@ -31,7 +31,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from foreshock.targets.reference.node.consensus import ChangeMembership, TransferLeadership
+from foreshock.targets.reference.node.consensus import ChangeMembership
+from foreshock.targets.reference.node.membership import Transfer
 from foreshock.targets.reference.node.zab.broadcast import Broadcast
 from foreshock.targets.reference.node.zab.learners import Stage
 from foreshock.targets.reference.node.zab.messages import Close, Notification, TakeOver
@@ -46,21 +47,10 @@ class Joining(NamedTuple):
     deadline_ns: int
 
 
-class Transfer(NamedTuple):
-    """Leadership on its way to ``target``."""
-
-    proposal: int
-    target: str
-    told: bool
-    """Whether the target was sent to look for a leader; from then on it may win at any time."""
-    deadline_ns: int
-
-
 class Membership(Broadcast):
     """Configuration changes and leadership transfer, both the leader's affair."""
 
     _joining: Joining | None = None
-    _transfer: Transfer | None = None
     _settled_since = -1
 
     def _lead(self) -> None:
@@ -96,13 +86,7 @@ class Membership(Broadcast):
             return "a change of membership either adds one member or removes one"
         if self._joining is not None or self._configurations[-1][0] > self.commit:
             return "another change of membership is under way"
-        if event.add is not None and (not event.add or event.add in self._voters):
-            return f"{event.add!r} cannot be added: it is a member already, or no name"
-        if event.remove is not None and event.remove not in self._voters:
-            return f"{event.remove!r} cannot be removed: it is not a member"
-        if event.remove is not None and len(self._voters) == 1:
-            return f"{event.remove!r} cannot be removed: it is the last member"
-        return None
+        return self._member_obstacle(event)
 
     def _proposal_obstacle(self) -> str | None:
         if self._transfer is not None and self.leading:
@@ -142,20 +126,8 @@ class Membership(Broadcast):
 
     # --- leadership -------------------------------------------------------------------------------------------
 
-    def _on_transfer_leadership(self, event: TransferLeadership) -> None:
-        """Begin to hand over: no new proposals until the target leads or the time for it has passed."""
-        target = event.target if event.target is not None else self._most_advanced()
-        if not self.leading:
-            self._refuse(event.proposal, "this node does not lead")
-        elif self._transfer is not None:
-            self._refuse(event.proposal, f"leadership is being handed to {self._transfer.target} already")
-        elif target == self._name:
-            self._output.done.append(event.proposal)
-        elif target is None or target not in self._voters:
-            self._refuse(event.proposal, f"{target!r} cannot lead: it is not a member")
-        else:
-            deadline = self._now + self.knobs.init_limit_ms * NS_PER_MS
-            self._transfer = Transfer(event.proposal, target, False, deadline)
+    def _transfer_wait_ms(self) -> int:
+        return self.knobs.init_limit_ms
 
     def _most_advanced(self) -> str | None:
         """The other member with the longest durable history, the first by name among equals."""
@@ -177,10 +149,6 @@ class Membership(Broadcast):
             self._output.done.append(transfer.proposal)
         elif self._leader is not None or self._now >= transfer.deadline_ns:
             self._end_transfer(transfer, f"{transfer.target} did not win the election")
-
-    def _end_transfer(self, transfer: Transfer, reason: str) -> None:
-        self._transfer = None
-        self._refuse(transfer.proposal, reason, definite=not transfer.told)
 
     def _yields_to(self, source: str) -> bool:
         """Whether it is our successor that looks for a leader: then we are not to be found."""
