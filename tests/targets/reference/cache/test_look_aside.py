@@ -153,6 +153,13 @@ def test_no_more_keys_are_being_filled_than_there_is_room_for(
 ) -> None:
     monkeypatch.setattr(fills, "FILLS_MAX", 2)
     nodes = make_nodes("leases")
+    look_up(nodes, "a")
+    waiter = nodes.send("n2", type="lookup", key="a")
+    assert nodes.waits(waiter)
+    for key in ("b", "c"):
+        look_up(nodes, key)
+    assert nodes.reply(waiter)["code"] == 11
+    nodes = make_nodes("leases")
     tickets = {key: look_up(nodes, key)["ticket"] for key in ("a", "b", "c")}
     assert not fill(nodes, tickets["a"], 1, key="a")
     assert fill(nodes, tickets["c"], 1, key="c")

@@ -38,6 +38,8 @@ class Fills:
         self._protected = protected
         self._number = 0
         self._filling: OrderedDict[Key, Filling] = OrderedDict()
+        self.crowded_out: list[Asker] = []
+        """Who waited for a key that is no longer kept account of; the node is to tell them so."""
 
     def begin(self, key: Key, asker: Asker, now_ns: int) -> Ticket | None:
         """A ticket, or ``None``: somebody else fills the key, and the asker waits here."""
@@ -92,7 +94,7 @@ class Fills:
         self._filling.pop(key, None)
         self._filling[key] = Filling(ticket, now_ns + self._wait_ns, waiting)
         if len(self._filling) > FILLS_MAX:
-            self._filling.popitem(last=False)
+            self.crowded_out += self._filling.popitem(last=False)[1].waiting
         return ticket
 
     def pass_on(self, key: Key, now_ns: int) -> tuple[Asker, Ticket] | None:

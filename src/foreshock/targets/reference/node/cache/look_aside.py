@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from foreshock.targets.reference.node import codes
 from foreshock.targets.reference.node.cache.copy_node import Asker, CopyNode
 from foreshock.targets.reference.node.cache.fills import Fills
 from foreshock.targets.reference.node.cache.messages import Key
 from foreshock.targets.reference.node.cache.requests import Fill, Invalidate, Lookup, Request, Ticket
 from foreshock.targets.reference.node.cache.store import Copy
-from foreshock.targets.reference.node.codes import Body
+from foreshock.targets.reference.node.codes import Body, error
 from foreshock.targets.reference.node.effects import Effects
 
 
@@ -51,6 +52,10 @@ class LookAsideNode(CopyNode):
         ticket = self._fills.begin(key, asker, now_ns)
         if ticket is not None:
             self._let_fill(key, asker, ticket, effects)
+        crowded_out, self._fills.crowded_out = self._fills.crowded_out, []
+        for other in crowded_out:
+            text = "too many keys are being filled here"
+            self.reply(other, error(codes.TEMPORARILY_UNAVAILABLE, text), effects)
 
     def _let_fill(self, key: Key, asker: Asker, ticket: Ticket, effects: Effects) -> None:
         """Send the client to the origin; a copy that has run out goes with it, in case it is still the right one."""
