@@ -6,6 +6,7 @@ import pytest
 from tests.targets.reference.paxos.harness import MS, QUICK, World
 
 from foreshock.targets.reference.node.consensus import Compact, Entry, Receive, Record
+from foreshock.targets.reference.node.incoming import SNAPSHOT_TEXT_MAX
 from foreshock.targets.reference.node.paxos import Paxos
 from foreshock.targets.reference.node.paxos.messages import (
     Accept,
@@ -16,7 +17,6 @@ from foreshock.targets.reference.node.paxos.messages import (
     SnapshotPiece,
     Value,
 )
-from foreshock.targets.reference.node.paxos.snapshots import SNAPSHOT_TEXT_MAX
 from foreshock.targets.reference.node.paxos.state import SAVE_CHOSEN_SLOTS
 from foreshock.targets.reference.node.paxos.synod import Ballot
 

@@ -7,15 +7,12 @@ are needed and what they cost. A learner pulls them, piece by piece: whoever giv
 from __future__ import annotations
 
 import json
-from typing import Final
 
 from foreshock.targets.reference.node.consensus import Compact, Snapshot
+from foreshock.targets.reference.node.incoming import SNAPSHOT_TEXT_MAX, gathering
 from foreshock.targets.reference.node.paxos.learning import Learning
 from foreshock.targets.reference.node.paxos.messages import Learn, SnapshotPiece
-from foreshock.targets.reference.node.paxos.state import LEADER, Incoming
-
-SNAPSHOT_TEXT_MAX: Final = 1 << 30
-"""The longest JSON text of a snapshot that a learner gathers, in characters."""
+from foreshock.targets.reference.node.paxos.state import LEADER
 
 
 class Snapshots(Learning):
@@ -93,21 +90,13 @@ class Snapshots(Learning):
         if message.total > SNAPSHOT_TEXT_MAX:
             self.dropped += 1
             return None
-        known = self._incoming
-        identity = (source, message.position, message.total)
-        if known is None or (known.source, known.position, known.total) != identity:
-            known = Incoming(*identity, [], 0)
-        fits = message.offset == known.received
-        if fits:
-            known.pieces.append(message.data)
-            known = known._replace(received=known.received + len(message.data))
-        self._incoming = known
-        if known.received >= known.total:
-            self._incoming = None
-            return "".join(known.pieces)
-        if fits:
+        known = gathering(self._incoming, source, message.position, message.term, message.total)
+        fits = known.add(message.offset, message.data)
+        text = known.text()
+        self._incoming = known if text is None else None
+        if text is None and fits:
             self._ask_to_learn(source)
-        return None
+        return text
 
     def _install(self, snapshot: Snapshot) -> None:
         """Put a snapshot in place of the slots up to it. What was accepted in later slots stays: they are their own.

@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Any, ClassVar, Final, NamedTuple
 
 from foreshock.targets.reference.node.consensus import Committed, Entry
+from foreshock.targets.reference.node.incoming import Incoming
 from foreshock.targets.reference.node.membership import MembershipState
 from foreshock.targets.reference.node.paxos.knobs import PaxosKnobs
 from foreshock.targets.reference.node.paxos.messages import Acceptance, Accepted, Message, Value
@@ -65,16 +66,6 @@ class Change(NamedTuple):
     members: tuple[str, ...]
     reported: bool
     """Whether the no-op that reports it is proposed."""
-
-
-class Incoming(NamedTuple):
-    """A snapshot of which some pieces are here."""
-
-    source: str
-    position: int
-    total: int
-    pieces: list[str]
-    received: int
 
 
 class PaxosState(MembershipState[PaxosKnobs]):

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Final
 
 from foreshock.targets.reference.node.consensus import Compact, Snapshot
+from foreshock.targets.reference.node.incoming import SNAPSHOT_TEXT_MAX, gathering
 from foreshock.targets.reference.node.raft.following import Following
 from foreshock.targets.reference.node.raft.messages import InstallSnapshot, SnapshotReply
 from foreshock.targets.reference.node.raft.progress import Outgoing, Pace, Progress
-from foreshock.targets.reference.node.raft.state import LEADER, NS_PER_MS, Incoming
-
-SNAPSHOT_TEXT_MAX: Final = 1 << 30
-"""The longest JSON text of a snapshot that a follower gathers, in characters."""
+from foreshock.targets.reference.node.raft.state import LEADER, NS_PER_MS
 
 
 class Snapshots(Following):
@@ -111,24 +108,17 @@ class Snapshots(Following):
 
     def _gather(self, source: str, message: InstallSnapshot) -> str | None:
         """Add a piece to those before it; the whole text once it is complete, else ``None``."""
-        known = self._incoming
-        identity = (message.position, message.snapshot_term, message.total)
         if message.total > SNAPSHOT_TEXT_MAX:
             self.dropped += 1
             return None
-        if known is None or (known.position, known.snapshot_term, known.total) != identity:
-            known = Incoming(*identity, [], 0)
-        piece = message.data
-        if message.offset == known.received and isinstance(piece, str):
-            known.pieces.append(piece)
-            known = known._replace(received=known.received + len(piece))
-        self._incoming = known
-        if known.received >= known.total:
-            self._incoming = None
-            return "".join(known.pieces)
-        reply = SnapshotReply(self.term, known.position, known.received, self._leader_round)
-        self._send_when_durable(source, reply)
-        return None
+        known = gathering(self._incoming, "", message.position, message.snapshot_term, message.total)
+        known.add(message.offset, message.data)
+        text = known.text()
+        self._incoming = known if text is None else None
+        if text is None:
+            reply = SnapshotReply(self.term, known.position, known.received, self._leader_round)
+            self._send_when_durable(source, reply)
+        return text
 
     def _install(self, snapshot: Snapshot) -> None:
         """Put a snapshot of committed entries in place of the log up to it; acknowledged once it is durable."""

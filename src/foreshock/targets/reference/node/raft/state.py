@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar, Final, NamedTuple
 
+from foreshock.targets.reference.node.incoming import Incoming
 from foreshock.targets.reference.node.log import Log
 from foreshock.targets.reference.node.logged_state import LoggedState
 from foreshock.targets.reference.node.raft.knobs import RaftKnobs
@@ -43,16 +44,6 @@ class Joining(NamedTuple):
     """The last position of the log when this round began."""
     round_began_ns: int
     deadline_ns: int
-
-
-class Incoming(NamedTuple):
-    """A snapshot of which a follower has some pieces."""
-
-    position: int
-    snapshot_term: int
-    total: int
-    pieces: list[str]
-    received: int
 
 
 class RaftState(LoggedState[RaftKnobs]):

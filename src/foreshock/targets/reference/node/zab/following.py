@@ -9,9 +9,10 @@ import json
 from collections import deque
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any, Final, NamedTuple
+from typing import Any
 
 from foreshock.targets.reference.node.consensus import Entry, ReadReady, Snapshot
+from foreshock.targets.reference.node.incoming import SNAPSHOT_TEXT_MAX, Incoming, gathering
 from foreshock.targets.reference.node.zab.channel import COUNTER_BITS, Channel
 from foreshock.targets.reference.node.zab.election import Election
 from foreshock.targets.reference.node.zab.messages import (
@@ -42,9 +43,6 @@ from foreshock.targets.reference.node.zab.state import (
     SYNCHRONIZATION,
 )
 
-SNAPSHOT_TEXT_MAX: Final = 1 << 30
-"""The longest JSON text of a snapshot that a follower gathers, in characters."""
-
 
 class Stage(IntEnum):
     """How far a follower has come with its leader."""
@@ -59,16 +57,6 @@ class Stage(IntEnum):
     """NEWLEADER accepted; its ACK is sent when all is durable."""
     READY = 5
     """UPTODATE: part of the broadcast."""
-
-
-class Incoming(NamedTuple):
-    """A snapshot of which a follower has some pieces."""
-
-    position: int
-    term: int
-    total: int
-    pieces: list[str]
-    received: int
 
 
 class Broken(Exception):
@@ -270,18 +258,12 @@ class Following(Election):
 
     def _gather(self, message: Snap) -> str | None:
         """Add a piece to those before it; the whole text once it is complete, else ``None``."""
-        known = self._incoming
-        identity = (message.position, message.term, message.total)
-        if known is None or (known.position, known.term, known.total) != identity:
-            known = Incoming(*identity, [], 0)
-        if message.offset != known.received or message.total > SNAPSHOT_TEXT_MAX:
+        known = gathering(self._incoming, "", message.position, message.term, message.total)
+        if message.total > SNAPSHOT_TEXT_MAX or not known.add(message.offset, message.data):
             raise Broken
-        known.pieces.append(message.data)
-        known = self._incoming = known._replace(received=known.received + len(message.data))
-        if known.received < known.total:
-            return None
-        self._incoming = None
-        return "".join(known.pieces)
+        text = known.text()
+        self._incoming = known if text is None else None
+        return text
 
     def _install(self, snapshot: Snapshot) -> None:
         """One record replaces snapshot and log at once, so a crash leaves the old history whole, or the new one.
