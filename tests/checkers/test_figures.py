@@ -75,6 +75,26 @@ def test_a_system_that_never_serves_again_is_invalid(kind: OperationType) -> Non
     assert result.counterexamples[0].core == (2, 4)
 
 
+def test_silence_proves_nothing_where_operations_had_too_little_time() -> None:
+    found = history((0, 10, "n1", OK), (350, 400, "n1", INFO), (400, 450, "n2", INFO))
+    result = liveness(found, fault(0, 50, 300), operation_timeout_ms=50)
+    assert result.verdict is Verdict.UNKNOWN
+    assert "given 50 ms at most" in result.reason
+    assert liveness(found, fault(0, 50, 300), operation_timeout_ms=1_000).verdict is Verdict.INVALID
+
+
+def test_a_lease_that_a_lost_client_may_hold_is_waited_for() -> None:
+    def locks(until_ms: int) -> History:
+        refused = [(at, at + 100, "n1", FAIL) for at in range(350, until_ms, 500)]
+        first, *others = rows((0, 10, "n1", OK), *refused, f="acquire")
+        return History.of([first._replace(result={"token": 1, "ttl_ms": 30_000}), *others])
+
+    early = liveness(locks(20_000), fault(0, 50, 300))
+    assert early.verdict is Verdict.UNKNOWN
+    assert "a grant lasts 30 s" in early.reason
+    assert liveness(locks(60_000), fault(0, 50, 300)).verdict is Verdict.INVALID
+
+
 def test_a_success_that_was_invoked_before_healing_proves_nothing() -> None:
     found = history((290, 310, "n1", OK), (350, 1300, "n1", INFO))
     assert liveness(found, fault(0, 50, 300)).verdict is Verdict.INVALID

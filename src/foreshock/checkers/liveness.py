@@ -6,6 +6,10 @@ invoked in it and not one was ok, the system did not recover, and that is ``inva
 cluster and all the time of the final phase. The same holds for a system that served, and
 then, with no fault on, answered nothing to the end of the test. If nothing was invoked in it, or a fault was never
 healed, or nothing succeeded before the faults either, nothing is known.
+
+Nor is silence a proof where it has another explanation. A lock that a lost client holds is nobody else's before its
+lease runs out; and operations that are given up after less than a second say little of a system that would have
+answered.
 """
 
 from __future__ import annotations
@@ -26,21 +30,31 @@ _METHOD: Final = "final phase"
 _SILENCE_NS_MIN: Final = 10_000_000_000
 _SILENCE_OPERATIONS_MIN: Final = 20
 """A system without faults that fails so many operations, for so long, to the very end, has stopped serving."""
+_ANSWER_MS_MIN: Final = 1_000
+"""What an operation must be given before its failure says something of the system."""
 
 
 class LivenessChecker(Checker):
     """Judges whether operations succeed after the last fault was healed.
 
     ``operations`` limits it to operations of these names. With ``every_key``, each key that was asked for in the final
-    phase, after its first success, must have had a success in it too.
+    phase, after its first success, must have had a success in it too. ``operation_timeout_ms`` is what an operation
+    was given at most.
     """
 
     name = "liveness"
     judges_the_end = True
 
-    def __init__(self, *, operations: Collection[str] | None = None, every_key: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        operations: Collection[str] | None = None,
+        every_key: bool = False,
+        operation_timeout_ms: int = _ANSWER_MS_MIN,
+    ) -> None:
         self._operations = None if operations is None else frozenset(operations)
         self._every_key = every_key
+        self._operation_timeout_ms = operation_timeout_ms
 
     def check(self, history: History, context: CheckContext) -> CheckResult:
         """Decide, and report how long the system took to recover from each fault."""
@@ -74,20 +88,48 @@ class LivenessChecker(Checker):
         if not is_ok.any():
             reason = f"none of {len(clients)} operations ever succeeded, so the system may never have served"
             return CheckResult(verdict=Verdict.UNKNOWN, reason=reason, method=_METHOD, details=details)
+        accused = self._accused(clients, final, is_ok, healed_ns, details)
+        if accused is None:
+            return CheckResult(
+                verdict=Verdict.VALID, reason=_recovered(faults, recoveries), method=_METHOD, details=details
+            )
+        rows, reason, since_ns = accused
+        doubt = self._doubt(clients, _last_ns(clients) - since_ns)
+        if doubt is not None:
+            return CheckResult(
+                verdict=Verdict.UNKNOWN, reason=f"{reason}; but {doubt}", method=_METHOD, details=details
+            )
+        return _convicted(rows, reason, details)
+
+    def _accused(
+        self, clients: History, final: Bools, is_ok: Bools, healed_ns: int, details: dict[str, Any]
+    ) -> tuple[Sequence[Row], str, int] | None:
+        """The rows that speak against the system, in which sentence, and since when; ``None`` where none do."""
         dead = _first_on_dead_keys(clients, final, is_ok) if self._every_key else []
         if dead or not (final & is_ok).any():
-            return _did_not_recover(clients, np.flatnonzero(final), dead, healed_ns, details)
+            rows, reason = _did_not_recover(clients, np.flatnonzero(final), dead, healed_ns, details)
+            return rows, reason, healed_ns
         silent = _failed_to_the_end(clients, final, is_ok)
-        if len(silent):
-            silence_s = (_last_ns(clients) - int(invoked_ns[silent[0]])) / 1e9
-            reason = (
-                f"the system stopped serving while no fault was on: none of the {len(silent)} operations of the last "
-                f"{silence_s:.1f} s succeeded"
-            )
-            return _convicted([clients[row] for row in silent[:_SHOWN_MAX].tolist()], reason, details)
-        return CheckResult(
-            verdict=Verdict.VALID, reason=_recovered(faults, recoveries), method=_METHOD, details=details
+        if not len(silent):
+            return None
+        since_ns = int(clients.column("invoke_ns")[silent[0]])
+        reason = (
+            f"the system stopped serving while no fault was on: none of the {len(silent)} operations of the last "
+            f"{(_last_ns(clients) - since_ns) / 1e9:.1f} s succeeded"
         )
+        return [clients[row] for row in silent[:_SHOWN_MAX].tolist()], reason, since_ns
+
+    def _doubt(self, clients: History, silence_ns: int) -> str | None:
+        """Why so long a silence proves nothing, if it does not."""
+        if self._operation_timeout_ms < _ANSWER_MS_MIN:
+            return (
+                f"an operation was given {self._operation_timeout_ms} ms at most, which says little: give it "
+                f"{_ANSWER_MS_MIN} or more with --operation-timeout-ms"
+            )
+        lease_ms = _longest_lease_ms(clients)
+        if lease_ms and silence_ns < _SILENCE_NS_MIN + lease_ms * 1_000_000:
+            return f"a grant lasts {lease_ms / 1000:g} s, and a client that was lost may have held one until then"
+        return None
 
 
 def _recoveries(clients: History, faults: Sequence[FaultTime]) -> list[dict[str, Any]]:
@@ -142,9 +184,15 @@ def _last_ns(clients: History) -> int:
     return max(int(clients.column(name).max()) for name in ("invoke_ns", "complete_ns"))
 
 
+def _longest_lease_ms(clients: History) -> int:
+    """For how long the longest grant lasts without renewal; 0 where operations grant nothing that ends by itself."""
+    results = clients.values("result")
+    return max((result.get("ttl_ms") or 0 for result in results if isinstance(result, dict)), default=0)
+
+
 def _did_not_recover(
     clients: History, final: Ints, dead: list[int], healed_ns: int, details: dict[str, Any]
-) -> CheckResult:
+) -> tuple[Sequence[Row], str]:
     """``final`` are the rows of the final phase; ``dead`` the first ones on keys without success, if that is asked."""
     found = [clients[row] for row in (dead or final.tolist())[:_SHOWN_MAX]]
     what = f"none of {len(final)} operations"
@@ -155,7 +203,7 @@ def _did_not_recover(
         f"the system did not recover within {(_last_ns(clients) - healed_ns) / 1e9:.1f} s: {what} that was invoked "
         "after the last healing succeeded"
     )
-    return _convicted(found, reason, details)
+    return found, reason
 
 
 def _convicted(found: Sequence[Row], reason: str, details: dict[str, Any]) -> CheckResult:

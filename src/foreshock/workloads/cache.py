@@ -100,7 +100,9 @@ class CacheWorkload(KeyedWorkload[CacheOptions]):
         """What the options demand, liveness after healing, and figures."""
         return {
             **self._consistency_checkers(),
-            "liveness": LivenessChecker(every_key=True),
+            "liveness": LivenessChecker(
+                every_key=True, operation_timeout_ms=self.context.operation_timeout_ms
+            ),
             "statistics": StatisticsChecker(),
         }
 

@@ -51,10 +51,11 @@ class Chores(Generator):
     """Every thread does its own chores in order; ends when all are done or given up.
 
     ``plan`` gives the chores of each thread when the phase begins, from the processes that the threads carry then.
-    After ``PATIENCE_NS`` in the phase nothing is tried a second time.
+    After ``patience_ns()`` in the phase, asked when it begins, nothing is tried a second time.
     """
 
     plan: Callable[[Sequence[int]], Sequence[Sequence[Chore]]]
+    patience_ns: Callable[[], int] = lambda: PATIENCE_NS
     desks: Mapping[int, Desk] | None = None
     give_up_ns: int = 0
 
@@ -92,7 +93,7 @@ class Chores(Generator):
         threads = list(ctx.threads)
         lists = self.plan([ctx.process(thread) for thread in threads])
         desks = {thread: Desk(tuple(chores)) for thread, chores in zip(threads, lists, strict=True)}
-        return replace(self, desks=desks, give_up_ns=ctx.time_ns + PATIENCE_NS)
+        return replace(self, desks=desks, give_up_ns=ctx.time_ns + self.patience_ns())
 
     def _completed(self, ctx: Context, desk: Desk, event: Operation) -> Desk:
         done = desk.chores[0]

@@ -54,11 +54,13 @@ from foreshock.harness.runtime import Runtime
 from foreshock.harness.services import LOCK_KINDS, Grant, Key
 from foreshock.harness.workload import Workload, WorkloadContext
 from foreshock.workloads.calls import call
-from foreshock.workloads.final_phase import Chore, Chores
+from foreshock.workloads.final_phase import PATIENCE_NS, Chore, Chores
 from foreshock.workloads.guarded_resource import GuardedResource
 from foreshock.workloads.lock_holders import MILLISECOND_NS, LockHolders, LockPlan
 
 FINAL_WAIT_MS = 1_000
+LEASE_MS_AWAITED_MAX = 120_000
+"""The longest lease whose end is waited for; whether a system that grants longer ones recovers may stay unknown."""
 
 Weight = Annotated[int, msgspec.Meta(ge=0, le=1000)]
 
@@ -135,6 +137,7 @@ class LockWorkload(Workload[LockOptions]):
         self._resource = GuardedResource(fencing=options.fencing)
         self._rng = context.runtime.random("workload/lock/use")
         self._held: dict[int, dict[Key, Grant]] = {}
+        self._longest_ttl_ms = 0
 
     @classmethod
     def check_client(cls, options: LockOptions, client: type[Any]) -> None:
@@ -174,7 +177,7 @@ class LockWorkload(Workload[LockOptions]):
 
     def final_generator(self) -> Liftable:
         """What is still held is given back; then every lock is had, used and released once."""
-        return Chores(self._proof_of_life)
+        return Chores(self._proof_of_life, self._patience_ns)
 
     def checkers(self) -> Mapping[str, Checker]:
         """Mutual exclusion in three ways, liveness after healing, and figures."""
@@ -183,7 +186,11 @@ class LockWorkload(Workload[LockOptions]):
             **of_beliefs,
             "fencing": FencingChecker(),
             "guarded-resource": GuardedResourceChecker(),
-            "liveness": LivenessChecker(operations=("acquire", "release"), every_key=True),
+            "liveness": LivenessChecker(
+                operations=("acquire", "release"),
+                every_key=True,
+                operation_timeout_ms=self.context.operation_timeout_ms,
+            ),
             "statistics": StatisticsChecker(),
         }
 
@@ -201,6 +208,7 @@ class LockWorkload(Workload[LockOptions]):
             return None
         if not isinstance(result, Grant):
             raise TypeError(f"{operation.f} of the lock client gave {result!r}: it must be a Grant")
+        self._longest_ttl_ms = max(self._longest_ttl_ms, result.ttl_ms or 0)
         depth = result.depth if operation.f == "acquire" or key not in held else held[key].depth
         held[key] = msgspec.structs.replace(result, depth=depth)
         told: dict[str, Any] = {"token": result.token, "ttl_ms": result.ttl_ms}
@@ -257,6 +265,10 @@ class LockWorkload(Workload[LockOptions]):
         waits so long, a correct lock could never be had again.
         """
         return max(1, min(wanted_ms, self.context.operation_timeout_ms // 2))
+
+    def _patience_ns(self) -> int:
+        """How long the end may take: what a lost client holds is nobody else's before its lease has run out."""
+        return PATIENCE_NS + min(self._longest_ttl_ms, LEASE_MS_AWAITED_MAX) * MILLISECOND_NS
 
     def _proof_of_life(self, processes: Sequence[int]) -> list[list[Chore]]:
         """By thread: give back what its process may hold, then have each lock of its share once.

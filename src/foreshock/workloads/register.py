@@ -72,6 +72,8 @@ class RegisterWorkload(KeyedWorkload[RegisterOptions]):
         """Linearizability by key, liveness after healing, and figures."""
         return {
             "linearizable": LinearizableChecker("cas-register"),
-            "liveness": LivenessChecker(every_key=True),
+            "liveness": LivenessChecker(
+                every_key=True, operation_timeout_ms=self.context.operation_timeout_ms
+            ),
             "statistics": StatisticsChecker(),
         }
