@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.targets.reference.zab.harness import QUICK, World
 
-from foreshock.targets.reference.node.consensus import Receive
+from foreshock.targets.reference.node.consensus import Receive, Record
 from foreshock.targets.reference.node.zab import messages as m
 
 
@@ -256,3 +256,26 @@ def test_who_has_no_vote_helps_nobody_that_knows_less() -> None:
         assert helped == ([] if position == 1 else ["n1"])
     world.step("n3", Receive("n1", m.Notification(1, "leading", 1, 1, 2, 1, "n1", 0)))
     assert world.zab("n3").role == "following"
+
+
+def test_a_member_that_counts_by_a_change_that_was_given_up_does_not_keep_the_others_from_an_election() -> (
+    None
+):
+    """By its configuration two are all, so that it decides at once, is turned away, and begins another round."""
+    world = World(3, knobs=QUICK._replace(finalize_ms=30))
+    for name in ("n1", "n2"):
+        world.give_log(name, [1, 2], accepted=2, current=2)
+    world.crash("n3")
+    entries = [(1, 1, "command", 101), (2, 1, "configuration", ["n1", "n3"]), (3, 1, "noop", None)]
+    state = Record(2, "state", {"accepted": 2, "current": 1})
+    world.nodes["n3"].disk = [Record(1, "entries", entries), state]
+    world.start("n3")
+    assert world.zab("n3").members == ("n1", "n3")
+    world.wire.clear()
+    world.zab("n3")._enter_round(5)
+    world.tick("n3")
+    world.deliver_all(limit=200)
+    world.pass_time(600)
+    assert world.leader() == "n2"
+    assert world.zab("n3").leader == "n2"
+    assert world.zab("n3").members == ("n1", "n2", "n3")

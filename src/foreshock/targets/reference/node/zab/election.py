@@ -199,17 +199,23 @@ class Election(ZabState):
         return {voter for voter, choice in self._votes.items() if choice == leader}
 
     def _tally(self) -> None:
-        """Decide at once when all members agree; give a quorum's choice a moment for somebody better to come."""
+        """Decide at once when all members agree; give a quorum's choice a moment for somebody better to come.
+
+        One whom we left not long ago gets longer, lest our rounds follow each other so fast that others, who count by
+        another configuration than ours, never come to the end of one.
+        """
         choice = self._choice
         if choice is None or self.role is not LOOKING:
             return
         supporters = self._supporters(choice) | {self._name}
         if not self._is_quorum(supporters):
             self._finalize_ns = None
-        elif supporters.issuperset(self._voters):
+        elif supporters.issuperset(self._voters) and self._accepts_invitation(choice):
             self._decide()
         elif self._finalize_ns is None:
             self._finalize_ns = self._now + self.knobs.finalize_ms * NS_PER_MS
+            if not self._accepts_invitation(choice):
+                self._finalize_ns = max(self._finalize_ns, self._obedient_ns)
 
     def _decide(self) -> None:
         """The end of the election, as far as this node is concerned."""
