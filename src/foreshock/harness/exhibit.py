@@ -16,7 +16,9 @@ from foreshock.harness.request import Request
 class Promise(msgspec.Struct, frozen=True, kw_only=True):
     """Under any of ``nemeses``, alone or together, every test of ``workload`` is valid.
 
-    ``options`` are those of ``-o`` under which the promise holds; every other option is free. A target makes one
+    ``options`` are those of ``-o`` under which the promise holds; every other option is free, as long as requests can
+    be served at all: with operations that are given up within milliseconds, or with limits that let hardly a request
+    in, a test may end unknown for want of anything that succeeded, and never invalid. A target makes one
     promise for each workload and each set of options that matters, so that ``Target.promises`` read together are
     the target's guarantee. What is not promised is not demanded.
     """

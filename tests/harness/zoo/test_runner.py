@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -17,7 +18,7 @@ from foreshock.harness.zoo.document import (
     summary_of,
     unhunted_row,
 )
-from foreshock.harness.zoo.journal import DOCUMENT, JOURNAL, Journal, open_journal
+from foreshock.harness.zoo.journal import DOCUMENT, JOURNAL, PLAN, Journal, open_journal
 from foreshock.harness.zoo.plan import Zoo, plan_zoo
 from foreshock.harness.zoo.runner import Standing, Watcher, ZooRun
 from foreshock.harness.zoo.view import one_line
@@ -112,13 +113,38 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path, monkeypatch
     assert len(Journal(journal.directory).results) == 6
 
 
+class Opening(NamedTuple):
+    directory: Path
+    resumed: bool
+
+
+def opened(store: Path, digest: str, *, fresh: bool = False) -> Opening:
+    """What a run that begins and ends at once is given."""
+    journal, resumed = open_journal(store, digest, fresh=fresh)
+    journal.close()
+    return Opening(journal.directory, resumed)
+
+
 def test_another_zoo_a_finished_one_and_fresh_begin_anew(tmp_path: Path) -> None:
-    first, _ = open_journal(tmp_path, "digest-1", fresh=False)
-    assert open_journal(tmp_path, "digest-1", fresh=False)[1]
-    assert not open_journal(tmp_path, "digest-2", fresh=False)[1]
-    assert not open_journal(tmp_path, "digest-1", fresh=True)[1]
-    (first.directory / DOCUMENT).write_text("{}")
-    assert not open_journal(tmp_path, "digest-1", fresh=False)[1]
+    first = opened(tmp_path, "digest-1")
+    assert not first.resumed
+    assert opened(tmp_path, "digest-1") == (first.directory, True)
+    assert not opened(tmp_path, "digest-2").resumed
+    fresh = opened(tmp_path, "digest-1", fresh=True)
+    assert not fresh.resumed
+    for run in (first, fresh):
+        (run.directory / DOCUMENT).write_text("{}")
+    assert not opened(tmp_path, "digest-1").resumed
+
+
+def test_a_run_that_is_under_way_is_left_alone_and_a_broken_plan_is_passed_over(tmp_path: Path) -> None:
+    journal, _ = open_journal(tmp_path, "digest-1", fresh=False)
+    other = opened(tmp_path, "digest-1")
+    assert not other.resumed
+    assert other.directory != journal.directory
+    journal.close()
+    (other.directory / PLAN).write_text("{garbage")
+    assert opened(tmp_path, "digest-1") == (journal.directory, True)
 
 
 CORRECT = CorrectRow(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
+import os
+import secrets
 import time
 from pathlib import Path
 from typing import IO
@@ -34,6 +38,7 @@ class Journal:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._lock = _claim(directory)
         self.results: dict[str, SimulatedTest] = {}
         self._file: IO[bytes] | None = None
         path = directory / JOURNAL
@@ -60,9 +65,28 @@ class Journal:
             raise HarnessError(f"{self.directory / JOURNAL} cannot be written: {error.strerror}") from error
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; another run may go on with it from now on."""
         if self._file is not None:
             self._file.close()
+        os.close(self._lock)
+
+
+class InUse(HarnessError):
+    """Another process runs this very zoo at this moment."""
+
+
+def _claim(directory: Path) -> int:
+    """A lock on the folder that the system gives back when the process is gone, however it went."""
+    try:
+        descriptor = os.open(directory / PLAN, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise InUse(f"another process works in {directory}") from None
+    except OSError as error:
+        raise HarnessError(f"{directory / PLAN} cannot be opened: {error.strerror}") from error
+    return descriptor
 
 
 def open_journal(store: Path, digest: str, *, fresh: bool) -> tuple[Journal, bool]:
@@ -70,14 +94,23 @@ def open_journal(store: Path, digest: str, *, fresh: bool) -> tuple[Journal, boo
     root = store / "zoo"
     if not fresh and root.is_dir():
         for directory in sorted((path for path in root.iterdir() if (path / PLAN).is_file()), reverse=True):
-            if read_json(directory / PLAN).get("digest") == digest and not (directory / DOCUMENT).exists():
-                return Journal(directory), True
-    directory = root / f"{time.strftime('%Y%m%dT%H%M%S')}-{digest[:6]}"
+            if not (directory / DOCUMENT).exists() and _digest_in(directory) == digest:
+                with contextlib.suppress(InUse):
+                    return Journal(directory), True
+    directory = root / f"{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(3)}"
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True)
     except OSError as error:
         raise HarnessError(
             f"the zoo's folder {directory} cannot be made: {error.strerror} (choose another store with --store)"
         ) from error
     write_json(directory / PLAN, {"digest": digest})
     return Journal(directory), False
+
+
+def _digest_in(directory: Path) -> object:
+    """What the folder's plan says; nothing where it cannot be understood: such a run is not gone on with."""
+    try:
+        return read_json(directory / PLAN).get("digest")
+    except HarnessError:
+        return None
