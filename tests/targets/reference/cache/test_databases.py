@@ -141,3 +141,45 @@ def test_a_disk_that_refuses_is_an_error_of_the_system(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="SQLite says"):
         opened.do(Write("k", 1))
     opened.close()
+
+
+def test_a_bit_that_flips_in_the_database_is_noticed_or_changes_nothing(tmp_path: Path) -> None:
+    """Acknowledged writes never go without a word, wherever in the file the bit is."""
+    opened = Opened(SqliteDatabase, tmp_path)
+    opened.do(Begin(500), *(Write(f"key {number}", f"value {number} " * 5) for number in range(60)))
+    kept = opened.do(*(Read(f"key {number}") for number in range(60)))
+    opened.close()
+    opened.database._connection.close()
+    path = tmp_path / FILE_NAME
+    assert [file.name for file in tmp_path.iterdir() if "sqlite" in file.name and file.stat().st_size] == [
+        FILE_NAME
+    ]
+    whole = path.read_bytes()
+    rng = RandomStream(1, "flips")
+    noticed = 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        damaged[rng.below(len(whole))] ^= 1 << rng.below(8)
+        path.write_bytes(bytes(damaged))
+        try:
+            again = Opened(SqliteDatabase, tmp_path)
+        except NodeFailure:
+            noticed += 1
+            continue
+        assert again.do(*(Read(f"key {number}") for number in range(60))) == kept
+        assert again.do(Write("new", 1))[0].version == 61
+        again.close()
+        again.database._connection.close()
+    assert noticed > 100
+
+
+@pytest.mark.parametrize("left", [0, 1, 100, 5_000])
+def test_a_database_that_was_cut_is_refused(tmp_path: Path, left: int) -> None:
+    opened = Opened(SqliteDatabase, tmp_path)
+    opened.do(*(Write(number, "value " * 10) for number in range(200)))
+    opened.close()
+    opened.database._connection.close()
+    path = tmp_path / FILE_NAME
+    path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(NodeFailure, match=FILE_NAME):
+        Opened(SqliteDatabase, tmp_path)
