@@ -23,6 +23,7 @@ SHELL = (
     "links.py",
     "disk.py",
     "postgresql.py",
+    "sqlite.py",
     "shared_memory.py",
 )
 """The node's asyncio shell: the only modules of it that may touch the world."""

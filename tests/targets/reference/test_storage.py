@@ -242,3 +242,35 @@ def test_a_replica_recovered_from_storage_is_the_one_recovered_from_every_record
             assert again.snapshot == raw.snapshot
             entries_behind_snapshots += raw.snapshot is not None and raw.log.last > raw.log.base
     assert entries_behind_snapshots > 0
+
+
+def test_what_was_put_in_place_with_the_file_is_never_taken_for_a_torn_tail() -> None:
+    files = MemoryFiles()
+    storage = Storage(files)
+    storage.load()
+    storage.append([Record(1, "state", {"term": 3}), Record(2, "entries", (entry(1), entry(2)))])
+    storage.append([Record(3, "snapshot", Snapshot(2, 1, ("n1",), {"data": "x" * 50}))])
+    placed = files.files[FILE_NAME]
+    storage.append([Record(4, "entries", (entry(3),))])
+    header_end = placed.index(b"\n") + 1
+    for length in range(header_end, len(placed)):
+        with pytest.raises(CorruptStorage, match=r"at byte \d+"):
+            Storage(MemoryFiles({FILE_NAME: placed[:length]})).load()
+        flipped = bytearray(placed)
+        flipped[length] ^= 1
+        with pytest.raises(CorruptStorage):
+            Storage(MemoryFiles({FILE_NAME: bytes(flipped)})).load()
+
+
+def test_a_torn_tail_that_is_cut_is_told() -> None:
+    files = MemoryFiles()
+    storage = Storage(files)
+    storage.load()
+    assert storage.torn == ""
+    storage.append([Record(1, "entries", (entry(1),))])
+    whole = len(files.files[FILE_NAME])
+    storage.append([Record(2, "entries", (entry(2),))])
+    files.files[FILE_NAME] = files.files[FILE_NAME][: whole + 5]
+    again = Storage(files)
+    assert len(again.load()) == 1
+    assert again.torn == f"cuts 5 bytes of an unfinished write off its log, at byte {whole}"

@@ -122,6 +122,8 @@ class NodeMachine:
         self._effects.logs.append(
             f"{self.replica.name} starts with a log up to entry {held.get('last')} (term {held.get('term')})"
         )
+        if self._storage.torn:
+            self._effects.logs.append(f"{self.replica.name} {self._storage.torn}")
         return self.on_tick(now_ns)
 
     def on_tick(self, now_ns: int) -> Effects:

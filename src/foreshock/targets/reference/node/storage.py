@@ -5,15 +5,16 @@ The file is lines of ASCII::
     <length> <crc32> <json>\n
 
 ``length`` is that of the JSON text in bytes, ``crc32`` eight hexadecimal digits of it. The first line's JSON is the
-header ``{"format": 1, "cluster": ..., "node": ..., "program": ...}``; every other one is ``[number, kind, data]`` (see
-``consensus.Record``), with numbers that count up from 1 in the file.
+header ``{"format": 1, "cluster": ..., "node": ..., "program": ..., "placed_bytes": n}``; every other one is
+``[number, kind, data]`` (see ``consensus.Record``), with numbers that count up from 1 in the file.
 
 Reading it back tells two kinds of damage apart. A *torn tail* is what a crash leaves of the last write: nothing
 valid follows it, nobody was ever told that it is there, and it is cut. A broken record with a valid one behind it
 was durable once: it is *corruption*, and a node that went on without it would break its promises (Alagappan et
 al., "Protocol-Aware Recovery for Consensus-Based Storage", 2018), so it is refused with its place.
 
-A snapshot record makes the file anew, in one atomic replacement: the state, the snapshot, what there is after it.
+A snapshot record makes the file anew, in one atomic replacement: the state, the snapshot, what there is after it. No
+crash can tear that part, which is as many bytes as the header says: where it is broken, that is corruption too.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ class Storage:
         self._header = {"format": FORMAT, "cluster": cluster, "node": node, "program": program}
         self._number = 0
         self._mirror = _Mirror()
+        self.torn = ""
+        """What was cut when the file was read, as a sentence; empty where nothing was."""
 
     def load(self) -> list[Record]:
         """What is durable, compacted: the last state, the last snapshot, entries and acceptances after it, in order.
@@ -68,19 +71,26 @@ class Storage:
         self._mirror = _Mirror()
         self._number = 0
         if self.name not in self._files.names():
-            self._files.replace(self.name, _line(self._header))
+            self._rewrite()
             return []
         data = self._files.read(self.name)
-        offset = self._read_header(data)
+        offset, placed_end = self._read_header(data)
         while offset < len(data):
             record, end = _parse(data, offset)
             if record is None:
+                if offset < placed_end:
+                    raise CorruptStorage(self.name, offset, "a record is broken that no crash can have torn")
                 if _has_valid_record(data, offset):
                     raise CorruptStorage(self.name, offset, "a record is broken, and valid ones follow it")
                 self._files.truncate(self.name, offset)
+                self.torn = (
+                    f"cuts {len(data) - offset} bytes of an unfinished write off its log, at byte {offset}"
+                )
                 break
             self._replay(record, offset)
             offset = end
+        if offset < placed_end:
+            raise CorruptStorage(self.name, offset, f"it ends, {placed_end - offset} bytes too early")
         return self._mirror.records()
 
     def append(self, records: Iterable[Record]) -> None:
@@ -100,14 +110,16 @@ class Storage:
             self._files.append(self.name, b"".join(lines))
 
     def _rewrite(self) -> None:
-        lines = [_line(self._header)]
+        lines = []
         self._number = 0
         for record in self._mirror.records():
             self._number += 1
             lines.append(_line((self._number, record.kind, record.data)))
-        self._files.replace(self.name, b"".join(lines))
+        placed = b"".join(lines)
+        self._files.replace(self.name, _line({**self._header, "placed_bytes": len(placed)}) + placed)
 
-    def _read_header(self, data: bytes) -> int:
+    def _read_header(self, data: bytes) -> tuple[int, int]:
+        """The end of the header, and the end of what was put in place with it."""
         header, end = _parse(data, 0)
         if not isinstance(header, dict) or "format" not in header:
             raise CorruptStorage(self.name, 0, "it does not begin with the header of a node's log")
@@ -123,7 +135,10 @@ class Storage:
                     f"its header says that it belongs to {field} {header.get(field)!r}, "
                     f"and this is {field} {self._header[field]!r}",
                 )
-        return end
+        placed_bytes = header.get("placed_bytes")
+        if not isinstance(placed_bytes, int) or placed_bytes < 0:
+            raise CorruptStorage(self.name, 0, "its header does not say how long the file was at first")
+        return end, end + placed_bytes
 
     def _replay(self, record: Any, offset: int) -> None:
         self._number += 1
