@@ -67,7 +67,7 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
 
     def command(self) -> str:
         """The command that runs this test again with the same seed."""
-        return "foreshock test " + " ".join(_arguments(self.request, self.plan.seed, self.plan.backend))
+        return "foreshock test " + shlex.join(self.request.arguments(self.plan.backend, self.plan.seed))
 
     def with_seed(self, seed: int) -> Resolved:
         """The same test with another seed."""
@@ -296,22 +296,3 @@ def _concurrency(text: str, nodes: int) -> int:
     if not 1 <= count <= CONCURRENCY_MAX:
         raise UsageError(f"a concurrency of {count} is out of bounds: 1 to {CONCURRENCY_MAX}")
     return count
-
-
-def _arguments(request: Request, seed: int, backend: str) -> list[str]:
-    words = ["--target", request.target, "--workload", request.workload, "--backend", backend]
-    if nemeses_of(request.nemesis):
-        words += ["--nemesis", request.nemesis]
-    if request.bug:
-        words += ["--bug", request.bug]
-    words += ["--seed", str(seed)]
-    default = Request()
-    for flag in ("nodes", "concurrency", "rate", "time_limit", "interval", "operation_timeout_ms",
-                 "recovery_time", "ready_timeout", "deadline", "memory"):  # fmt: skip
-        value = getattr(request, flag)
-        if value != getattr(default, flag):
-            shown = int(value) if isinstance(value, float) and value.is_integer() else value
-            words += [f"--{flag.replace('_', '-')}", str(shown)]
-    for key, value in request.options.items():
-        words += ["-o", f"{key}={value}"]
-    return [shlex.quote(word) for word in words]

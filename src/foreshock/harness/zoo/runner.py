@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from typing import NamedTuple
 
 import msgspec
 
 from foreshock.harness.request import Request
 from foreshock.harness.zoo.document import (
     BugRow,
-    CorrectRow,
     ZooDocument,
     bug_row,
     correct_rows,
@@ -26,7 +26,13 @@ POLL_S = 0.25
 KEPT = "runs"
 """The folder, beside the journal, of the tests that were kept."""
 
-Job = tuple[Hunt | Survey, Request]
+
+class Job(NamedTuple):
+    """One test to run: the ``number``-th of its hunt or survey."""
+
+    part: Hunt | Survey
+    number: int
+    request: Request
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +76,16 @@ class ZooRun:
         self._began = time.monotonic()
         self._hunted: dict[str, list[SimulatedTest]] = {hunt.name: [] for hunt in zoo.hunts}
         self._open: deque[Hunt] = deque(zoo.hunts)
-        self._left: deque[tuple[Survey, Request]] = deque()
+        self._surveyed: dict[str, list[SimulatedTest | None]] = {
+            survey.name: [journal.results.get(key_of(request)) for request in survey.tests]
+            for survey in zoo.surveys
+        }
+        self._left = deque(
+            Job(survey, number, survey.tests[number])
+            for survey in zoo.surveys
+            for number, known in enumerate(self._surveyed[survey.name])
+            if known is None
+        )
 
     def stop(self) -> None:
         """Start no more tests and give up those under way; what is done is kept."""
@@ -78,14 +93,10 @@ class ZooRun:
 
     def run(self) -> ZooDocument:
         """Run what is left to run; raises :class:`HarnessError` when the journal cannot be written."""
-        for survey in self._zoo.surveys:
-            self._left += [
-                (survey, request) for request in survey.tests if key_of(request) not in self._journal.results
-            ]
         with Workers[Job](self._jobs, self._journal.directory / KEPT) as workers:
             while not self._stopped:
                 while workers.free and (job := self._next()) is not None:
-                    workers.start(job, job[1])
+                    workers.start(job, job.request)
                 if not workers.running():
                     break
                 for job, result in workers.results(POLL_S):
@@ -100,7 +111,9 @@ class ZooRun:
             *(bug_row(hunt, self._hunted[hunt.name]) for hunt in self._zoo.hunts),
             *(unhunted_row(name) for name in self._zoo.unhunted),
         )
-        correct = self._correct()
+        correct = [
+            row for survey in self._zoo.surveys for row in correct_rows(survey, self._surveyed[survey.name])
+        ]
         complete = not self._stopped and not self._open and all(row.tests == row.planned for row in correct)
         return ZooDocument(
             exit=int(exit_code(bugs, correct, complete=complete)),
@@ -124,17 +137,18 @@ class ZooRun:
             request = hunt.test(len(self._hunted[hunt.name]))
             known = self._journal.results.get(key_of(request))
             if known is None:
-                return hunt, request
+                return Job(hunt, len(self._hunted[hunt.name]), request)
             self._take(hunt, known)
         return self._left.popleft() if self._left else None
 
     def _done(self, job: Job, result: SimulatedTest) -> None:
-        part, request = job
-        self._journal.add(request, result)
-        if isinstance(part, Hunt):
-            self._take(part, result)
-        elif result.exit:
-            self._watcher.alarmed(part, request, result)
+        self._journal.add(job.request, result)
+        if isinstance(job.part, Hunt):
+            self._take(job.part, result)
+            return
+        self._surveyed[job.part.name][job.number] = result
+        if result.exit:
+            self._watcher.alarmed(job.part, job.request, result)
 
     def _take(self, hunt: Hunt, result: SimulatedTest) -> None:
         results = self._hunted[hunt.name]
@@ -144,14 +158,6 @@ class ZooRun:
         else:
             self._watcher.hunted(bug_row(hunt, results))
 
-    def _correct(self) -> list[CorrectRow]:
-        known = self._journal.results
-        return [
-            row
-            for survey in self._zoo.surveys
-            for row in correct_rows(survey, [known.get(key_of(request)) for request in survey.tests])
-        ]
-
     def _standing(self, workers: Workers[Job]) -> Standing:
         ended = [
             results[-1].verdict == "invalid"
@@ -159,16 +165,21 @@ class ZooRun:
             if (results := self._hunted[hunt.name])
             and (results[-1].verdict == "invalid" or len(results) >= hunt.exhibit.budget)
         ]
-        correct = self._correct()
+        surveyed = [
+            (survey.tests[number], result)
+            for survey in self._zoo.surveys
+            for number, result in enumerate(self._surveyed[survey.name])
+            if result is not None
+        ]
         return Standing(
             elapsed_s=time.monotonic() - self._began,
             hunts=len(self._zoo.hunts),
             found=sum(ended),
             missed=len(ended) - sum(ended),
-            tests=sum(row.tests for row in correct),
-            planned=sum(row.planned for row in correct),
-            alarms=sum(row.tests - row.valid for row in correct),
-            running=tuple((part.name, seconds) for (part, _), seconds in workers.running()),
-            simulated_s=sum(row.simulated_seconds for row in correct)
+            tests=len(surveyed),
+            planned=sum(len(survey.tests) for survey in self._zoo.surveys),
+            alarms=sum(bool(result.exit) for _, result in surveyed),
+            running=tuple((job.part.name, seconds) for job, seconds in workers.running()),
+            simulated_s=sum(request.time_limit for request, _ in surveyed)
             + sum(hunt.exhibit.request.time_limit * len(self._hunted[hunt.name]) for hunt in self._zoo.hunts),
         )
