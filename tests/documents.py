@@ -113,6 +113,19 @@ def missing(quoted: str, out: str) -> str | None:
     return None
 
 
+def hold(shown: Shown, otherwise: str = "") -> None:
+    """Run a simulated command that a document shows in the current folder, and hold the document to its outcome.
+
+    ``otherwise`` says what to do where the document is to be changed.
+    """
+    assert shown.simulated
+    assert "--seed" in shown.arguments
+    said = run(shown)
+    now = f"it says now:\n{said.out}\n{otherwise}"
+    assert said.code == shown.code, now
+    assert missing(shown.quoted, said.out) is None, now
+
+
 def quotation(out: str) -> str:
     """What a document quotes of an output: no line that differs from run to run, long lines folded."""
     lines: list[str] = []

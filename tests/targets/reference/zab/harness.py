@@ -187,6 +187,10 @@ class World(worlds.World):
                     last = disk.terms[-1] if disk.terms else disk.base_term
                     require(last <= payload.epoch, f"{said} entries of {last}")
 
+    def led(self) -> int:
+        """How many leaders established their epoch."""
+        return len(self.established)
+
     def check_leader(self, name: str, replica: Any) -> None:
         """One established leader an epoch; it begins with everything that is committed anywhere, delivered."""
         if replica.epoch not in self.established:

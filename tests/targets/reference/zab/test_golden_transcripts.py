@@ -1,16 +1,13 @@
-"""Interactions as one reads them: each transcript in ``golden`` is what the replicas say to each other, in full.
-
-When a transcript changes on purpose, run the tests with ``FORESHOCK_WRITE_GOLDEN=yes`` and read the difference.
-"""
+"""What replicas of Zab say to each other, in full; see ``transcripts``."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.targets.reference.transcripts import approve, replicates
 from tests.targets.reference.zab.harness import QUICK, World
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -44,19 +41,7 @@ def discovery() -> World:
 
 def broadcast() -> World:
     """Two commands, the second before the first is acknowledged; one fsync for both at the follower; a read."""
-    world = settled()
-    world.sync_at_once = False
-    world.propose("n3", "first")
-    world.propose("n3", "second")
-    world.deliver_all()
-    for name in ("n2", "n3"):
-        world.say(f"-- the disk of {name} is done")
-        world.sync(name)
-        world.deliver_all()
-    world.say("-- a read")
-    world.read("n3")
-    world.deliver_all()
-    return world
+    return replicates(settled(), "n3")
 
 
 def difference() -> World:
@@ -191,11 +176,4 @@ SCENARIOS = [
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_the_transcript_is_as_it_was_read_and_approved(scenario: Callable[[], World]) -> None:
-    world = scenario()
-    assert world.trace is not None
-    title = f"# {scenario.__doc__}\n"
-    transcript = title + "".join(f"{line}\n" for line in world.trace)
-    path = GOLDEN / f"{scenario.__name__}.txt"
-    if os.environ.get("FORESHOCK_WRITE_GOLDEN") == "yes":
-        path.write_text(transcript)
-    assert transcript == path.read_text()
+    approve(scenario, GOLDEN)

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import pytest
-from tests.targets.reference.chaos import Chaos
+from tests.targets.reference.chaos import Chaos, survive
 from tests.targets.reference.zab.harness import World
 from tests.targets.reference.zab.schedules import knobs_of
 
 
+def schedule(seed: int) -> Chaos:
+    world = World(3 if seed % 2 else 5, seed=seed, knobs=knobs_of(seed), joiners=1)
+    return Chaos(world, seed)
+
+
 @pytest.mark.parametrize("block", range(4))
 def test_invariants_hold_under_random_schedules(block: int) -> None:
-    established = committed = 0
-    for seed in range(block * 16, block * 16 + 16):
-        world = World(3 if seed % 2 else 5, seed=seed, knobs=knobs_of(seed), joiners=1)
-        chaos = Chaos(world, seed)
-        try:
-            chaos.run(2000)
-            established += len(world.established)
-            committed += world.highest_commit
-            chaos.recover()
-        except AssertionError as broken:
-            raise AssertionError(f"seed {seed}: {broken}") from broken
-    assert established > 16
-    assert committed > 16 * 8
+    survived = survive(schedule, range(block * 16, block * 16 + 16), steps=2000)
+    assert survived.led > 16
+    assert survived.committed > 16 * 8
 
 
 class Restless(Chaos):
@@ -39,14 +34,11 @@ class Restless(Chaos):
 @pytest.mark.parametrize("block", range(4))
 def test_nodes_with_different_configurations_find_a_leader(block: int) -> None:
     """One that must lead may be no member by the others' word, or one that is to follow by its leader's."""
-    for seed in range(block * 15, block * 15 + 15):
-        world = World(5, seed=seed, knobs=knobs_of(seed))
-        chaos = Restless(world, seed, crashes=seed % 2 == 0)
-        try:
-            chaos.run(1200)
-            chaos.recover()
-        except AssertionError as broken:
-            raise AssertionError(f"seed {seed}: {broken}") from broken
+
+    def restless(seed: int) -> Chaos:
+        return Restless(World(5, seed=seed, knobs=knobs_of(seed)), seed, crashes=seed % 2 == 0)
+
+    survive(restless, range(block * 15, block * 15 + 15), steps=1200)
 
 
 @pytest.mark.parametrize("mode", ["sync", "local"])
