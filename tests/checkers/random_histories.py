@@ -12,6 +12,7 @@ import numpy as np
 
 from foreshock.checkers.columns import OperationColumns
 from foreshock.checkers.entries import NEVER, Entry
+from foreshock.checkers.models.base import FAILED
 from foreshock.checkers.search import Limits
 from foreshock.harness.checker import CheckContext
 from foreshock.harness.history import History, Row
@@ -177,7 +178,7 @@ def columns_of_entries(entries_by_key: Mapping[Any, Sequence[Entry]]) -> Operati
             entry,
             k,
             table.payload(entry.value),
-            table.payload(None if entry.result is UNKNOWN else entry.result),
+            table.payload(None if entry.result in (UNKNOWN, FAILED) else entry.result),
         )
         for k, entries in enumerate(entries_by_key.values())
         for entry in entries
@@ -197,8 +198,11 @@ def columns_of_entries(entries_by_key: Mapping[Any, Sequence[Entry]]) -> Operati
         key=ints(row[1] for row in rows),
         f=ints(names.index(e.f) for e in entries),
         crashed=np.array([e.crashed for e in entries], dtype=np.bool_),
+        failed=np.array([e.result is FAILED for e in entries], dtype=np.bool_),
         value=ints(row[2] for row in rows),
         result=ints(row[3] for row in rows),
+        call_ns=ints(e.times[0] for e in entries),
+        ret_ns=ints(e.times[1] for e in entries),
         keys=list(entries_by_key),
         names=names,
         values_of=lambda column: [table.value(row[2 if column == "value" else 3]) for row in rows],

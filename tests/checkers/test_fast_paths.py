@@ -15,9 +15,10 @@ from tests.checkers.random_histories import (
     mutated,
 )
 
-from foreshock.checkers import clusters, core, problem, search, zones
+from foreshock.checkers import core, problem, search
 from foreshock.checkers.decision import Decision
 from foreshock.checkers.entries import NEVER, Entry, relax
+from foreshock.checkers.fast_paths import clusters, zones
 from foreshock.checkers.models.register import CasRegister, Register
 from foreshock.harness.model import UNKNOWN
 from foreshock.harness.verdict import Verdict

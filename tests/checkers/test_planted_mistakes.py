@@ -18,7 +18,8 @@ from tests.checkers.differential import (
     wrong_zones,
 )
 
-from foreshock.checkers import clusters, entries, search, zones
+from foreshock.checkers import entries, search
+from foreshock.checkers.fast_paths import clusters, zones
 from foreshock.checkers.models import register
 from foreshock.harness.model import UNKNOWN
 

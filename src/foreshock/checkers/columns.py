@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from foreshock.checkers.entries import NEVER, Entry, freeze
+from foreshock.checkers.models.base import FAILED
 from foreshock.harness.history import NONE_PAYLOAD, History
-from foreshock.harness.history_columns import FAIL_CODE, OK_CODE
+from foreshock.harness.history_columns import FAIL_CODE, INFO_CODE
 from foreshock.harness.history_values import INTEGER_LIMIT
 from foreshock.harness.model import UNKNOWN
 
@@ -25,7 +26,9 @@ ABSENT: Final = NONE_PAYLOAD
 
 @dataclass(frozen=True)
 class OperationColumns:
-    """The operations that happened or may have happened, in the order of their calls; failed ones are not here.
+    """The operations that happened or may have happened, in the order of their calls.
+
+    Failed ones are not here, but for those that tell something (``failed``).
 
     ``call`` and ``ret`` are positions as in :class:`~foreshock.checkers.entries.Entry` (``ret`` is ``NEVER`` for
     crashed ones), ``key`` counts into ``keys``, ``f`` into ``names``. Values are payloads as in
@@ -39,8 +42,11 @@ class OperationColumns:
     key: Ints
     f: Ints
     crashed: Bools
+    failed: Bools
     value: Ints
     result: Ints
+    call_ns: Ints
+    ret_ns: Ints
     keys: Sequence[Any]
     names: Sequence[str]
     values_of: Callable[[str], Sequence[Any]]
@@ -73,8 +79,9 @@ class OperationColumns:
 
     def entries(self, rows: Ints) -> list[Entry]:
         """The entries of some rows."""
-        columns = (rows, self.index, self.call, self.ret, self.f, self.crashed, self.process)
-        lists = [rows.tolist(), *(column[rows].tolist() for column in columns[1:])]
+        columns = (self.index, self.call, self.ret, self.f, self.crashed, self.failed, self.process)
+        times = (self.call_ns, self.ret_ns)
+        lists = [rows.tolist(), *(column[rows].tolist() for column in (*columns, *times))]
         values, results, names = self.values, self.results, self.names
         return [
             Entry(
@@ -83,11 +90,14 @@ class OperationColumns:
                 ret,
                 names[f],
                 values[row],
-                UNKNOWN if crashed else results[row],
+                UNKNOWN if crashed else FAILED if failed else results[row],
                 crashed,
                 process,
+                (call_ns, ret_ns),
             )
-            for row, index, call, ret, f, crashed, process in zip(*lists, strict=True)
+            for row, index, call, ret, f, crashed, failed, process, call_ns, ret_ns in zip(
+                *lists, strict=True
+            )
         ]
 
     def tokens(self, column: str, rows: Ints) -> Ints:
@@ -114,16 +124,23 @@ class OperationColumns:
         return {}
 
 
-def columns_of(history: History, operations: Collection[str] | None = None) -> OperationColumns:
-    """The operations of clients (of those names, when given) as columns."""
+def columns_of(
+    history: History, operations: Collection[str] | None = None, observed_failures: Collection[str] = ()
+) -> OperationColumns:
+    """The operations of clients (of those names, when given) as columns.
+
+    Failed ones are left out, unless their names are among ``observed_failures``.
+    """
     names = history.names
     type_code = history.column("type")
-    chosen = (history.column("process") >= 0) & (type_code != FAIL_CODE)
+    told = [code for code, name in enumerate(names) if name in observed_failures]
+    f = history.column("f")
+    chosen = (history.column("process") >= 0) & ((type_code != FAIL_CODE) | np.isin(f, told))
     if operations is not None:
         wanted = [code for code, name in enumerate(names) if name in operations]
-        chosen &= np.isin(history.column("f"), wanted)
+        chosen &= np.isin(f, wanted)
     rows = np.flatnonzero(chosen)
-    crashed = type_code[rows] != OK_CODE
+    crashed = type_code[rows] == INFO_CODE
     payloads, first, key = np.unique(history.payloads("key")[rows], return_index=True, return_inverse=True)
     index = history.column("invoke_index")[rows]
 
@@ -137,10 +154,13 @@ def columns_of(history: History, operations: Collection[str] | None = None) -> O
         ret=np.where(crashed, NEVER, history.column("complete_index")[rows]),
         process=history.column("process")[rows],
         key=key.astype(np.int64),
-        f=history.column("f")[rows],
+        f=f[rows],
         crashed=crashed,
+        failed=type_code[rows] == FAIL_CODE,
         value=history.payloads("value")[rows],
         result=history.payloads("result")[rows],
+        call_ns=history.column("invoke_ns")[rows],
+        ret_ns=np.where(crashed, NEVER, history.column("complete_ns")[rows]),
         keys=[
             _key_of(payload, history, int(rows[row]))
             for payload, row in zip(payloads.tolist(), first, strict=True)

@@ -31,6 +31,8 @@ class Entry(NamedTuple):
     result: Any = None
     crashed: bool = False
     process: int = 0
+    times: tuple[int, int] = (-1, -1)
+    """Call and return by the clock (ns), for models that ask for them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from foreshock.checkers.core import CoreFinder, noticed
 from foreshock.checkers.entries import NEVER, Entry, crash
-from foreshock.checkers.models.base import ExplainsItself, WantsProcess
+from foreshock.checkers.models.base import FAILED, ExplainsItself, argument_of
 from foreshock.checkers.rows import rows_of
 from foreshock.checkers.search import Deepest, Limits, Search
 from foreshock.harness.checker import Counterexample
@@ -135,7 +135,7 @@ class Explainer:
         if impossible is None:
             return f"no order of its operations is legal; {core} of them suffice to show it"
         entry = entries[impossible]
-        label = label_of(self.model, entry.f, entry.value, entry.result, entry.process)
+        label = label_of(self.model, entry)
         reason = f"{label} by process {entry.process} is impossible in every order of the operations so far"
         reason += f": just before it returned, the state could only be {_or(states)}" if states else ""
         if undecided:
@@ -150,7 +150,7 @@ class Explainer:
         first = [deepest.impossible, *(o for o in deepest.pending if o != deepest.impossible)]
         for offset in [o for o in first if o not in deepest.linearized][:_NEEDED_MAX]:
             entry = entries[offset]
-            needs = self.model.needs(entry.f, _argument(self.model, entry), entry.result)
+            needs = self.model.needs(entry.f, argument_of(self.model, entry), entry.result)
             if needs != "nothing":
                 needed[str(entry.number)] = needs
         return needed
@@ -159,18 +159,20 @@ class Explainer:
         return self.model.describe_state(state) if isinstance(self.model, ExplainsItself) else repr(state)
 
 
-def label_of(model: Model, f: str, value: Any, result: Any, process: int) -> str:
+def label_of(model: Model, entry: Entry) -> str:
     """An operation in the model's words."""
-    by_process = isinstance(model, WantsProcess) and model.by_process
-    return model.describe(f, (process, value) if by_process else value, result)
+    return model.describe(entry.f, argument_of(model, entry), entry.result)
 
 
 def labels_of(model: Model) -> Callable[[Row], str]:
     """How the model words the rows of a history."""
 
     def label(row: Row) -> str:
-        result = row.result if row.type is OperationType.OK else UNKNOWN
-        return label_of(model, row.f, row.value, result, row.process)
+        ok = row.type is OperationType.OK
+        times = (row.invoke_ns, row.complete_ns if ok else NEVER)
+        result = row.result if ok else FAILED if row.type is OperationType.FAIL else UNKNOWN
+        entry = Entry(row.invoke_index, 0, 0, row.f, row.value, result, process=row.process, times=times)
+        return label_of(model, entry)
 
     return label
 
@@ -189,12 +191,6 @@ def _moment(entry: Entry) -> int:
 def _last(value: Any) -> Any:
     """What a compare-and-set sets."""
     return value[-1] if isinstance(value, list | tuple) and value else value
-
-
-def _argument(model: Model, entry: Entry) -> Any:
-    return (
-        (entry.process, entry.value) if isinstance(model, WantsProcess) and model.by_process else entry.value
-    )
 
 
 def _or(words: Sequence[str]) -> str:

@@ -13,11 +13,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
-from foreshock.checkers import clusters, zones
 from foreshock.checkers.columns import OperationColumns, columns_of
 from foreshock.checkers.decision import Decision
 from foreshock.checkers.explanation import Explainer, labels_of
-from foreshock.checkers.models.register import CAS, CasRegister, Register
+from foreshock.checkers.fast_paths import Finding, fast_paths_of
+from foreshock.checkers.models.base import ObservesFailures
 from foreshock.checkers.rows import rows_of
 from foreshock.checkers.search import Deepest, Limits, Search, SearchResult
 from foreshock.harness.checker import CheckContext, Checker, CheckResult, Counterexample
@@ -69,7 +69,9 @@ class LinearizableChecker(Checker):
     ) -> None:
         self.model = model_of(model)
         self._operations = None if operations is None else frozenset(operations)
-        self._fast_paths = fast_paths and type(self.model) in (Register, CasRegister)
+        # The fast paths know each model by its usual initial state only.
+        usual = fast_paths_of(self.model) if fast_paths else ()
+        self._fast_paths = usual if usual and self.model.initial() == type(self.model)().initial() else ()
 
     def check(self, history: History, context: CheckContext) -> CheckResult:
         """Decide every key; invalid when one is illegal, else unknown when one was left undecided."""
@@ -84,10 +86,11 @@ class LinearizableChecker(Checker):
 
     def columns(self, history: History) -> OperationColumns:
         """The operations to put into an order, and when each began and ended."""
-        return columns_of(history, self._operations)
+        observed = self.model.observed_failures if isinstance(self.model, ObservesFailures) else ()
+        return columns_of(history, self._operations, observed)
 
     def _decide(self, columns: OperationColumns, limits: Limits) -> list[KeyOutcome]:
-        outcomes = self._decide_fast(columns) if self._fast_paths else {}
+        outcomes = self._decide_fast(columns)
         rest = [key for key in range(len(columns.keys)) if key not in outcomes]
         rest.sort(key=lambda key: len(columns.rows_by_key[key]))
         for outcome in _search_in_rounds(columns, rest, self.model, limits):
@@ -95,22 +98,12 @@ class LinearizableChecker(Checker):
         return [outcomes[key] for key in sorted(outcomes)]
 
     def _decide_fast(self, columns: OperationColumns) -> dict[int, KeyOutcome]:
-        """What the fast paths decide. They assume a register that starts absent."""
-        if self.model.initial() is not None:
-            return {}
-        by_zones = zones.decide_by_zones(columns)
-        with_cas = (
-            set(columns.key[columns.f_in({CAS})].tolist()) if isinstance(self.model, CasRegister) else set()
-        )
-        outcomes = {}
-        for key, decision in enumerate(by_zones.decisions):
-            if decision is not Decision.NOT_APPLICABLE:
-                offsets = columns.rows_by_key[key].searchsorted(by_zones.suspects.get(key, ()))
-                outcomes[key] = _fast_outcome(key, decision, zones.METHOD, offsets.tolist())
-            elif key in with_cas:
-                found, suspects = clusters.decide_by_clusters(columns.entries(columns.rows_by_key[key]))
-                if found is not Decision.NOT_APPLICABLE:
-                    outcomes[key] = _fast_outcome(key, found, clusters.METHOD, suspects)
+        """What the fast paths decide, each of them the keys that those before it left."""
+        outcomes: dict[int, KeyOutcome] = {}
+        for path in self._fast_paths:
+            open_keys = [key for key in range(len(columns.keys)) if key not in outcomes]
+            for key, finding in path.decide(columns, open_keys).items():
+                outcomes[key] = _fast_outcome(columns, key, path.name, finding)
         return outcomes
 
     def _explain(
@@ -213,9 +206,10 @@ def _search_in_rounds(
     return outcomes
 
 
-def _fast_outcome(key: int, decision: Decision, method: str, suspects: Sequence[int]) -> KeyOutcome:
-    verdict = Verdict.VALID if decision is Decision.VALID else Verdict.INVALID
-    return KeyOutcome(key, verdict, method, suspects=tuple(suspects))
+def _fast_outcome(columns: OperationColumns, key: int, method: str, finding: Finding) -> KeyOutcome:
+    verdict = Verdict.VALID if finding.decision is Decision.VALID else Verdict.INVALID
+    offsets = columns.rows_by_key[key].searchsorted(finding.suspects) if finding.suspects else ()
+    return KeyOutcome(key, verdict, method, suspects=tuple(int(offset) for offset in offsets))
 
 
 def _outcome(key: int, result: SearchResult, search: Search) -> KeyOutcome:

@@ -13,7 +13,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 from foreshock.checkers.entries import NEVER, Entry, freeze
-from foreshock.checkers.models.base import KnowsWhatCrashesMatter, WantsProcess
+from foreshock.checkers.models.base import KnowsWhatCrashesMatter, argument_of
 from foreshock.harness.errors import PlugInError
 from foreshock.harness.model import ILLEGAL, UNKNOWN, Model
 
@@ -52,16 +52,16 @@ class Problem:
         self._place([horizons[o] for o in crashed])
 
     def _classify(self) -> None:
-        by_process = isinstance(self.model, WantsProcess) and self.model.by_process
         numbers: dict[Hashable, int] = {}
         self.classes: list[int] = []
         self.arguments: list[tuple[str, Any, Any]] = []
         for e in self.operations:
             result = UNKNOWN if e.crashed and e.result is None else e.result
-            identity = (e.f, freeze(e.value), freeze(result), e.process if by_process else None)
+            argument = argument_of(self.model, e)
+            identity = (e.f, freeze(argument), freeze(result))
             number = numbers.setdefault(identity, len(numbers))
             if number == len(self.arguments):
-                self.arguments.append((e.f, (e.process, e.value) if by_process else e.value, result))
+                self.arguments.append((e.f, argument, result))
             self.classes.append(number)
 
     def _place(self, horizons: list[int]) -> None:

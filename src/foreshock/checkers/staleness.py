@@ -10,7 +10,7 @@ value had been overwritten when the read began.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, Final
 
 import numpy as np
@@ -117,5 +117,5 @@ def _in_order(columns: OperationColumns, order: Ints) -> OperationColumns:
         values = values_of(name)
         return [values[row] for row in order.tolist()]
 
-    names = ("index", "call", "ret", "process", "key", "f", "crashed", "value", "result")
+    names = [field.name for field in fields(columns) if isinstance(getattr(columns, field.name), np.ndarray)]
     return replace(columns, values_of=ordered, **{name: getattr(columns, name)[order] for name in names})

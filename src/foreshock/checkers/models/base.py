@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 from foreshock.checkers.entries import Entry
 from foreshock.harness.errors import UsageError
+from foreshock.harness.model import Model
 
 
 @runtime_checkable
@@ -38,6 +39,56 @@ class WantsProcess(Protocol):
     """A model to which it matters who asked: its operations get ``(process, value)`` for a value."""
 
     by_process: bool
+
+
+@runtime_checkable
+class WantsTimes(Protocol):
+    """A model to which it matters when: its operations get ``(process, call_ns, ret_ns, value)`` for a value.
+
+    ``ret_ns`` is ``NEVER`` for an operation that crashed.
+    """
+
+    by_time: bool
+
+
+@runtime_checkable
+class ObservesFailures(Protocol):
+    """A model to which the failure of some operations says something about the state, such as a failed try-acquire.
+
+    Those come to ``step`` with the result :data:`FAILED`; the failures of all other operations are left out.
+    """
+
+    observed_failures: frozenset[str]
+
+
+class Failed:
+    """The result of an operation that failed and thereby told something."""
+
+    def __repr__(self) -> str:
+        return "FAILED"
+
+
+FAILED: Final = Failed()
+
+
+@runtime_checkable
+class Specializes(Protocol):
+    """A model that gets smaller once it knows the history: states that nothing in it tells apart become one."""
+
+    def specialized(self, entries: Sequence[Entry]) -> Model:
+        """A model that finds a history of just these operations legal exactly when this one does.
+
+        It must do so too when any of them is left out, or made optional and unbounded in time.
+        """
+
+
+def argument_of(model: Model, entry: Entry) -> Any:
+    """What a model gets for the value of an operation."""
+    if isinstance(model, WantsTimes) and model.by_time:
+        return (entry.process, *entry.times, entry.value)
+    if isinstance(model, WantsProcess) and model.by_process:
+        return (entry.process, entry.value)
+    return entry.value
 
 
 def unknown_operation(model: str, f: str, known: Sequence[str]) -> UsageError:

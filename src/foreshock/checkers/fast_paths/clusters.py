@@ -18,8 +18,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
 
+from foreshock.checkers.columns import OperationColumns
 from foreshock.checkers.decision import Decision
 from foreshock.checkers.entries import NEVER, Entry, freeze
+from foreshock.checkers.fast_paths.base import FastPath, Finding
 from foreshock.checkers.models.register import CAS, READS, WRITES
 
 METHOD: Final = "clusters"
@@ -198,3 +200,16 @@ def _telling(cluster: _Cluster, upto: int | None = None) -> list[int | None]:
     for place in places:
         told += [cluster.values[place].read_first, cluster.values[place].read_last]
     return [offset for offset in told if offset is not None and offset >= 0]
+
+
+def _decide(columns: OperationColumns, keys: Sequence[int]) -> dict[int, Finding]:
+    findings = {}
+    for key in keys:
+        rows = columns.rows_by_key[key]
+        decision, suspects = decide_by_clusters(columns.entries(rows))
+        if decision is not Decision.NOT_APPLICABLE:
+            findings[key] = Finding(decision, tuple(rows[suspects].tolist()))
+    return findings
+
+
+CLUSTERS: Final = FastPath(METHOD, _decide)

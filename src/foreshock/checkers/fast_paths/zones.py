@@ -14,6 +14,7 @@ nothing if it was not read.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +23,7 @@ import numpy as np
 from foreshock.checkers.columns import ABSENT, Bools, Ints, OperationColumns
 from foreshock.checkers.decision import Decision
 from foreshock.checkers.entries import NEVER
+from foreshock.checkers.fast_paths.base import FastPath, Finding
 from foreshock.checkers.models.register import READS, WRITES
 
 METHOD: Final = "zones"
@@ -139,3 +141,15 @@ def _telling_rows(columns: OperationColumns, groups: _Groups, group: int, is_wri
     if len(reads):
         telling.append(int(reads[np.argmin(columns.ret[reads])]))
     return telling
+
+
+def _decide(columns: OperationColumns, keys: Sequence[int]) -> dict[int, Finding]:
+    found = decide_by_zones(columns)
+    return {
+        key: Finding(found.decisions[key], tuple(found.suspects.get(key, ())))
+        for key in keys
+        if found.decisions[key] is not Decision.NOT_APPLICABLE
+    }
+
+
+ZONES: Final = FastPath(METHOD, _decide)
