@@ -19,14 +19,12 @@ from foreshock.harness.cli.common import (
 )
 from foreshock.harness.cli.completion import complete
 from foreshock.harness.errors import UsageError
-from foreshock.harness.registry import Kind, load, names
+from foreshock.harness.formats.reading import read_history
+from foreshock.harness.registry import Kind, load
 from foreshock.harness.verdict import ExitCode, Verdict
 
 if TYPE_CHECKING:
     from foreshock.harness.checker import CheckContext, Checker
-    from foreshock.harness.history import History
-
-HEAD_BYTES = 4096
 
 
 class Checked(NamedTuple):
@@ -148,23 +146,3 @@ def _conclude(checked: list[Checked], *, as_json: bool) -> int:
         for error in errors:
             click.echo(f"foreshock: {error}", err=True)
     return int(code)
-
-
-def read_history(file: Path, format_name: str) -> History:
-    """Read a history in a registered format; ``auto`` asks each whether it knows the content."""
-    try:
-        with file.open("rb") as stream:
-            head = stream.read(HEAD_BYTES)
-    except OSError as error:
-        raise UsageError(f"the history {str(file)!r} cannot be read: {error.strerror}") from None
-    if format_name != "auto":
-        history: History = load(Kind.FORMATS, format_name)().read(file)
-        return history
-    for name in names(Kind.FORMATS):
-        known = load(Kind.FORMATS, name)()
-        if known.detect(file, head):
-            found: History = known.read(file)
-            return found
-    raise UsageError(
-        f"{file} is in none of the known formats ({', '.join(names(Kind.FORMATS))}): say --format"
-    )
