@@ -71,6 +71,16 @@ class Failed:
 FAILED: Final = Failed()
 
 
+class Unobserved:
+    """A value that nothing in the history observes: which one it is makes no difference."""
+
+    def __repr__(self) -> str:
+        return "a value that nothing here observes"
+
+
+UNOBSERVED: Final = Unobserved()
+
+
 @runtime_checkable
 class Specializes(Protocol):
     """A model that gets smaller once it knows the history: states that nothing in it tells apart become one."""
@@ -96,6 +106,6 @@ def unknown_operation(model: str, f: str, known: Sequence[str]) -> UsageError:
     return UsageError(f"the model {model!r} has no operation {f!r}; it knows {', '.join(sorted(known))}")
 
 
-def bad_value(model: str, f: str, value: Any, wanted: str) -> UsageError:
-    """The error of a model whose operation carries a value of the wrong shape."""
-    return UsageError(f"the model {model!r} cannot take the value {value!r} of {f!r}: it must be {wanted}")
+def bad_value(model: str, f: str, value: Any, wanted: str, what: str = "value") -> UsageError:
+    """The error of a model whose operation carries a value (or a result, then ``what``) of the wrong shape."""
+    return UsageError(f"the model {model!r} cannot take the {what} {value!r} of {f!r}: it must be {wanted}")

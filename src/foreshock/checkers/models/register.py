@@ -44,7 +44,7 @@ class Register:
         """The value after an operation; a read is legal when it returned the value."""
         if f in READS:
             return ILLEGAL if freeze(result) != state else _hashable(state)
-        return _hashable(self._written(f, value))
+        return _hashable(self.written(f, value))
 
     def describe(self, f: str, value: Any, result: Any) -> str:
         """The operation in words: ``read 3``, ``write 3``, ``delete``."""
@@ -73,7 +73,7 @@ class Register:
             if entry.f in READS:
                 observed = freeze(entry.result)
             elif entry.f == CAS:
-                observed, new = self._cas_values(entry.value)
+                observed, new = self.pair(entry.value)
                 if entry.crashed:
                     found_by.setdefault(new, []).append(observed)
                     continue
@@ -81,22 +81,23 @@ class Register:
                 continue
             if not entry.crashed:
                 horizon[observed] = max(horizon.get(observed, UNNOTICED), entry.ret)
-        _hand_on(horizon, found_by)
+        hand_on(horizon, found_by)
         return [
-            UNNOTICED if e.f in READS else horizon.get(self._written(e.f, e.value), UNNOTICED)
-            for e in entries
+            UNNOTICED if e.f in READS else horizon.get(self.written(e.f, e.value), UNNOTICED) for e in entries
         ]
 
-    def _written(self, f: str, value: Any) -> Any:
+    def written(self, f: str, value: Any) -> Any:
+        """What an update writes."""
         if f in WRITES:
             return freeze(value)
         if f in DELETES:
             return None
         if f == CAS and CAS in self.operations:
-            return self._cas_values(value)[1]
+            return self.pair(value)[1]
         raise unknown_operation(self.name, f, sorted(self.operations))
 
-    def _cas_values(self, value: Any) -> tuple[Any, Any]:
+    def pair(self, value: Any) -> tuple[Any, Any]:
+        """The old and the new value of a compare-and-set."""
         if not isinstance(value, list | tuple) or len(value) != 2:
             raise bad_value(self.name, CAS, value, "a pair [old, new]")
         return freeze(value[0]), freeze(value[1])
@@ -113,25 +114,25 @@ class CasRegister(Register):
 
     def step(self, state: Any, f: str, value: Any, result: Any) -> Hashable | Illegal:
         """The value after an operation; a compare-and-set that succeeded found its old value."""
-        if f == CAS and self._cas_values(value)[0] != state:
+        if f == CAS and self.pair(value)[0] != state:
             return ILLEGAL
         return super().step(state, f, value, result)
 
     def describe(self, f: str, value: Any, result: Any) -> str:
         """The operation in words, such as ``cas 1->2``."""
         if f == CAS:
-            old, new = self._cas_values(value)
+            old, new = self.pair(value)
             return f"cas {word(thaw(old))}->{word(thaw(new))}"
         return super().describe(f, value, result)
 
     def needs(self, f: str, value: Any, result: Any) -> str:
         """What the register would have to hold for the operation to be legal."""
         if f == CAS:
-            return f"the value to be {word(thaw(self._cas_values(value)[0]))}"
+            return f"the value to be {word(thaw(self.pair(value)[0]))}"
         return super().needs(f, value, result)
 
 
-def _hand_on(horizon: dict[Any, int], found_by: Mapping[Any, Sequence[Any]]) -> None:
+def hand_on(horizon: dict[Any, int], found_by: Mapping[Any, Sequence[Any]]) -> None:
     """Let each value be of use for as long as any that a crashed compare-and-set makes of it.
 
     ``found_by`` holds, for each value written by one, the values that it found. From the latest horizon on down: so
