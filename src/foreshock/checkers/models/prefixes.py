@@ -1,0 +1,161 @@
+"""The useful prefixes of the values that a history of one key observes: a trie, and the appends between its nodes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from heapq import heapify, heappop, heappush
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+from foreshock.checkers.entries import UNNOTICED
+
+EMPTY: Final = 0
+"""The node of the empty text: always there."""
+
+
+class Step(NamedTuple):
+    """An append that leads from one node to another."""
+
+    source: int
+    target: int
+    text: str
+
+
+class Prefixes:
+    """The values from which appends lead to an observed one, as nodes of a trie numbered from :data:`EMPTY`.
+
+    ``observed`` gives for each observed value until when it is; ``returned`` are those that completed gets
+    returned, so that they were certainly there; ``written`` are the values that are set whatever was there before,
+    or by a compare-and-set; ``appended`` the texts that are appended.
+
+    ``nodes`` gives the node of an observed or written value, where it is useful; ``steps_by[text][node]`` is where
+    an append leads; ``until`` and ``step_until`` say until when anything is observed that a node, or the append of
+    a text, may have had a part in. ``forced_by[text]`` counts the nodes that must be visited and that only an append
+    of this text leads to.
+    """
+
+    def __init__(
+        self,
+        observed: Mapping[str, int],
+        returned: Collection[str],
+        written: Collection[str],
+        appended: Collection[str],
+    ) -> None:
+        self._appended = frozenset(appended) - {""}
+        self._lengths = sorted({len(text) for text in self._appended})
+        self._written = frozenset(written)
+        self._written_lengths = sorted({len(text) for text in self._written})
+        self._longest: list[str] = []
+        self._places: list[tuple[int, int]] = [(0, 0)]
+        self._steps: list[Step] = []
+        self.nodes: dict[str, int] = {"": EMPTY}
+        self.roots = {EMPTY}
+        at = {0: EMPTY}
+        group: list[str] = []
+        # In this order a value that is a prefix of any other is one of the next, too.
+        for value, following in pairwise([*sorted(observed), ""]):
+            group.append(value)
+            if not following.startswith(value) or not following:
+                at = self._walk(value, at)
+                self.nodes |= {part: at[len(part)] for part in group if len(part) in at}
+                group.clear()
+        self._keep_useful(observed)
+        self.forced_by = self._forced(returned)
+
+    def text(self, node: int) -> str:
+        """The value of a node."""
+        longest, length = self._places[node]
+        return self._longest[longest][:length] if length else ""
+
+    def ways(self) -> dict[int, int]:
+        """For each useful node in how many ways it can be made, counted up to two; the absent key is one of ``""``."""
+        ways = {node: int(node in self.roots) for node in self.until}
+        if EMPTY in ways and "" in self._written:
+            ways[EMPTY] = 2
+        for step in sorted(self._steps, key=lambda step: self._places[step.source][1]):
+            ways[step.target] = min(2, ways[step.target] + ways[step.source])
+        return ways
+
+    def _walk(self, value: str, before: Mapping[int, int]) -> dict[int, int]:
+        """Find which positions of a value can be reached, and how; answers with their nodes.
+
+        ``before`` is the answer for the value walked before this one; what the two share is done already.
+        """
+        shared = _shared(value, self._longest[-1]) if self._longest else 0
+        at = {position: node for position, node in before.items() if position <= shared}
+        self._longest.append(value)
+        for length in self._written_lengths:
+            if shared < length <= len(value) and value[:length] in self._written:
+                self.roots.add(self._node_at(length, at))
+                self.nodes[value[:length]] = at[length]
+        if "" in self._written:
+            self.roots.add(EMPTY)
+        open_positions = list(at)
+        heapify(open_positions)
+        while open_positions:
+            position = heappop(open_positions)
+            for length in self._lengths:
+                end = position + length
+                if end > len(value):
+                    break
+                if end <= shared or value[position:end] not in self._appended:
+                    continue
+                if end not in at:
+                    heappush(open_positions, end)
+                self._steps.append(Step(at[position], self._node_at(end, at), value[position:end]))
+        return at
+
+    def _node_at(self, position: int, at: dict[int, int]) -> int:
+        node = at.setdefault(position, len(self._places))
+        if node == len(self._places):
+            self._places.append((len(self._longest) - 1, position))
+        return node
+
+    def _keep_useful(self, observed: Mapping[str, int]) -> None:
+        """Forget the nodes from which nothing leads to an observed value, and find until when the others matter."""
+        until = {self.nodes[value]: position for value, position in observed.items() if value in self.nodes}
+        self.step_until: dict[str, int] = {}
+        self.steps_by: dict[str, dict[int, int]] = {}
+        kept = []
+        for step in sorted(self._steps, key=lambda step: -self._places[step.source][1]):
+            end = until.get(step.target, UNNOTICED)
+            if end == UNNOTICED:
+                continue
+            kept.append(step)
+            until[step.source] = max(until.get(step.source, UNNOTICED), end)
+            self.step_until[step.text] = max(self.step_until.get(step.text, UNNOTICED), end)
+            self.steps_by.setdefault(step.text, {})[step.source] = step.target
+        self.until = until
+        self._steps = kept
+        self.nodes = {value: node for value, node in self.nodes.items() if node in until}
+
+    def _forced(self, returned: Collection[str]) -> Counter[str]:
+        """How many different nodes must be visited to which only an append of a text leads, by text."""
+        steps_to: dict[int, list[Step]] = {}
+        for step in self._steps:
+            steps_to.setdefault(step.target, []).append(step)
+        forced: Counter[str] = Counter()
+        seen: set[int] = set()
+        for value in returned:
+            node = self.nodes.get(value)
+            while node is not None and node not in seen:
+                seen.add(node)
+                ways = steps_to.get(node, [])
+                if node in self.roots or len(ways) != 1:
+                    break
+                forced[ways[0].text] += 1
+                node = ways[0].source
+        return forced
+
+
+def _shared(one: str, other: str) -> int:
+    """How many characters two texts have in common at their beginnings."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
