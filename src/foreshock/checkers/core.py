@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from foreshock.checkers.entries import Entry, relax
 from foreshock.checkers.problem import useful_horizons
@@ -11,7 +12,15 @@ from foreshock.checkers.search import Limits, Search, SearchResult
 from foreshock.harness.model import Model
 from foreshock.harness.verdict import Verdict
 
-_TEST_CONFIGURATIONS_MAX = 50_000
+TEST_CONFIGURATIONS_MAX: Final = 50_000
+"""How far one question on the way to a core is searched."""
+
+
+def decide(
+    entries: Sequence[Entry], model: Model, limits: Limits, configurations_max: int | None = None
+) -> SearchResult | None:
+    """The one place from which an explanation searches; ``None`` when that took too many configurations."""
+    return Search(entries, model).run(limits, configurations_max)
 
 
 @dataclass
@@ -31,41 +40,55 @@ class CoreFinder:
     def __post_init__(self) -> None:
         reads = {f: self.model.is_read(f) for f in {entry.f for entry in self.entries}}
         self._reads = [reads[entry.f] for entry in self.entries]
+        self._answers: dict[frozenset[int], bool] = {}
+
+    def relaxed(self, keep: Sequence[int]) -> list[Entry]:
+        """The history with all but ``keep`` (offsets) left out."""
+        return relax(self.entries, keep, self._reads)
 
     def judge(self, keep: Sequence[int]) -> SearchResult | None:
         """Search the history with all but ``keep`` (offsets) left out; ``None`` when that took too long."""
-        relaxed = relax(self.entries, keep, self._reads)
-        return Search(relaxed, self.model).run(self.limits, _TEST_CONFIGURATIONS_MAX)
+        return self.search(self.relaxed(keep))
+
+    def search(self, entries: Sequence[Entry]) -> SearchResult | None:
+        """Search some entries within the limits of one question; ``None`` when that took too long."""
+        return decide(entries, self.model, self.limits, TEST_CONFIGURATIONS_MAX)
 
     def is_illegal(self, keep: Sequence[int]) -> bool:
         """Whether these operations are illegal by themselves; a question that stays open counts as no."""
-        result = self.judge(keep)
-        if result is None or result.verdict is Verdict.UNKNOWN:
-            self.undecided += 1
-            return False
-        return result.verdict is Verdict.INVALID
+        kept = frozenset(keep)
+        answer = self._answers.get(kept)
+        if answer is None:
+            result = self.judge(keep)
+            if result is None or result.verdict is Verdict.UNKNOWN:
+                self.undecided += 1
+                return False
+            answer = self._answers[kept] = result.verdict is Verdict.INVALID
+        return answer
 
     def find(self, suspects: Sequence[int], latest: Sequence[int]) -> list[int]:
         """A core, as offsets in ascending order.
 
         ``suspects`` are tried first; then more and more of ``latest`` (offsets, the latest first), since what went
         wrong mostly went wrong just before it was seen. Where nothing is found within the limits, it is all of
-        them.
+        them. There may be many minimal cores, of different sizes: this finds one.
         """
-        everything = sorted({*suspects, *latest})
-        keep = everything
+        keep = sorted({*suspects, *latest})
         for part in self._growing(suspects, latest):
             if self.is_illegal(part):
                 keep = part
                 break
-        return self._shrink(keep) if not self.limits.exceeded() else keep
+        if self.limits.exceeded():
+            self.undecided += 1
+            return keep
+        return self._shrink(keep)
 
     def _growing(self, suspects: Sequence[int], latest: Sequence[int]) -> list[list[int]]:
         parts = [sorted(suspects)] if suspects else []
         size = 4
         while size < len(latest):
             parts.append(sorted({*suspects, *latest[:size]}))
-            size *= 4
+            size *= 2
         return parts
 
     def _shrink(self, keep: list[int]) -> list[int]:

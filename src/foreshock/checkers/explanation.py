@@ -7,11 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from foreshock.checkers.core import CoreFinder, noticed
+from msgspec.structs import replace as with_fields
+
+from foreshock.checkers.argument import Argument, label_of, needs_of, state_of
+from foreshock.checkers.core import CoreFinder, decide, noticed
 from foreshock.checkers.entries import NEVER, Entry, crash
-from foreshock.checkers.models.base import FAILED, ExplainsItself, argument_of
+from foreshock.checkers.models.base import FAILED
 from foreshock.checkers.rows import rows_of
-from foreshock.checkers.search import Deepest, Limits, Search
+from foreshock.checkers.search import Deepest, Limits
+from foreshock.checkers.shortening import shortened_value
 from foreshock.harness.checker import Counterexample
 from foreshock.harness.history import History, Row
 from foreshock.harness.model import UNKNOWN, Model
@@ -22,6 +26,7 @@ PREFIX_MAX: Final = 24
 """How many of the last operations of the legal prefix an explanation keeps."""
 _STATES_MAX: Final = 16
 _NEEDED_MAX: Final = 24
+_STATES_IN_REASON_MAX: Final = 4
 _WHOLE_SEARCH_MAX: Final = 100_000
 """Histories of more operations are explained from their suspects alone, where a fast path gave some."""
 _WHOLE_CONFIGURATIONS_MAX: Final = 300_000
@@ -36,15 +41,24 @@ class Explainer:
     limits: Limits
 
     def explain(
-        self, key: Any, entries: Sequence[Entry], suspects: Sequence[int] = (), deepest: Deepest | None = None
+        self,
+        key: Any,
+        entries: Sequence[Entry],
+        suspects: Sequence[int] = (),
+        deepest: Deepest | None = None,
+        *,
+        briefly: bool = False,
     ) -> Counterexample:
         """Explain why the history of one key is illegal (which must be known already).
 
         ``suspects`` are offsets of a few entries that are thought illegal by themselves, ``deepest`` is where the
-        search of these entries ended, if they were searched. Takes until the deadline at most; what could not be
-        worked out by then is left larger than it need be, and the reason says so.
+        search of these entries ended, if they were searched. ``briefly`` stops at the first impossible operation:
+        no core is worked out, and no argument. Takes until the deadline at most; what could not be worked out by
+        then is left larger than it need be, and the reason says so.
         """
         deepest = deepest or self._search_whole(entries, bool(suspects))
+        if briefly and deepest is not None:
+            return self._counterexample(key, entries, (), deepest)
         if deepest is not None:
             pool, part = until(entries, entries[deepest.impossible].ret)
         else:
@@ -52,11 +66,16 @@ class Explainer:
             part = [entries[o] for o in pool]
         places = {o: place for place, o in enumerate(pool)}
         finder = CoreFinder(part, self.model, self.limits)
+        suspected = [places[o] for o in suspects if o in places]
+        if briefly:
+            return self._counterexample(key, entries, (), self._deepest_of(finder, suspected, pool))
         latest = sorted(range(len(part)), key=lambda p: _moment(part[p]), reverse=True)
-        core = finder.find([places[o] for o in suspects if o in places], latest)
+        core = finder.find(suspected, latest)
         if deepest is None:
             deepest = self._deepest_of(finder, core, pool)
-        return self._counterexample(key, entries, sorted(pool[p] for p in core), deepest, finder.undecided)
+        argument = Argument(finder, core).sentences() if not finder.undecided else ()
+        found = self._counterexample(key, entries, sorted(pool[p] for p in core), deepest, finder.undecided)
+        return with_fields(found, argument=argument)
 
     def _search_whole(self, entries: Sequence[Entry], has_suspects: bool) -> Deepest | None:
         """Where the search of the whole history ends; ``None`` when that cannot be had in good time."""
@@ -68,7 +87,7 @@ class Explainer:
             if has_suspects
             else self.limits
         )
-        result = Search(entries, self.model).run(limits, _WHOLE_CONFIGURATIONS_MAX if has_suspects else None)
+        result = decide(entries, self.model, limits, _WHOLE_CONFIGURATIONS_MAX if has_suspects else None)
         return result.deepest if result is not None else None
 
     def _deepest_of(self, finder: CoreFinder, core: Sequence[int], pool: Sequence[int]) -> Deepest | None:
@@ -90,26 +109,33 @@ class Explainer:
         )
 
     def _counterexample(
-        self, key: Any, entries: Sequence[Entry], core: Sequence[int], deepest: Deepest | None, undecided: int
+        self,
+        key: Any,
+        entries: Sequence[Entry],
+        core: Sequence[int],
+        deepest: Deepest | None,
+        undecided: int = 0,
     ) -> Counterexample:
         impossible = None if deepest is None else deepest.impossible
         states = (
-            () if deepest is None else tuple(self._state(state) for state in deepest.states[:_STATES_MAX])
+            () if deepest is None else tuple(state_of(self.model, s) for s in deepest.states[:_STATES_MAX])
         )
         needed = {} if deepest is None else self._needed(entries, deepest)
         prefix = () if deepest is None else deepest.prefix[-PREFIX_MAX:]
-        named = {*core, *prefix} | ({impossible} if impossible is not None else set())
-        if impossible is not None and (source := self._source(entries, entries[impossible])) is not None:
-            named.add(source)
+        source = None if impossible is None else self._source(entries, entries[impossible])
+        named = {*core, *prefix, *(o for o in (impossible, source) if o is not None)}
         numbers = {entries[o].number for o in named} | {int(number) for number in needed}
         return Counterexample(
-            key=key,
-            reason=self._reason(entries, impossible, states, len(core), undecided),
+            key=shortened_value(key),
+            reason=self._reason(entries, deepest, len(core), undecided),
             core=tuple(sorted(entries[o].number for o in core)),
             impossible=None if impossible is None else entries[impossible].number,
             states=states,
             needed=needed,
             prefix=tuple(entries[o].number for o in prefix),
+            earlier=0 if deepest is None else len(deepest.prefix) - len(prefix),
+            source=None if source is None else entries[source].number,
+            undecided=undecided,
             operations=rows_of(self.history, sorted(numbers), labels_of(self.model)),
         )
 
@@ -124,44 +150,31 @@ class Explainer:
         found = [o for o in updates if read.result in (entries[o].value, _last(entries[o].value))]
         return found[0] if len(found) == 1 else None
 
-    def _reason(
-        self,
-        entries: Sequence[Entry],
-        impossible: int | None,
-        states: Sequence[str],
-        core: int,
-        undecided: int,
-    ) -> str:
-        if impossible is None:
-            return f"no order of its operations is legal; {core} of them suffice to show it"
-        entry = entries[impossible]
-        label = label_of(self.model, entry)
-        reason = f"{label} by process {entry.process} is impossible in every order of the operations so far"
-        reason += f": just before it returned, the state could only be {_or(states)}" if states else ""
+    def _reason(self, entries: Sequence[Entry], deepest: Deepest | None, core: int, undecided: int) -> str:
+        if deepest is None:
+            return "no order of its operations is legal" + (f"; {core} of them show it" if core else "")
+        entry = entries[deepest.impossible]
+        reason = (
+            f"{label_of(self.model, entry)} by process {entry.process} is impossible in every order of the "
+            "operations so far"
+        )
+        if states := [state_of(self.model, state) for state in deepest.states[:_STATES_IN_REASON_MAX]]:
+            more = len(deepest.states) - len(states)
+            states += [f"one of {more} more"] if more else []
+            reason += f": just before it returned, the state could only be {_or(states)}"
         if undecided:
             reason += f" (time ran out before the {core} operations of the core were proven minimal)"
         return reason
 
     def _needed(self, entries: Sequence[Entry], deepest: Deepest) -> dict[str, str]:
         """For the pending operations that the furthest order did not get to: what state they needed."""
-        if not isinstance(self.model, ExplainsItself):
-            return {}
-        needed = {}
         first = [deepest.impossible, *(o for o in deepest.pending if o != deepest.impossible)]
-        for offset in [o for o in first if o not in deepest.linearized][:_NEEDED_MAX]:
-            entry = entries[offset]
-            needs = self.model.needs(entry.f, argument_of(self.model, entry), entry.result)
-            if needs != "nothing":
-                needed[str(entry.number)] = needs
-        return needed
-
-    def _state(self, state: Any) -> str:
-        return self.model.describe_state(state) if isinstance(self.model, ExplainsItself) else repr(state)
-
-
-def label_of(model: Model, entry: Entry) -> str:
-    """An operation in the model's words."""
-    return model.describe(entry.f, argument_of(model, entry), entry.result)
+        waiting = [o for o in first if o not in deepest.linearized][:_NEEDED_MAX]
+        return {
+            str(entries[o].number): needs
+            for o in waiting
+            if (needs := needs_of(self.model, entries[o])) != ""
+        }
 
 
 def labels_of(model: Model) -> Callable[[Row], str]:

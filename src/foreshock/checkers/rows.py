@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from foreshock.checkers.shortening import shortened, shortened_value
 from foreshock.harness.history import History, Row
 from foreshock.harness.operation import OperationType
 
@@ -20,11 +21,25 @@ PERMIT: Final = "permit"
 def rows_of(
     history: History, numbers: Iterable[int], label: Callable[[Row], str]
 ) -> tuple[dict[str, Any], ...]:
-    """The rows of operations, given by the indexes of their invocations, in that order, each with its label."""
+    """The rows of operations, given by the indexes of their invocations, in that order, each with its label.
+
+    Values that are too long to be shown are cut, with a mark of how long they were.
+    """
     wanted = sorted(set(numbers))
     places = np.searchsorted(history.column("invoke_index"), wanted)
     rows = (history[place] for place in places.tolist())
-    return tuple({**row._asdict(), "type": str(row.type), "label": label(row)} for row in rows)
+    return tuple(
+        {
+            **row._asdict(),
+            "key": shortened_value(row.key),
+            "value": shortened_value(row.value),
+            "result": shortened_value(row.result),
+            "error": shortened_value(row.error),
+            "type": str(row.type),
+            "label": shortened(label(row)),
+        }
+        for row in rows
+    )
 
 
 def lock_label(row: Row) -> str:

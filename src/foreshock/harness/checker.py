@@ -45,6 +45,10 @@ class Counterexample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     states: tuple[str, ...] = ()
     needed: Mapping[str, str] = {}
     prefix: tuple[int, ...] = ()
+    earlier: int = 0
+    source: int | None = None
+    argument: tuple[str, ...] = ()
+    undecided: int = 0
     operations: tuple[Mapping[str, Any], ...] = ()
     """The rows of every operation named above (``invoke_index``, ``complete_index``, ``invoke_ns``,
     ``complete_ns``, ``process``, ``node``, ``f``, ``value``, ``result``, ``type``, ``label``)."""

@@ -1,0 +1,215 @@
+"""Why no order of a minimal core is legal: every order that time leaves, and where each of them ends.
+
+It is a proof by cases. The completed operations of the core are put into every order in which none comes before one
+that had returned before it was called. Each such order is searched by itself, with all other updates of the history
+allowed anywhere or not at all, and is followed only up to the first operation that cannot come next.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from foreshock.checkers.core import CoreFinder
+from foreshock.checkers.entries import NEVER, Entry, thaw
+from foreshock.checkers.models.base import ExplainsItself, argument_of
+from foreshock.checkers.shortening import difference, shortened
+from foreshock.harness.model import ILLEGAL, Model
+from foreshock.harness.verdict import Verdict
+
+ARGUED_MAX: Final = 8
+"""The argument of a larger core would be longer than anyone reads."""
+_LISTED_MAX: Final = 4
+_DEAD_ENDS_MAX: Final = 60
+_QUESTIONS_MAX: Final = 250
+_APART: Final = 4
+
+
+@dataclass(frozen=True)
+class DeadEnd:
+    """An order that cannot go on. ``order`` holds offsets; the last one is the operation that cannot come there.
+
+    ``state`` is where the operations before it lead by themselves, and ``known`` whether they lead anywhere.
+    """
+
+    order: tuple[int, ...]
+    known: bool = False
+    state: Any = None
+
+
+class Argument:
+    """The argument for one core; ``core`` holds offsets into the finder's entries."""
+
+    def __init__(self, finder: CoreFinder, core: Sequence[int]) -> None:
+        self._finder = finder
+        self._model = finder.model
+        self._entries = finder.entries
+        self._core = core
+        self._completed = sorted((o for o in core if not self._entries[o].crashed), key=self._return_of)
+        self._crashed = [o for o in core if self._entries[o].crashed]
+        self._names = names_of(self._model, self._entries, core)
+        self._questions = 0
+
+    def sentences(self) -> tuple[str, ...]:
+        """The argument, a sentence or a case each."""
+        dead_ends = self.dead_ends() if len(self._core) <= ARGUED_MAX else []
+        if not dead_ends:
+            orders = f"All orders of these {len(self._core)} operations were tried"
+            return (f"{orders}, with the others anywhere between them or not at all: none is legal.",)
+        crashed = [
+            f"{self._names[o]} never returned: it may come anywhere after it began, or not at all."
+            for o in self._crashed
+        ]
+        if len(dead_ends) == 1:
+            return (*self._of_one_order(dead_ends[0]), *crashed)
+        return (*self._of_cases(dead_ends), *crashed)
+
+    def dead_ends(self) -> list[DeadEnd]:
+        """Every order that time leaves, up to where it ends; nothing where there are too many to be read."""
+        found: list[DeadEnd] = []
+        waiting: list[tuple[int, ...]] = [()]
+        while waiting:
+            order = waiting.pop()
+            following = [(*order, o) for o in self._completed if self._may_follow(order, o)]
+            if not following or len(found) > _DEAD_ENDS_MAX:
+                return []
+            legal = []
+            for longer in following:
+                answer = self._is_legal(longer)
+                if answer is None:
+                    return []
+                if answer:
+                    legal.append(longer)
+                else:
+                    found.append(self._dead_end(longer))
+            waiting += reversed(legal)
+        return found
+
+    def _may_follow(self, order: Sequence[int], operation: int) -> bool:
+        call = self._entries[operation].call
+        return operation not in order and all(
+            o in order or o == operation or self._entries[o].ret >= call for o in self._completed
+        )
+
+    def _is_legal(self, order: Sequence[int]) -> bool | None:
+        """Whether the core's operations can come in this order, whatever else comes between them; ``None``: open."""
+        self._questions += 1
+        if self._questions > _QUESTIONS_MAX:
+            return None
+        at = {o: _APART * place for place, o in enumerate(order, start=1)}
+        entries = [entry for entry in self._finder.relaxed(self._core) if entry.call == -NEVER]
+        entries += [self._entries[o]._replace(call=place, ret=place + 1) for o, place in at.items()]
+        entries += [
+            self._entries[o]._replace(call=call) for o in self._crashed if (call := self._from(o, at))
+        ]
+        result = self._finder.search(entries)
+        return (
+            None if result is None or result.verdict is Verdict.UNKNOWN else result.verdict is Verdict.VALID
+        )
+
+    def _from(self, crashed: int, at: dict[int, int]) -> int:
+        """After which place in the order a crashed operation may come; 0 where it cannot come yet."""
+        before = [o for o in self._completed if self._entries[o].ret < self._entries[crashed].call]
+        if any(o not in at for o in before):
+            return 0
+        return max((at[o] for o in before), default=0) + 2
+
+    def _dead_end(self, order: tuple[int, ...]) -> DeadEnd:
+        state: Any = self._model.initial()
+        for offset in order[:-1]:
+            entry = self._entries[offset]
+            state = self._model.step(state, entry.f, argument_of(self._model, entry), entry.result)
+            if state is ILLEGAL:
+                return DeadEnd(order)
+        return DeadEnd(order, known=True, state=state)
+
+    def _of_one_order(self, dead_end: DeadEnd) -> list[str]:
+        names = [self._names[o] for o in dead_end.order]
+        sentences = []
+        if len(names) > 1:
+            sentences.append(
+                f"Each of these ended before the next began, so they can only come in this order: {', '.join(names)}."
+            )
+        sentences.append(f"{names[-1]} {self._why(dead_end)}.")
+        return sentences
+
+    def _of_cases(self, dead_ends: Sequence[DeadEnd]) -> list[str]:
+        if len(dead_ends) <= _LISTED_MAX:
+            cases = [
+                f"{number}. {', '.join(self._names[o] for o in end.order)}: the last one {self._why(end)}."
+                for number, end in enumerate(dead_ends, start=1)
+            ]
+            return [f"Time leaves {len(dead_ends)} orders, and none of them gets further than this:", *cases]
+        counts = Counter(end.order[-1] for end in dead_ends)
+        ends = [f"{count} at {self._names[last]}" for last, count in counts.most_common()]
+        needs = [
+            f"{self._names[last]} needs {words}." for last in counts if (words := self._needs(last)) != ""
+        ]
+        return [f"Time leaves {len(dead_ends)} orders, and every one comes to an end: {_and(ends)}.", *needs]
+
+    def _why(self, dead_end: DeadEnd) -> str:
+        """Why the last operation of an order cannot come there, as what follows its name."""
+        last = dead_end.order[-1]
+        needs = self._needs(last)
+        wanted = f"needs {needs}" if needs else "cannot come there"
+        if not dead_end.known:
+            return f"{wanted}, and nothing between them can bring that about"
+        state = self._state(dead_end.state)
+        now = f"the state is {state} then" if len(dead_end.order) > 1 else f"the state is {state} at first"
+        parted = self._parted(last, dead_end.state)
+        return f"{wanted}; {now}{parted}, and no other operation that had begun can change that"
+
+    def _parted(self, offset: int, state: Any) -> str:
+        result, found = self._entries[offset].result, thaw(state)
+        words = difference(found, result) if isinstance(found, str) and isinstance(result, str) else ""
+        return f" ({words})" if words else ""
+
+    def _needs(self, offset: int) -> str:
+        return needs_of(self._model, self._entries[offset])
+
+    def _state(self, state: Any) -> str:
+        return state_of(self._model, state)
+
+    def _return_of(self, offset: int) -> tuple[int, int]:
+        return self._entries[offset].ret, self._entries[offset].call
+
+
+def label_of(model: Model, entry: Entry) -> str:
+    """An operation in the model's words; long ones are cut."""
+    return shortened(model.describe(entry.f, argument_of(model, entry), entry.result))
+
+
+def needs_of(model: Model, entry: Entry) -> str:
+    """The state that an operation needs, in words; empty where it needs none, or the model has no words for it."""
+    if not isinstance(model, ExplainsItself):
+        return ""
+    needs = model.needs(entry.f, argument_of(model, entry), entry.result)
+    return "" if needs == "nothing" else shortened(needs)
+
+
+def state_of(model: Model, state: Any) -> str:
+    """A state in the model's words; long ones are cut."""
+    return shortened(model.describe_state(state) if isinstance(model, ExplainsItself) else repr(thaw(state)))
+
+
+def names_of(model: Model, entries: Sequence[Entry], offsets: Sequence[int]) -> dict[int, str]:
+    """What operations are called in a sentence: by their words, and by who and when where those are not enough."""
+    labels = {o: label_of(model, entries[o]) for o in offsets}
+    counts = Counter(labels.values())
+    names = {
+        o: label if counts[label] == 1 else f"{label} by process {entries[o].process}"
+        for o, label in labels.items()
+    }
+    counts = Counter(names.values())
+    return {
+        o: name if counts[name] == 1 else f"{name} (event {entries[o].number})" for o, name in names.items()
+    }
+
+
+def _and(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+__all__ = ["ARGUED_MAX", "Argument", "DeadEnd", "label_of", "names_of", "needs_of", "state_of"]
