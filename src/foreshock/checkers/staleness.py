@@ -1,54 +1,76 @@
-"""The checker of bounded staleness: what a read returned was the current value not long before the read began.
+"""The checker of bounded staleness: what a read returned was current not long before the read began.
 
-Golab, Li & Shah ("Analyzing Consistency Properties for Fun and Profit", PODC 2011) call a register Delta-atomic when
-its history is linearizable once every read is given Delta more time before its call. So this is the checker of
-linearizability, over reads that begin earlier: as exact, and with the same counterexamples.
+**In time.** Golab, Li & Shah ("Analyzing Consistency Properties for Fun and Profit", PODC 2011, section 4) call a
+register Delta-atomic when its history is linearizable once every read is given Delta more time before its call. So this
+is the checker of linearizability, over reads that begin earlier: as exact, and with the same counterexamples.
 
-It reports how old what was read was, too: for each read, for how long at least, and by how many updates at least, the
-value had been overwritten when the read began.
+**In versions.** They call it k-atomic (after Aiyer, Alvisi & Bazzi, "On the Availability of Non-strict Quorum Systems",
+DISC 2005) when its operations can be put into one order that keeps real time, in which every read returns one of the k
+last updates before it. For k = 2 that can be decided fast, for greater k nobody knows how. What is done here for any k
+is sound but not exact: a read is convicted when k or more updates were certainly made after the one that it saw
+(``versions.py``) and had certainly ended before it was called. Not seen is what only several reads together
+show: two concurrent updates of which one must be the older for one reader, and the other for another.
+
+It reports how old what was read was, too, at least: for each read for how long, and by how many updates, the
+value had certainly been overwritten when the read began.
 """
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 import numpy as np
 from msgspec.structs import replace as with_fields
 
-from foreshock.checkers.columns import Ints, OperationColumns
+from foreshock.checkers.columns import Bools, Ints, OperationColumns, columns_of
 from foreshock.checkers.entries import NEVER
 from foreshock.checkers.linearizable import LinearizableChecker
-from foreshock.checkers.models.register import READS
-from foreshock.checkers.versions import KeyVersions
-from foreshock.harness.checker import CheckContext, CheckResult
-from foreshock.harness.history import History
+from foreshock.checkers.models.register import READS, Register
+from foreshock.checkers.rows import rows_of
+from foreshock.checkers.versions import INITIAL, Order, Versions, versions_of
+from foreshock.harness.checker import CheckContext, CheckResult, Counterexample
+from foreshock.harness.errors import UsageError
+from foreshock.harness.history import History, Row
+from foreshock.harness.model import UNKNOWN
 from foreshock.harness.operation import OperationType
 from foreshock.harness.verdict import Verdict
 
 _MILLISECOND_NS: Final = 1_000_000
 _QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+_METHOD: Final = "certain order of updates"
+_SHOWN_MAX: Final = 20
 
 
 class StalenessChecker(LinearizableChecker):
-    """Decides whether every read returned what the key held at some moment between its call less ``bound_ms`` and its
-    return. A bound of 0 is linearizability. Written values must be distinct for the ages in ``details`` to be right.
+    """Judges how old what was read is, of registers: ``read``/``get``, ``write``/``put``, ``delete``.
+
+    ``bound_ms``: every read returned what the key held at some moment between its call less so many ms and its
+    return; 0 is linearizability. ``bound_versions``: every read returned one of the so many last versions that
+    certainly were there when it was called (or a newer one); 1 is the last one alone. Both may be asked for; with
+    neither, ``bound_ms`` is 0. ``details`` hold the ages of what was read: quantiles, and counts by age.
     """
 
     name = "staleness"
 
-    def __init__(self, bound_ms: int = 0) -> None:
+    def __init__(self, bound_ms: int | None = None, bound_versions: int | None = None) -> None:
         super().__init__("register")
-        self.bound_ms = bound_ms
+        if bound_ms is not None and bound_ms < 0:
+            raise UsageError(f"the option 'bound_ms' cannot be {bound_ms}: give 0 or more ms")
+        if bound_versions is not None and bound_versions < 1:
+            raise UsageError(f"the option 'bound_versions' cannot be {bound_versions}: the last version is 1")
+        self.bound_ms = 0 if bound_ms is None and bound_versions is None else bound_ms
+        self.bound_versions = bound_versions
 
     def columns(self, history: History) -> OperationColumns:
         """The operations with reads that begin earlier: in the order of the clock, and of events where it ties."""
         columns = super().columns(history)
-        call_ns, ret_ns = _times_of(columns, history)
         is_read = columns.f_in(READS)
-        shifted = np.where(is_read, call_ns - self.bound_ms * _MILLISECOND_NS, call_ns)
+        earlier_ns = (self.bound_ms or 0) * _MILLISECOND_NS
+        shifted = np.where(is_read, columns.call_ns - earlier_ns, columns.call_ns)
         ends = np.flatnonzero(~columns.crashed)
-        times = np.concatenate((shifted, ret_ns[ends]))
+        times = np.concatenate((shifted, columns.ret_ns[ends]))
         # Where a shifted call meets another event, it comes first: a tie must not convict.
         events = np.concatenate((np.where(is_read, -1, columns.call), columns.ret[ends]))
         position = np.empty(len(times), dtype=np.int64)
@@ -60,53 +82,164 @@ class StalenessChecker(LinearizableChecker):
 
     def check(self, history: History, context: CheckContext) -> CheckResult:
         """Decide every key, and measure the age of what was read."""
+        ages = ages_of(history)
+        results = []
+        if self.bound_ms is not None:
+            results.append(self._check_time(history, context))
+        if self.bound_versions is not None:
+            results.append(_check_versions(history, ages, self.bound_versions))
+        # Valid is told of all, anything else of what is worst, the first of them first.
+        verdict = Verdict.worst(result.verdict for result in results)
+        told = [result for result in results if result.verdict is verdict]
+        details = {
+            **(results[0].details if self.bound_ms is not None else {}),
+            "bound_ms": self.bound_ms,
+            "bound_versions": self.bound_versions,
+            **ages.figures(),
+        }
+        illegal = [found for result in results for found in result.counterexamples]
+        if self.bound_versions is not None:
+            details["illegal_keys"] = list(dict.fromkeys(found.key for found in illegal))
+        return with_fields(
+            told[0],
+            reason="; ".join(result.reason for result in told),
+            method="+".join(dict.fromkeys(result.method for result in results)),
+            seconds=sum(result.seconds for result in results),
+            details=details,
+            counterexamples=tuple(illegal),
+        )
+
+    def _check_time(self, history: History, context: CheckContext) -> CheckResult:
         result = super().check(history, context)
-        ages = ages_of(history.clients())
         if result.verdict is Verdict.VALID:
             reason = f"no read returned what had been overwritten for more than {self.bound_ms} ms"
         else:
             reason = f"with reads that may be {self.bound_ms} ms old, {result.reason}"
-        details = {**result.details, "bound_ms": self.bound_ms, **ages}
-        return with_fields(result, reason=reason, details=details)
+        return with_fields(result, reason=reason)
 
 
-def ages_of(clients: History) -> dict[str, Any]:
-    """How stale reads were, at least: ``stale_reads``, and quantiles over all ok reads in ms and in versions."""
-    ages_ms: list[float] = []
-    versions: list[int] = []
-    for key_history in clients.by_key().values():
-        rows = list(key_history)
-        known = KeyVersions(rows)
-        for row in rows:
-            if row.f not in READS or row.type is not OperationType.OK:
-                continue
-            seen = known.seen_by(row)
-            if not seen:
-                continue
-            latest = max(seen, key=lambda span: span.ends)
-            overwritten_ns = known.overwritten_ns(latest)
-            age_ns = 0 if overwritten_ns is None else max(0, row.invoke_ns - overwritten_ns)
-            ages_ms.append(age_ns / _MILLISECOND_NS)
-            versions.append(known.overwritten_times(latest, row.invoke_index) if age_ns else 0)
-    return {
-        "reads": len(ages_ms),
-        "stale_reads": sum(age > 0 for age in ages_ms),
-        "age_ms": _quantiles(ages_ms),
-        "age_versions": _quantiles(versions),
-    }
+@dataclass(frozen=True)
+class Ages:
+    """How old what was read was, at least: for each read that returned what somebody may have written."""
+
+    versions: Versions
+    age_ns: Ints
+    age_versions: Ints
+
+    @property
+    def known(self) -> Bools:
+        """Which of ``versions.reads`` the ages are of."""
+        return self.versions.known
+
+    def figures(self) -> dict[str, Any]:
+        """``reads``, ``stale_reads``; quantiles over all of them in ms and in versions; and how many were how old.
+
+        A histogram counts reads by the least bound that they keep: in ms, 0 and powers of two; in versions, 0 (nothing
+        newer was certain), 1, 2, 3, 4 and powers of two.
+        """
+        ages_ms = self.age_ns / _MILLISECOND_NS
+        return {
+            "reads": len(ages_ms),
+            "stale_reads": int((self.age_ns > 0).sum()),
+            "unknown_values": int((~self.known).sum()),
+            "age_ms": _quantiles(ages_ms),
+            "age_versions": _quantiles(self.age_versions),
+            "age_ms_histogram": _histogram(ages_ms, [0]),
+            "age_versions_histogram": _histogram(self.age_versions, [0, 1, 2, 3]),
+        }
 
 
-def _quantiles(values: list[Any]) -> dict[str, float]:
-    if not values:
+def ages_of(history: History) -> Ages:
+    """The ages of what was read in a history of registers."""
+    versions = versions_of(columns_of(history), StalenessChecker.name)
+    columns, order, known = versions.columns, Order(versions), versions.known
+    reads = versions.reads[known]
+    key, until = columns.key[reads], versions.seen_until[known]
+    age_ns = np.maximum(columns.call_ns[reads] - order.overwritten_ns(key, until), 0)
+    stale = np.flatnonzero(age_ns > 0)
+    age_versions = np.zeros(len(reads), dtype=np.int64)
+    age_versions[stale] = order.overwritten_times(key[stale], until[stale], columns.call[reads[stale]])
+    return Ages(versions, age_ns, age_versions)
+
+
+def _check_versions(history: History, ages: Ages, bound: int) -> CheckResult:
+    """Whether each read returned one of the last versions, as far as the order of updates is certain."""
+    versions = ages.versions
+    columns, known = versions.columns, np.flatnonzero(ages.known)
+    too_old = known[ages.age_versions >= bound]
+    nowhere = np.flatnonzero(~ages.known)
+    broken = np.sort(np.concatenate((too_old, nowhere)))
+    broken = broken[np.argsort(columns.ret[versions.reads[broken]], kind="stable")]
+    firsts = broken[np.sort(np.unique(columns.key[versions.reads[broken]], return_index=True)[1])]
+    counterexamples = tuple(
+        _counterexample(history, ages, place, bound) for place in firsts[:_SHOWN_MAX].tolist()
+    )
+    what = f"one of the last {bound} versions" if bound > 1 else "the last version"
+    if not counterexamples:
+        reason = f"no read of {len(versions.reads)} returned what was certainly not {what}"
+        return CheckResult(verdict=Verdict.VALID, reason=reason, method=_METHOD)
+    reason = (
+        f"{counterexamples[0].reason} ({len(broken)} of {len(versions.reads)} reads did not return {what})"
+    )
+    return CheckResult(
+        verdict=Verdict.INVALID, reason=reason, method=_METHOD, counterexamples=counterexamples
+    )
+
+
+def _counterexample(history: History, ages: Ages, place: int, bound: int) -> Counterexample:
+    """Why a read (a place among all reads) is too old: the update that it saw, and as many newer ones as the bound."""
+    versions = ages.versions
+    columns, read = versions.columns, int(versions.reads[place])
+    key = int(columns.key[read])
+    until, call = int(versions.seen_until[place]), int(columns.call[read])
+    core = [read]
+    what = f"{_label(history[_place(history, columns, read)])} of key {columns.keys[key]!r}"
+    what += f" by process {int(columns.process[read])} "
+    if not versions.known[place]:
+        what += "returned what nobody had written"
+    else:
+        mine = (versions.key == key) & (versions.row != INITIAL)
+        newer = mine & (versions.begins > until) & (versions.ends < call)
+        rows = versions.row[newer]
+        core += rows[np.argsort(versions.ends[newer], kind="stable")][:bound].tolist()
+        seen = versions.row[versions.first[place] : versions.stop[place]]
+        core += seen[seen != INITIAL].tolist() if len(seen) == 1 else []
+        count = int(ages.age_versions[np.searchsorted(np.flatnonzero(ages.known), place)])
+        what += f"is {count} versions old: so many updates certainly came after what it saw, and ended before it began"
+    numbers = sorted(int(columns.index[row]) for row in set(core))
+    return Counterexample(
+        key=columns.keys[key],
+        reason=what,
+        core=tuple(numbers),
+        impossible=int(columns.index[read]),
+        operations=rows_of(history, numbers, _label),
+    )
+
+
+def _place(history: History, columns: OperationColumns, row: int) -> int:
+    return int(np.searchsorted(history.column("invoke_index"), columns.index[row]))
+
+
+def _label(row: Row) -> str:
+    return Register().describe(row.f, row.value, row.result if row.type is OperationType.OK else UNKNOWN)
+
+
+def _quantiles(values: Any) -> dict[str, float]:
+    if not len(values):
         return {}
-    found = np.quantile(np.array(values), list(_QUANTILES.values()), method="nearest").tolist()
+    found = np.quantile(np.asarray(values), list(_QUANTILES.values()), method="nearest").tolist()
     return {name: round(float(value), 3) for name, value in zip(_QUANTILES, found, strict=True)}
 
 
-def _times_of(columns: OperationColumns, history: History) -> tuple[Ints, Ints]:
-    """When each operation of the columns was called and returned, by the clock (ns)."""
-    places = np.searchsorted(history.column("invoke_index"), columns.index)
-    return history.column("invoke_ns")[places], history.column("complete_ns")[places]
+def _histogram(values: Any, bounds: Sequence[int]) -> Mapping[str, int]:
+    """How many values are at most each bound and above the one before; after those given come powers of two."""
+    edges = list(bounds)
+    greatest = float(np.max(values, initial=0))
+    while edges[-1] < greatest:
+        edges.append(max(1, 1 << edges[-1].bit_length()))
+    which = np.searchsorted(edges, values)
+    counts = np.bincount(which, minlength=len(edges)).tolist()
+    return {str(edge): count for edge, count in zip(edges, counts, strict=True) if count}
 
 
 def _in_order(columns: OperationColumns, order: Ints) -> OperationColumns:
