@@ -113,6 +113,16 @@ class OperationColumns:
                 tokens[place] = self._token(freeze(objects[rows[place]]))
         return tokens
 
+    def token_of(self, value: Any) -> int:
+        """The token of a frozen value."""
+        return ABSENT if value is None else self._token(value)
+
+    def value_of(self, token: int) -> Any:
+        """The frozen value behind a token that was handed out."""
+        if token >= ABSENT:
+            return None if token == ABSENT else token
+        return next(value for value, number in self._numbers.items() if number == token)
+
     def _token(self, value: Any) -> int:
         if isinstance(value, int) and abs(value) < INTEGER_LIMIT:
             return value

@@ -8,18 +8,20 @@ doubling budgets, and every illegal key is reported.
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 from foreshock.checkers.columns import OperationColumns, columns_of
 from foreshock.checkers.decision import Decision
+from foreshock.checkers.engines import expect, search_of_rows
 from foreshock.checkers.explanation import Explainer, labels_of
 from foreshock.checkers.fast_paths import Finding, fast_paths_of
 from foreshock.checkers.models.base import ObservesFailures
+from foreshock.checkers.rounds import Rounds, Searched
 from foreshock.checkers.rows import rows_of
-from foreshock.checkers.search import Deepest, Limits, Search, SearchResult
+from foreshock.checkers.search import Deepest, Limits
 from foreshock.harness.checker import CheckContext, Checker, CheckResult, Counterexample
 from foreshock.harness.errors import UsageError
 from foreshock.harness.history import History
@@ -28,7 +30,6 @@ from foreshock.harness.registry import Kind, load
 from foreshock.harness.verdict import Verdict
 
 SEARCH: Final = "search"
-_FIRST_BUDGET: Final = 2_000
 _EXPLANATION_S_MAX: Final = 20.0
 _LISTED_MAX: Final = 50
 _MODEL_METHODS: Final = ("initial", "step", "is_read", "describe")
@@ -93,8 +94,11 @@ class LinearizableChecker(Checker):
         outcomes = self._decide_fast(columns)
         rest = [key for key in range(len(columns.keys)) if key not in outcomes]
         rest.sort(key=lambda key: len(columns.rows_by_key[key]))
-        for outcome in _search_in_rounds(columns, rest, self.model, limits):
-            outcomes[outcome.key] = outcome
+        rows = columns.rows_by_key
+        expect(sum(len(rows[key]) for key in rest))
+        rounds = Rounds(rest, lambda key: search_of_rows(columns, rows[key], self.model), limits)
+        for searched in rounds.run():
+            outcomes[searched.key] = _searched_outcome(searched)
         return [outcomes[key] for key in sorted(outcomes)]
 
     def _decide_fast(self, columns: OperationColumns) -> dict[int, KeyOutcome]:
@@ -175,52 +179,21 @@ class LinearizableChecker(Checker):
         )
 
 
-def _search_in_rounds(
-    columns: OperationColumns, keys: Sequence[int], model: Model, limits: Limits
-) -> list[KeyOutcome]:
-    """Search the keys in the given order, in rounds with doubling budgets, until all are decided or time is up."""
-    outcomes = []
-    waiting: deque[tuple[int, Search | None]] = deque((key, None) for key in keys)
-    budget = _FIRST_BUDGET
-    held = 0
-    while waiting:
-        for _ in range(len(waiting)):
-            key, search = waiting.popleft()
-            stopped = limits.exceeded()
-            if search is None and stopped:
-                outcomes.append(
-                    KeyOutcome(key, Verdict.UNKNOWN, SEARCH, note=f"{stopped} before its turn came")
-                )
-                continue
-            if search is None:
-                search = Search(columns.entries(columns.rows_by_key[key]), model)
-            else:
-                held -= search.bytes_used
-            result = search.run(replace(limits, memory_bytes=limits.memory_bytes - held), budget)
-            if result is None:
-                waiting.append((key, search))
-                held += search.bytes_used
-            else:
-                outcomes.append(_outcome(key, result, search))
-        budget *= 2
-    return outcomes
-
-
 def _fast_outcome(columns: OperationColumns, key: int, method: str, finding: Finding) -> KeyOutcome:
     verdict = Verdict.VALID if finding.decision is Decision.VALID else Verdict.INVALID
     offsets = columns.rows_by_key[key].searchsorted(finding.suspects) if finding.suspects else ()
     return KeyOutcome(key, verdict, method, suspects=tuple(int(offset) for offset in offsets))
 
 
-def _outcome(key: int, result: SearchResult, search: Search) -> KeyOutcome:
-    note = f"{result.stopped} at {search.progress} after {result.configurations} configurations"
+def _searched_outcome(searched: Searched) -> KeyOutcome:
+    result = searched.result
     return KeyOutcome(
-        key,
+        searched.key,
         result.verdict,
         SEARCH,
         configurations=result.configurations,
         deepest=result.deepest,
-        note=note if result.verdict is Verdict.UNKNOWN else "",
+        note=searched.note,
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 from foreshock.checkers.entries import NEVER, Entry, freeze
-from foreshock.checkers.models.base import KnowsWhatCrashesMatter, argument_of
+from foreshock.checkers.models.base import KnowsWhatCrashesMatter, Specializes, argument_of
 from foreshock.harness.errors import PlugInError
 from foreshock.harness.model import ILLEGAL, UNKNOWN, Model
 
@@ -31,8 +31,8 @@ class Problem:
     """
 
     def __init__(self, entries: Sequence[Entry], model: Model) -> None:
-        self.model = model
-        reads = {f: model.is_read(f) for f in {entry.f for entry in entries}}
+        self.model = specialized(model, entries)
+        reads = is_reading(model, entries)
         horizons = useful_horizons(model, entries)
         completed = [o for o, e in enumerate(entries) if not e.crashed]
         completed.sort(key=lambda o: (entries[o].ret, entries[o].call))
@@ -48,21 +48,8 @@ class Problem:
         self.operations = [entries[o] for o in order]
         self.levels = len(completed)
         self.is_read = [reads[e.f] for e in self.operations]
-        self._classify()
+        self.classes, self.arguments = questions_of(self.model, self.operations)
         self._place([horizons[o] for o in crashed])
-
-    def _classify(self) -> None:
-        numbers: dict[Hashable, int] = {}
-        self.classes: list[int] = []
-        self.arguments: list[tuple[str, Any, Any]] = []
-        for e in self.operations:
-            result = UNKNOWN if e.crashed and e.result is None else e.result
-            argument = argument_of(self.model, e)
-            identity = (e.f, freeze(argument), freeze(result))
-            number = numbers.setdefault(identity, len(numbers))
-            if number == len(self.arguments):
-                self.arguments.append((e.f, argument, result))
-            self.classes.append(number)
 
     def _place(self, horizons: list[int]) -> None:
         """Work out when each operation enters and leaves the window, and which bit of its mask it owns meanwhile.
@@ -204,6 +191,37 @@ class Steps:
             self.states.append(state)
             self._table.append({})
         return number
+
+
+Question = tuple[str, Any, Any]
+"""What a model's ``step`` is asked beside the state: the operation's name, its argument, its result."""
+
+
+def is_reading(model: Model, entries: Sequence[Entry]) -> dict[str, bool]:
+    """Which of the names of these operations are those of reads."""
+    return {f: model.is_read(f) for f in {entry.f for entry in entries}}
+
+
+def specialized(model: Model, entries: Sequence[Entry]) -> Model:
+    """The smallest model that serves for a history of these operations."""
+    return model.specialized(entries) if isinstance(model, Specializes) else model
+
+
+def questions_of(model: Model, entries: Sequence[Entry]) -> tuple[list[int], list[Question]]:
+    """The class of each operation, equal for those that the model cannot tell apart, and the question of each class."""
+    canonical = getattr(model, "canonical", None)
+    numbers: dict[Hashable, int] = {}
+    classes: list[int] = []
+    questions: list[Question] = []
+    for e in entries:
+        result = UNKNOWN if e.crashed and e.result is None else e.result
+        question = (e.f, argument_of(model, e), result)
+        identity = (e.f, freeze(question[1]), freeze(result)) if canonical is None else canonical(*question)
+        number = numbers.setdefault(identity, len(numbers))
+        if number == len(questions):
+            questions.append(question)
+        classes.append(number)
+    return classes, questions
 
 
 def useful_horizons(model: Model, entries: Sequence[Entry]) -> list[int]:

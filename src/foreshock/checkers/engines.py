@@ -1,0 +1,122 @@
+"""Which search decides a key: the one in plain Python, or the compiled one, which has to be loaded first.
+
+To load the compiled search costs as much as to decide some thousand operations without it, and it has to be compiled
+once for each installation. So it is loaded when that many have been searched, or are about to be; from then on it
+decides everything.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Final, Protocol
+
+from foreshock.checkers.columns import Ints, OperationColumns
+from foreshock.checkers.search import Limits, Search, SearchResult
+from foreshock.harness.model import Model
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from foreshock.checkers.entries import Entry
+
+WORTH_LOADING: Final = 3_000
+"""So many operations to search are worth loading the compiled search for."""
+PLAIN_CONFIGURATIONS_MAX: Final = 20_000
+"""So many configurations in one check are enough for the search in plain Python."""
+_NEWS_S: Final = 2.0
+
+logger = logging.getLogger("foreshock")
+
+
+class Searching(Protocol):
+    """One search under way, of either kind."""
+
+    @property
+    def configurations(self) -> int:
+        """How many configurations were entered."""
+
+    @property
+    def bytes_used(self) -> int:
+        """The memory that it holds by now."""
+
+    @property
+    def progress(self) -> str:
+        """How far it has got, in words."""
+
+    def run(self, limits: Limits, configurations_max: int | None = None) -> SearchResult | None:
+        """Search on until decided or a limit is reached; ``None`` after so many more configurations."""
+
+
+class _Compiled:
+    """Whether the compiled search is there, and how much was searched without it."""
+
+    def __init__(self) -> None:
+        self.is_loaded = False
+        self.searched = 0
+        self.lock = threading.Lock()
+
+
+_compiled = _Compiled()
+
+
+def is_compiled() -> bool:
+    """Whether the compiled search is loaded."""
+    return _compiled.is_loaded
+
+
+def expect(operations: int) -> None:
+    """Say that so many more operations are about to be searched: loads the compiled search where that pays."""
+    if not _compiled.is_loaded and _compiled.searched + operations > WORTH_LOADING:
+        load()
+
+
+def load() -> None:
+    """Load the compiled search; compiles it, and says so, where that was never done."""
+    with _compiled.lock:
+        if _compiled.is_loaded:
+            return
+        started = time.monotonic()
+        news = threading.Timer(_NEWS_S, logger.info, ["compiling the checker, once for this installation"])
+        news.daemon = True
+        news.start()
+        try:
+            from foreshock.checkers.kernel_search import KernelSearch
+
+            KernelSearch.warm_up()
+        finally:
+            news.cancel()
+        _compiled.is_loaded = True
+        logger.debug("loaded the compiled search in %.2f s", time.monotonic() - started)
+
+
+def search_of_rows(columns: OperationColumns, rows: Ints, model: Model) -> Searching:
+    """A search of the operations of one key."""
+    expect(len(rows))
+    if _compiled.is_loaded:
+        from foreshock.checkers.encoding import encode_rows
+        from foreshock.checkers.kernel_search import KernelSearch
+
+        return KernelSearch(encode_rows(columns, rows, model))
+    _compiled.searched += len(rows)
+    return Search(columns.entries(rows), model)
+
+
+def search_of_entries(entries: Sequence[Entry], model: Model) -> Searching:
+    """A search of these operations."""
+    expect(len(entries))
+    if _compiled.is_loaded:
+        from foreshock.checkers.encoding import encode_entries
+        from foreshock.checkers.kernel_search import KernelSearch
+
+        return KernelSearch(encode_entries(entries, model))
+    _compiled.searched += len(entries)
+    return Search(entries, model)
+
+
+def decide(
+    entries: Sequence[Entry], model: Model, limits: Limits, configurations_max: int | None = None
+) -> SearchResult | None:
+    """Decide one history of one key; ``None`` where it takes more than so many configurations."""
+    return search_of_entries(entries, model).run(limits, configurations_max)

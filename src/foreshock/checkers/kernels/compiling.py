@@ -1,0 +1,21 @@
+"""How kernels are compiled: cached on disk, and without holding Python's global lock while they run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Final, TypeVar, cast
+
+_Function = TypeVar("_Function", bound=Callable[..., object])
+
+INTERPRETED: Final = os.environ.get("FORESHOCK_KERNELS") == "interpreted"
+"""Whether kernels run as plain Python, for those who want to look inside (mutation, coverage, a debugger)."""
+
+
+def kernel(function: _Function) -> _Function:
+    """Compile a function at its first call; as it is where kernels are interpreted."""
+    if INTERPRETED:
+        return function
+    import numba
+
+    return cast(_Function, numba.njit(cache=True, nogil=True)(function))
