@@ -12,16 +12,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from foreshock.checkers.core import CoreFinder
+from foreshock.checkers.core import CoreFinder, noticed
 from foreshock.checkers.entries import NEVER, Entry, thaw
 from foreshock.checkers.models.base import ExplainsItself, argument_of
+from foreshock.checkers.problem import specialized
 from foreshock.checkers.shortening import difference, shortened
-from foreshock.harness.model import ILLEGAL, Model
+from foreshock.harness.model import ILLEGAL, UNKNOWN, Model
 from foreshock.harness.verdict import Verdict
 
-ARGUED_MAX: Final = 8
+ARGUED_MAX: Final = 16
 """The argument of a larger core would be longer than anyone reads."""
 _LISTED_MAX: Final = 4
+_LISTED_OPERATIONS_MAX: Final = 8
+_NAMED_MAX: Final = 4
+_STATES_MAX: Final = 100
 _DEAD_ENDS_MAX: Final = 60
 _QUESTIONS_MAX: Final = 250
 _APART: Final = 4
@@ -31,12 +35,11 @@ _APART: Final = 4
 class DeadEnd:
     """An order that cannot go on. ``order`` holds offsets; the last one is the operation that cannot come there.
 
-    ``state`` is where the operations before it lead by themselves, and ``known`` whether they lead anywhere.
+    ``state`` is one that the operations before it lead to, with the help of others where they need any.
     """
 
     order: tuple[int, ...]
-    known: bool = False
-    state: Any = None
+    state: Any
 
 
 class Argument:
@@ -51,6 +54,7 @@ class Argument:
         self._crashed = [o for o in core if self._entries[o].crashed]
         self._names = names_of(self._model, self._entries, core)
         self._questions = 0
+        self._states: dict[tuple[int, ...], Any] = {(): self._model.initial()}
 
     def sentences(self) -> tuple[str, ...]:
         """The argument, a sentence or a case each."""
@@ -83,7 +87,7 @@ class Argument:
                 if answer:
                     legal.append(longer)
                 else:
-                    found.append(self._dead_end(longer))
+                    found.append(DeadEnd(longer, self._states[order]))
             waiting += reversed(legal)
         return found
 
@@ -93,7 +97,7 @@ class Argument:
             o in order or o == operation or self._entries[o].ret >= call for o in self._completed
         )
 
-    def _is_legal(self, order: Sequence[int]) -> bool | None:
+    def _is_legal(self, order: tuple[int, ...]) -> bool | None:
         """Whether the core's operations can come in this order, whatever else comes between them; ``None``: open."""
         self._questions += 1
         if self._questions > _QUESTIONS_MAX:
@@ -105,9 +109,11 @@ class Argument:
             self._entries[o]._replace(call=call) for o in self._crashed if (call := self._from(o, at))
         ]
         result = self._finder.search(entries)
-        return (
-            None if result is None or result.verdict is Verdict.UNKNOWN else result.verdict is Verdict.VALID
-        )
+        if result is None or result.verdict is Verdict.UNKNOWN:
+            return None
+        if result.verdict is Verdict.VALID:
+            self._states[order] = replayed(self._model, entries, result.order)
+        return result.verdict is Verdict.VALID
 
     def _from(self, crashed: int, at: dict[int, int]) -> int:
         """After which place in the order a crashed operation may come; 0 where it cannot come yet."""
@@ -116,27 +122,18 @@ class Argument:
             return 0
         return max((at[o] for o in before), default=0) + 2
 
-    def _dead_end(self, order: tuple[int, ...]) -> DeadEnd:
-        state: Any = self._model.initial()
-        for offset in order[:-1]:
-            entry = self._entries[offset]
-            state = self._model.step(state, entry.f, argument_of(self._model, entry), entry.result)
-            if state is ILLEGAL:
-                return DeadEnd(order)
-        return DeadEnd(order, known=True, state=state)
-
     def _of_one_order(self, dead_end: DeadEnd) -> list[str]:
         names = [self._names[o] for o in dead_end.order]
         sentences = []
         if len(names) > 1:
-            sentences.append(
-                f"Each of these ended before the next began, so they can only come in this order: {', '.join(names)}."
-            )
+            only = "Each of these ended before the next began, so they can only come in this order"
+            whole = len(names) == len(self._core)
+            sentences.append(f"{only}." if whole else f"{only}: {', '.join(names)}.")
         sentences.append(f"{names[-1]} {self._why(dead_end)}.")
         return sentences
 
     def _of_cases(self, dead_ends: Sequence[DeadEnd]) -> list[str]:
-        if len(dead_ends) <= _LISTED_MAX:
+        if len(dead_ends) <= _LISTED_MAX and len(self._core) <= _LISTED_OPERATIONS_MAX:
             cases = [
                 f"{number}. {', '.join(self._names[o] for o in end.order)}: the last one {self._why(end)}."
                 for number, end in enumerate(dead_ends, start=1)
@@ -145,7 +142,9 @@ class Argument:
         counts = Counter(end.order[-1] for end in dead_ends)
         ends = [f"{count} at {self._names[last]}" for last, count in counts.most_common()]
         needs = [
-            f"{self._names[last]} needs {words}." for last in counts if (words := self._needs(last)) != ""
+            f"{self._names[last]} needs {words}{self._no_help(last, ())}."
+            for last in counts
+            if (words := self._needs(last)) != ""
         ]
         return [f"Time leaves {len(dead_ends)} orders, and every one comes to an end: {_and(ends)}.", *needs]
 
@@ -153,13 +152,52 @@ class Argument:
         """Why the last operation of an order cannot come there, as what follows its name."""
         last = dead_end.order[-1]
         needs = self._needs(last)
-        wanted = f"needs {needs}" if needs else "cannot come there"
-        if not dead_end.known:
-            return f"{wanted}, and nothing between them can bring that about"
-        state = self._state(dead_end.state)
-        now = f"the state is {state} then" if len(dead_end.order) > 1 else f"the state is {state} at first"
-        parted = self._parted(last, dead_end.state)
-        return f"{wanted}; {now}{parted}, and no other operation that had begun can change that"
+        why = f"needs {needs}" if needs else "cannot come there"
+        before = (
+            f"after {self._names[dead_end.order[-2]]} it is" if len(dead_end.order) > 1 else "at first it is"
+        )
+        state = state_of(self._model, dead_end.state)
+        why += f", but {before} {state}{self._parted(last, dead_end.state)}"
+        return f"{why}{self._no_help(last, dead_end.order[:-1])}"
+
+    def _no_help(self, last: int, before: Sequence[int]) -> str:
+        """Why nothing else in the history makes an operation possible after those that come before it."""
+        helpers = self._helpers(last)
+        if helpers is None:
+            return "; no other operation, wherever it is placed, makes up for that"
+        if not helpers:
+            return "; nothing that had begun by then brings that about"
+        names = names_of(self._model, self._entries, sorted({*self._core, *helpers}))
+        shown = [names[o] for o in helpers]
+        one = len(helpers) == 1
+        who = _and(shown) if len(shown) <= _NAMED_MAX else f"{len(shown)} operations"
+        only = f"; only {who} {'brings' if one else 'bring'} that about"
+        if set(helpers) <= set(before):
+            return f"{only}, and {'it comes' if one else 'they come'} earlier"
+        return f"{only}, and {'it cannot' if one else 'none of them can'} wait until then"
+
+    def _helpers(self, last: int) -> list[int] | None:
+        """The updates after which an operation can be legal, from any state that there can be; ``None``: too many."""
+        model = specialized(self._model, self._finder.relaxed(self._core))
+        matter = noticed(self._entries, self._core, self._model)
+        updates = [o for o in matter if o != last and not model.is_read(self._entries[o].f)]
+        states: dict[Any, None] = {model.initial(): None}
+        helpers: dict[int, None] = {}
+        waiting = list(states)
+        while waiting:
+            state = waiting.pop()
+            for o in updates:
+                after = step(model, state, self._entries[o])
+                if after is ILLEGAL or after == state:
+                    continue
+                if step(model, after, self._entries[last]) is not ILLEGAL:
+                    helpers[o] = None
+                if after not in states:
+                    states[after] = None
+                    waiting.append(after)
+            if len(states) > _STATES_MAX:
+                return None
+        return sorted(helpers)
 
     def _parted(self, offset: int, state: Any) -> str:
         result, found = self._entries[offset].result, thaw(state)
@@ -169,11 +207,22 @@ class Argument:
     def _needs(self, offset: int) -> str:
         return needs_of(self._model, self._entries[offset])
 
-    def _state(self, state: Any) -> str:
-        return state_of(self._model, state)
-
     def _return_of(self, offset: int) -> tuple[int, int]:
         return self._entries[offset].ret, self._entries[offset].call
+
+
+def step(model: Model, state: Any, entry: Entry) -> Any:
+    """The state after an operation, or ``ILLEGAL``."""
+    result = UNKNOWN if entry.crashed and entry.result is None else entry.result
+    return model.step(state, entry.f, argument_of(model, entry), result)
+
+
+def replayed(model: Model, entries: Sequence[Entry], order: Sequence[int]) -> Any:
+    """The state after operations in an order (of offsets) that is legal."""
+    state: Any = model.initial()
+    for offset in order:
+        state = step(model, state, entries[offset])
+    return state
 
 
 def label_of(model: Model, entry: Entry) -> str:
@@ -212,4 +261,14 @@ def _and(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-__all__ = ["ARGUED_MAX", "Argument", "DeadEnd", "label_of", "names_of", "needs_of", "state_of"]
+__all__ = [
+    "ARGUED_MAX",
+    "Argument",
+    "DeadEnd",
+    "label_of",
+    "names_of",
+    "needs_of",
+    "replayed",
+    "state_of",
+    "step",
+]

@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from msgspec.structs import replace as with_fields
 
-from foreshock.checkers.argument import Argument, label_of, needs_of, state_of
+from foreshock.checkers.argument import Argument, label_of, needs_of, replayed, state_of
 from foreshock.checkers.core import CoreFinder, decide, noticed
 from foreshock.checkers.entries import NEVER, Entry, crash
 from foreshock.checkers.models.base import FAILED
+from foreshock.checkers.problem import specialized
 from foreshock.checkers.rows import rows_of
 from foreshock.checkers.search import Deepest, Limits
 from foreshock.checkers.shortening import shortened_value
@@ -57,8 +58,9 @@ class Explainer:
         then is left larger than it need be, and the reason says so.
         """
         deepest = deepest or self._search_whole(entries, bool(suspects))
+        states = () if deepest is None else self._states(entries, deepest)
         if briefly and deepest is not None:
-            return self._counterexample(key, entries, (), deepest)
+            return self._counterexample(key, entries, (), deepest, states)
         if deepest is not None:
             pool, part = until(entries, entries[deepest.impossible].ret)
         else:
@@ -68,13 +70,15 @@ class Explainer:
         finder = CoreFinder(part, self.model, self.limits)
         suspected = [places[o] for o in suspects if o in places]
         if briefly:
-            return self._counterexample(key, entries, (), self._deepest_of(finder, suspected, pool))
+            deepest, states = self._deepest_of(finder, suspected, pool)
+            return self._counterexample(key, entries, (), deepest, states)
         latest = sorted(range(len(part)), key=lambda p: _moment(part[p]), reverse=True)
         core = finder.find(suspected, latest)
         if deepest is None:
-            deepest = self._deepest_of(finder, core, pool)
+            deepest, states = self._deepest_of(finder, core, pool)
         argument = Argument(finder, core).sentences() if not finder.undecided else ()
-        found = self._counterexample(key, entries, sorted(pool[p] for p in core), deepest, finder.undecided)
+        in_whole = sorted(pool[p] for p in core)
+        found = self._counterexample(key, entries, in_whole, deepest, states, finder.undecided)
         return with_fields(found, argument=argument)
 
     def _search_whole(self, entries: Sequence[Entry], has_suspects: bool) -> Deepest | None:
@@ -90,23 +94,26 @@ class Explainer:
         result = decide(entries, self.model, limits, _WHOLE_CONFIGURATIONS_MAX if has_suspects else None)
         return result.deepest if result is not None else None
 
-    def _deepest_of(self, finder: CoreFinder, core: Sequence[int], pool: Sequence[int]) -> Deepest | None:
-        """Where the search of the core alone ends, in offsets of the whole."""
+    def _deepest_of(
+        self, finder: CoreFinder, core: Sequence[int], pool: Sequence[int]
+    ) -> tuple[Deepest | None, tuple[str, ...]]:
+        """Where the search of the core alone ends, in offsets of the whole, and the states there in words."""
         kept = set(core)
         relaxed_offsets = [
             pool[p] for p, entry in enumerate(finder.entries) if p in kept or not self.model.is_read(entry.f)
         ]
         result = finder.judge(core)
         if result is None or result.verdict is not Verdict.INVALID or result.deepest is None:
-            return None
+            return None, ()
         found = result.deepest
-        return Deepest(
+        in_whole = Deepest(
             impossible=relaxed_offsets[found.impossible],
             states=found.states,
             pending=tuple(relaxed_offsets[o] for o in found.pending),
             linearized=frozenset(relaxed_offsets[o] for o in found.linearized),
             prefix=tuple(relaxed_offsets[o] for o in found.prefix),
         )
+        return in_whole, self._states(finder.relaxed(core), found)
 
     def _counterexample(
         self,
@@ -114,12 +121,10 @@ class Explainer:
         entries: Sequence[Entry],
         core: Sequence[int],
         deepest: Deepest | None,
+        states: tuple[str, ...],
         undecided: int = 0,
     ) -> Counterexample:
         impossible = None if deepest is None else deepest.impossible
-        states = (
-            () if deepest is None else tuple(state_of(self.model, s) for s in deepest.states[:_STATES_MAX])
-        )
         needed = {} if deepest is None else self._needed(entries, deepest)
         prefix = () if deepest is None else deepest.prefix[-PREFIX_MAX:]
         source = None if impossible is None else self._source(entries, entries[impossible])
@@ -127,10 +132,10 @@ class Explainer:
         numbers = {entries[o].number for o in named} | {int(number) for number in needed}
         return Counterexample(
             key=shortened_value(key),
-            reason=self._reason(entries, deepest, len(core), undecided),
+            reason=self._reason(entries, deepest, states, len(core), undecided),
             core=tuple(sorted(entries[o].number for o in core)),
             impossible=None if impossible is None else entries[impossible].number,
-            states=states,
+            states=states[:_STATES_MAX],
             needed=needed,
             prefix=tuple(entries[o].number for o in prefix),
             earlier=0 if deepest is None else len(deepest.prefix) - len(prefix),
@@ -150,7 +155,29 @@ class Explainer:
         found = [o for o in updates if read.result in (entries[o].value, _last(entries[o].value))]
         return found[0] if len(found) == 1 else None
 
-    def _reason(self, entries: Sequence[Entry], deepest: Deepest | None, core: int, undecided: int) -> str:
+    def _states(self, entries: Sequence[Entry], deepest: Deepest) -> tuple[str, ...]:
+        """The states just before the impossible return, in words.
+
+        A search may know them only as far as this history tells them apart: the one that the legal order leads to
+        is then told as it is.
+        """
+        small = specialized(self.model, entries)
+        words = [state_of(small, state) for state in deepest.states]
+        if small is not self.model:
+            known = replayed(small, entries, deepest.prefix)
+            if known in deepest.states:
+                found = replayed(self.model, entries, deepest.prefix)
+                words[deepest.states.index(known)] = state_of(self.model, found)
+        return tuple(words)
+
+    def _reason(
+        self,
+        entries: Sequence[Entry],
+        deepest: Deepest | None,
+        states: Sequence[str],
+        core: int,
+        undecided: int,
+    ) -> str:
         if deepest is None:
             return "no order of its operations is legal" + (f"; {core} of them show it" if core else "")
         entry = entries[deepest.impossible]
@@ -158,10 +185,10 @@ class Explainer:
             f"{label_of(self.model, entry)} by process {entry.process} is impossible in every order of the "
             "operations so far"
         )
-        if states := [state_of(self.model, state) for state in deepest.states[:_STATES_IN_REASON_MAX]]:
-            more = len(deepest.states) - len(states)
-            states += [f"one of {more} more"] if more else []
-            reason += f": just before it returned, the state could only be {_or(states)}"
+        if shown := list(states[:_STATES_IN_REASON_MAX]):
+            more = len(states) - len(shown)
+            shown += [f"one of {more} more"] if more else []
+            reason += f": just before it returned, the state could only be {_or(shown)}"
         if undecided:
             reason += f" (time ran out before the {core} operations of the core were proven minimal)"
         return reason

@@ -1,76 +1,189 @@
-"""A counterexample as text for the terminal."""
+"""A counterexample as text for the terminal, for a reader who has not seen the history."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
-WIDTH_MAX = 64
+GRID_WIDTH_MAX: Final = 56
+_TEXT_WIDTH: Final = 100
+_PENDING_MAX: Final = 8
+_PREFIX_MAX: Final = 6
+_STATES_MAX: Final = 8
+_UNITS: Final = ((1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs"))
+
+Row = Mapping[str, Any]
+
+
+class Drawn(NamedTuple):
+    """One operation of the drawing, in columns."""
+
+    process: str
+    events: str
+    time: str
+    bar: str
+    words: str
 
 
 def explain(counterexample: Mapping[str, Any]) -> str:
-    """The minimal core as one bar an operation on a grid of event order, with what makes it impossible.
+    """What happened, why no order of it is legal, and where in the history; ends with a line break.
 
-    ``counterexample`` is :class:`foreshock.harness.checker.Counterexample` as plain data.
+    ``counterexample`` is :class:`foreshock.harness.checker.Counterexample` as plain data. Whatever it leaves out
+    is left out of the text.
     """
     rows = {row["invoke_index"]: row for row in counterexample.get("operations", ())}
+    key = counterexample.get("key")
+    subject = "the history" if key is None else f"key {key!r}"
+    paragraphs = [
+        _wrapped(f"{subject}: {counterexample['reason']}", ""),
+        _headed(_what_happened(counterexample), _drawing(counterexample, rows)),
+        _headed("Why no order works:", _indented(counterexample.get("argument", ()))),
+        _headed("Just before it returned:", _indented(_before(counterexample, rows))),
+    ]
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
+
+
+def _what_happened(counterexample: Mapping[str, Any]) -> str:
+    count = len(counterexample["core"])
+    operations = "1 operation shows" if count == 1 else f"{count} operations show"
+    if not counterexample.get("argument"):
+        return "What happened, from top to bottom and from left to right:"
+    rest = "it cannot be left out" if count == 1 else "none of them can be left out"
+    return f"What happened, in the order in which it began ({operations} it; {rest}):"
+
+
+def _drawing(counterexample: Mapping[str, Any], rows: Mapping[int, Row]) -> list[str]:
     core = [rows[index] for index in counterexample["core"] if index in rows]
     impossible = rows.get(counterexample.get("impossible", -1))
-    source = None if impossible is None else _source(impossible, core, rows)
+    source = None if impossible is None else _source(counterexample, impossible, core, rows)
     core += [] if source is None else [source]
-    lines = [f"key {counterexample.get('key')!r}: {counterexample['reason']}", ""]
+    core.sort(key=lambda row: row["invoke_index"])
+    marks = {}
+    if impossible is not None:
+        marks[impossible["invoke_index"]] = "  <- impossible"
+    if source is not None and impossible is not None:
+        marks[source["invoke_index"]] = "  (where it came from; this one may be anywhere)"
+    timed = any(row.get("invoke_ns", 0) > 0 for row in core)
+    bars = _bars(core)
+    drawn = [
+        Drawn(
+            process=str(row.get("process", "?")),
+            events=_events(row),
+            time=_times(row) if timed else "",
+            bar=bar,
+            words=f"{row['label']}{marks.get(row['invoke_index'], '')}",
+        )
+        for row, bar in zip(core, bars, strict=True)
+    ]
+    if not drawn:
+        return []
+    titles = Drawn("process", "events", "time" if timed else "", "", "")
+    widths = [max(len(line[column]) for line in [titles, *drawn]) for column in range(4)]
+    return [_line(line, widths) for line in [titles, *drawn]]
+
+
+def _line(drawn: Drawn, widths: Sequence[int]) -> str:
+    cells = [drawn.process.rjust(widths[0]), drawn.events.ljust(widths[1])]
+    cells += [drawn.time.ljust(widths[2])] if widths[2] else []
+    cells += [drawn.bar.ljust(widths[3]), drawn.words]
+    return ("  " + "  ".join(cells)).rstrip()
+
+
+def _bars(core: Sequence[Row]) -> list[str]:
+    """One bar an operation on a grid of event order; an end that nobody saw stays open."""
     events = sorted(
         {row["invoke_index"] for row in core} | {end for row in core if (end := _end(row)) is not None}
     )
-    column = {event: position * _step(len(events)) for position, event in enumerate(events)}
+    step = max(2, min(7, GRID_WIDTH_MAX // max(1, len(events))))
+    column = {event: position * step for position, event in enumerate(events)}
     width = max(column.values(), default=0) + 2
-    for row in sorted(core, key=lambda row: row["invoke_index"]):
-        start = column[row["invoke_index"]]
-        end = _end(row)
+    bars = []
+    for row in core:
+        start, end = column[row["invoke_index"]], _end(row)
         stop = width if end is None else column[end]
-        bar = " " * start + "[" + "-" * max(0, stop - start - 1) + ("]" if end is not None else "...")
-        mark = "  <- impossible" if row is impossible else ""
-        if row is source and impossible is not None:
-            mark = f"  (where {impossible['result']} came from)"
-        lines.append(f"  process {row['process']!s:>4}  {bar:<{width + 4}}  {row['label']}{mark}")
-    if counterexample.get("states"):
-        lines += ["", "  possible just before: " + ", ".join(counterexample["states"])]
-    lines += [f"  {_who(what, rows)} needs {why}" for what, why in counterexample.get("needed", {}).items()]
-    return "\n".join(lines) + "\n"
+        closing = "]" if end is not None else "..."
+        bars.append(" " * start + "[" + "-" * max(0, stop - start - 1) + closing)
+    return bars
 
 
-def _who(what: str, rows: Mapping[int, Mapping[str, Any]]) -> str:
+def _before(counterexample: Mapping[str, Any], rows: Mapping[int, Row]) -> Iterator[str]:
+    states = list(counterexample.get("states", ()))
+    if states:
+        more = f", and {len(states) - _STATES_MAX} more" if len(states) > _STATES_MAX else ""
+        yield f"the state could be: {', '.join(states[:_STATES_MAX])}{more}"
+    prefix = [rows[index] for index in counterexample.get("prefix", ()) if index in rows]
+    if prefix:
+        shown = ", ".join(row["label"] for row in prefix[-_PREFIX_MAX:])
+        earlier = counterexample.get("earlier", 0) + max(len(prefix) - _PREFIX_MAX, 0)
+        order = f"{earlier} operations, then {shown}" if earlier else shown
+        yield f"the longest legal order of all that had happened: {order}"
+    impossible = str(counterexample.get("impossible"))
+    needed = [item for item in counterexample.get("needed", {}).items() if item[0] != impossible]
+    yield from (f"{_who(what, rows)} needs {why}" for what, why in needed[:_PENDING_MAX])
+    if len(needed) > _PENDING_MAX:
+        yield f"and {len(needed) - _PENDING_MAX} more were pending"
+
+
+def _who(what: str, rows: Mapping[int, Row]) -> str:
     """An operation that is named by its index, as a person would name it."""
     row = rows.get(int(what)) if what.isdigit() else None
-    return what if row is None else f"{row['label']} by process {row['process']}"
+    if row is None:
+        return what
+    pending = "" if _end(row) is not None else ", which never returned,"
+    return f"{row['label']} by process {row['process']} (event {row['invoke_index']}){pending}"
 
 
 def _source(
-    impossible: Mapping[str, Any], core: Sequence[Mapping[str, Any]], rows: Mapping[int, Mapping[str, Any]]
-) -> Mapping[str, Any] | None:
-    """The update that wrote what the impossible read saw, where nothing in the core speaks of that value."""
+    counterexample: Mapping[str, Any], impossible: Row, core: Sequence[Row], rows: Mapping[int, Row]
+) -> Row | None:
+    """The update that made what the impossible read saw, where nothing in the core speaks of that value."""
     seen = impossible.get("result")
     if seen is None or any(_speaks_of(row, seen) for row in core if row is not impossible):
         return None
-    found = [row for row in rows.values() if row.get("f") != impossible.get("f") and _wrote(row) == seen]
-    return found[0] if len(found) == 1 else None
+    return rows.get(counterexample.get("source", -1))
 
 
-def _wrote(row: Mapping[str, Any]) -> Any:
-    """The value that an update sets: its own, or the last one of a compare-and-set."""
-    value = row.get("value")
-    return value[-1] if isinstance(value, list | tuple) and value else value
-
-
-def _speaks_of(row: Mapping[str, Any], seen: Any) -> bool:
+def _speaks_of(row: Row, seen: Any) -> bool:
     value = row.get("value")
     return seen in (row.get("result"), value) or (isinstance(value, list | tuple) and seen in value)
 
 
-def _end(row: Mapping[str, Any]) -> int | None:
+def _end(row: Row) -> int | None:
     """The event at which the operation is known to have taken effect; none for one that crashed."""
     return row["complete_index"] if row.get("type") == "ok" and row["complete_index"] >= 0 else None
 
 
-def _step(events: int) -> int:
-    return max(2, min(8, WIDTH_MAX // max(1, events)))
+def _events(row: Row) -> str:
+    end = _end(row)
+    return f"{row['invoke_index']}-{'?' if end is None else end}"
+
+
+def _times(row: Row) -> str:
+    """From when to when, in the unit in which the later of both is best read."""
+    start, end = row.get("invoke_ns", 0), row.get("complete_ns", -1)
+    known = _end(row) is not None and end >= 0
+    size, unit = next(((s, u) for s, u in _UNITS if (end if known else start) >= s), (1, "ns"))
+    digits = 3 if size > 1 else 0
+    shown = f"{start / size:.{digits}f}"
+    return f"{shown}-{end / size:.{digits}f} {unit}" if known else f"{shown}-? {unit}"
+
+
+def _headed(title: str, lines: Sequence[str]) -> str:
+    return "\n".join([f"  {title}", *lines]) if lines else ""
+
+
+def _indented(sentences: Iterator[str] | Sequence[str]) -> list[str]:
+    return [_wrapped(sentence, "    ") for sentence in sentences]
+
+
+def _wrapped(text: str, indent: str) -> str:
+    lines = textwrap.wrap(
+        text,
+        _TEXT_WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent + "  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines)
