@@ -19,8 +19,9 @@ from foreshock.checkers.models.base import FAILED, argument_of
 from foreshock.harness.model import UNKNOWN, Illegal, Model
 
 MILLISECOND_NS: Final = 1_000_000
-_LEGAL, _MUTATED = 0.3, 0.7
+_LEGAL, _MUTATED = 0.08, 0.6
 _TRIES_MAX: Final = 400
+_FOR_EVER: Final = 1 << 40
 
 
 class Refused(Exception):
@@ -190,7 +191,7 @@ class Leased(Thing):
     def __init__(self, rng: random.Random) -> None:
         super().__init__(rng)
         self.owner: int | None = None
-        self.ends_ms = 0.0
+        self.ends_ms = 0
 
     def ask(self, process: int) -> tuple[str, Any]:
         if process == self.owner:
@@ -205,10 +206,15 @@ class Leased(Thing):
         elif self.owner != process:
             raise Refused
         if f == "release":
-            self.owner = None
+            self.owner, self.ends_ms = None, 0
             return None
         ttl_ms = self._ttl_ms()
-        self.ends_ms = float("inf") if ttl_ms is None else now_ms + ttl_ms
+        if f == "renew" or now_ms < self.ends_ms:
+            # Whoever has it is not cut short by another grant.
+            ttl_ms = (
+                None if self.ends_ms == _FOR_EVER or ttl_ms is None else max(ttl_ms, self.ends_ms - now_ms)
+            )
+        self.ends_ms = _FOR_EVER if ttl_ms is None else now_ms + ttl_ms
         return {"token": None, "ttl_ms": ttl_ms}
 
     def any_result(self, f: str, value: Any) -> Any:
@@ -251,8 +257,9 @@ class Elements(Thing):
 
     def ask(self, process: int) -> tuple[str, Any]:
         f = self.rng.choice(["add", "add", "remove", "contains", "read"])
-        value = {"add": self.fresh, "read": lambda: None}.get(f, self.seen)()
-        return f, value
+        if f == "read":
+            return f, None
+        return f, self.fresh() if f == "add" else self.seen()
 
     def apply(self, process: int, f: str, value: Any, now_ms: int) -> Any:
         if f == "read":
@@ -427,7 +434,7 @@ def random_history(
 ) -> list[Entry]:
     """A history of at most that many operations on one key; a third to a half of them are legal.
 
-    Three in ten are of a real object, four in ten of one but changed in a place or two, the rest are made up. With
+    One in twelve is of a real object, half are of one but changed in a place or two, the rest are made up. With
     ``ties``, events may share positions. Entries have the times of a clock that never runs backwards.
     """
     thing = THINGS[model_name](rng)
@@ -436,10 +443,10 @@ def random_history(
         entries = _made_up(rng, thing, operations, crash, ties)
     else:
         entries = _Run(rng, thing, operations, crash).entries()
-        if ties and rng.random() < 0.7:
-            entries = _coarser(entries, rng.choice([2, 2, 3, 5]))
+        if ties and rng.random() < 0.5:
+            entries = _coarser(entries, rng.choice([2, 2, 3]))
         if kind >= _LEGAL:
-            for _ in range(rng.choice([1, 1, 2])):
+            for _ in range(rng.choice([1, 2, 3, 4])):
                 _mutate(rng, thing, entries)
     return entries
 
@@ -526,30 +533,38 @@ def _coarser(entries: Sequence[Entry], by: int) -> list[Entry]:
 
 
 def _mutate(rng: random.Random, thing: Thing, entries: list[Entry]) -> None:
-    """Change a result, an end, a process or the kind of one operation, or lose it."""
+    """Put one lie into a history: about what came back, when, by whom, or whether it happened at all."""
     if not entries:
+        return
+    telling = [
+        i for i, e in enumerate(entries) if not e.crashed and thing.any_result(e.f, e.value) is not None
+    ]
+    if telling and rng.random() < 0.6:
+        place = rng.choice(telling)
+        entry = entries[place]
+        entries[place] = entry._replace(result=thing.any_result(entry.f, entry.value))
         return
     place = rng.randrange(len(entries))
     entry = entries[place]
-    what = rng.randrange(6)
-    if what == 0 or (what <= 3 and thing.any_result(entry.f, entry.value) is not None):
-        if not entry.crashed:
-            entries[place] = entry._replace(result=thing.any_result(entry.f, entry.value))
-    elif what == 1:
+    end = rng.choice(entries)
+    position, moment = (end.call, end.times[0]) if end.crashed else (end.ret, end.times[1])
+    moved = entry._replace(call=position, ret=position, crashed=False, times=(moment, moment))
+    if entry.crashed:
+        moved = moved._replace(result=thing.any_result(entry.f, entry.value))
+    what = rng.randrange(8)
+    if what <= 1:
         del entries[place]
-    elif what == 2 and not entry.crashed:
-        shorter = rng.random() < 0.5
-        call, times = (entry.ret, (entry.times[1],) * 2) if shorter else (entry.call, entry.times)
-        entries[place] = entry._replace(call=call, ret=max(call, entry.ret - (not shorter)), times=times)
-    elif what == 3:
-        entries[place] = entry._replace(process=rng.choice(entries).process)
+    elif what <= 3:
+        entries[place] = moved
     elif what == 4:
-        other = rng.randrange(len(entries))
-        _swap(entries, place, other)
+        entries.append(moved._replace(number=max(e.number for e in entries) + 1))
+    elif what == 5:
+        entries[place] = entry._replace(process=rng.choice(entries).process)
+    elif what == 6:
+        _swap(entries, place, rng.randrange(len(entries)))
     else:
-        entries[place] = entry._replace(
-            ret=NEVER, result=UNKNOWN, crashed=True, times=(entry.times[0], NEVER)
-        )
+        times = (entry.times[0], NEVER)
+        entries[place] = entry._replace(ret=NEVER, result=UNKNOWN, crashed=True, times=times)
 
 
 def _swap(entries: list[Entry], one: int, other: int) -> None:
@@ -562,26 +577,36 @@ def _swap(entries: list[Entry], one: int, other: int) -> None:
 
 def _made_up(rng: random.Random, thing: Thing, operations: int, crash: float, ties: bool) -> list[Entry]:
     """Operations at random places with random results."""
-    count = rng.randint(2, max(2, operations - 1))
+    count = rng.randint(2, max(2, operations))
     processes = rng.randint(1, 4)
     scale = rng.choice([0, 1, 1, 2])
+    honest = 0.7 * rng.random()
     entries = []
-    for number, (call, ret) in enumerate(random_positions(rng, count, ties=ties)):
+    for number, (call, ret) in enumerate(sorted(_places(rng, count, ties))):
         process = rng.randrange(processes)
         f, value = thing.ask(process)
         crashed = rng.random() < crash
         result = UNKNOWN if crashed else thing.any_result(f, value)
-        if not crashed and rng.random() < 0.5:
+        if rng.random() < honest:
             # As if it happened just now, which makes it more likely to be right.
             try:
-                result = thing.apply(process, f, value, call * scale)
+                happened = thing.apply(process, f, value, call * scale)
             except Refused:
-                result = thing.any_result(f, value)
+                happened = result
+            result = UNKNOWN if crashed else happened
         times = (call * scale * MILLISECOND_NS, NEVER if crashed else ret * scale * MILLISECOND_NS)
         ret = NEVER if crashed else ret
         entries.append(Entry(number, call, ret, f, value, result, crashed, process, times))
     rng.shuffle(entries)
     return entries
+
+
+def _places(rng: random.Random, count: int, ties: bool) -> list[tuple[int, int]]:
+    if not ties or rng.random() < 0.3:
+        return random_positions(rng, count, ties=ties)
+    width, length = rng.choice([count, 2 * count]), rng.choice([0, 1, 2, 4])
+    calls = [rng.randint(0, width) for _ in range(count)]
+    return [(call, call + rng.randint(0, length)) for call in calls]
 
 
 class _Asked:
