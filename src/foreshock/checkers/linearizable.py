@@ -82,7 +82,7 @@ class LinearizableChecker(Checker):
         outcomes = self._decide(columns, limits)
         illegal = [outcome for outcome in outcomes if outcome.verdict is Verdict.INVALID]
         decided_s = time.monotonic() - started
-        counterexamples = self._explain(history, columns, illegal, limits)
+        counterexamples = self._explain(history, columns, illegal, limits, briefly=not context.explains)
         return self._result(columns, outcomes, counterexamples, decided_s, time.monotonic() - started)
 
     def columns(self, history: History) -> OperationColumns:
@@ -111,7 +111,13 @@ class LinearizableChecker(Checker):
         return outcomes
 
     def _explain(
-        self, history: History, columns: OperationColumns, illegal: Sequence[KeyOutcome], limits: Limits
+        self,
+        history: History,
+        columns: OperationColumns,
+        illegal: Sequence[KeyOutcome],
+        limits: Limits,
+        *,
+        briefly: bool,
     ) -> tuple[Counterexample, ...]:
         """A counterexample for every illegal key; the time that is left is shared out among them."""
         counterexamples = []
@@ -131,8 +137,9 @@ class LinearizableChecker(Checker):
                 )
                 continue
             explainer = Explainer(history, self.model, replace(limits, deadline_ns=now + share_ns))
-            counterexamples.append(explainer.explain(key, entries, outcome.suspects, outcome.deepest))
-        counterexamples.sort(key=lambda found: found.core[-1] if found.core else -1)
+            found = explainer.explain(key, entries, outcome.suspects, outcome.deepest, briefly=briefly)
+            counterexamples.append(found)
+        counterexamples.sort(key=_shown_at)
         return tuple(counterexamples)
 
     def _result(
@@ -177,6 +184,13 @@ class LinearizableChecker(Checker):
             },
             counterexamples=counterexamples,
         )
+
+
+def _shown_at(found: Counterexample) -> int:
+    """The operation by which it is known that the key is illegal."""
+    if found.core:
+        return found.core[-1]
+    return -1 if found.impossible is None else found.impossible
 
 
 def _fast_outcome(columns: OperationColumns, key: int, method: str, finding: Finding) -> KeyOutcome:

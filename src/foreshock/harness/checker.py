@@ -19,6 +19,7 @@ class CheckContext(msgspec.Struct, frozen=True):
 
     ``deadline_ns`` is on ``time.monotonic_ns()``; a checker that passes it answers ``unknown`` with how far it
     got. ``should_stop`` is asked now and then and turns true on Ctrl-C. ``faults`` are the ledger's records.
+    Where it ``explains`` is off, nobody will look at the counterexamples: the reason is all that is wanted.
     """
 
     deadline_ns: int
@@ -27,6 +28,7 @@ class CheckContext(msgspec.Struct, frozen=True):
     nodes: tuple[str, ...] = ()
     faults: tuple[Mapping[str, Any], ...] = ()
     seed: int = 0
+    explains: bool = True
 
 
 class Counterexample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
