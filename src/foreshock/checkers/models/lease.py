@@ -126,22 +126,20 @@ class Lease:
     def useful_until(self, entries: Sequence[Entry]) -> list[int]:
         """How long a crashed operation can be noticed.
 
-        * An acquire: by a release or renewal of its process. Otherwise the lease might stay with its last owner,
-          whose grant must have run out for it.
+        * An acquire of unknown length: by a release or renewal of its process. Otherwise the lease might stay with
+          its last owner, whose grant must have run out for it, and be as good as free.
         * A renewal of unknown length: never, for it changes nothing.
-        * A release, and a renewal that may shorten the grant: by any operation of another process. Without those it
-          is as if its process had held the lease on, and whatever it does later is legal for the holder as well.
+        * A release: by any operation of another process. Without those it is as if its process had held the lease
+          on, and whatever that does later is legal for the holder as well. So too a renewal or an acquire with a known
+          length, which may cut short what its process has.
         """
         kept = last_returns(entries, lambda e: (e.process,) if e.f != ACQUIRE else ())
         others = last_return_of_others(entries)
         horizons = []
         for e in entries:
-            if e.f == ACQUIRE:
-                horizons.append(kept.get(e.process, UNNOTICED))
-            elif e.f == RENEW and (e.result is UNKNOWN or e.result is None):
-                horizons.append(UNNOTICED)
-            else:
-                horizons.append(others(e.process))
+            ends_what_was = e.f == RELEASE or not (e.result is UNKNOWN or e.result is None)
+            horizon = others(e.process) if ends_what_was else UNNOTICED
+            horizons.append(max(horizon, kept.get(e.process, UNNOTICED)) if e.f == ACQUIRE else horizon)
         return horizons
 
     def _who_and_when(self, value: Any) -> tuple[int, int, int]:
