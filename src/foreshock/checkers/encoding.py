@@ -13,11 +13,11 @@ from typing import Any, Final, cast
 import numpy as np
 
 from foreshock.checkers.columns import ABSENT, Bools, Ints, OperationColumns
-from foreshock.checkers.entries import NEVER, UNNOTICED, Entry, freeze
+from foreshock.checkers.entries import Entry, freeze
 from foreshock.checkers.kernels.layout import ILLEGAL, READ, SWAP, TABLE, WRITE, Int32s
 from foreshock.checkers.models.base import UNOBSERVED, unknown_operation
 from foreshock.checkers.models.lock import ACQUIRE, RELEASE, Mutex, OwnerMutex
-from foreshock.checkers.models.register import CAS, DELETES, READS, CasRegister, Register, hand_on
+from foreshock.checkers.models.register import CAS, DELETES, READS, CasRegister, Register
 from foreshock.checkers.problem import Question, is_reading, questions_of, specialized, useful_horizons
 from foreshock.harness.errors import PlugInError
 from foreshock.harness.model import ILLEGAL as ILLEGAL_OF_MODEL
@@ -31,12 +31,15 @@ Decode = Callable[[int], Any]
 
 @dataclass(frozen=True)
 class Encoded:
-    """The operations of one key, in any order: code, operands, and when they were pending.
+    """The operations of some keys as integers: key by key, completed ones by their return, then crashed by their call.
 
-    ``horizon`` is the last position at which a crashed operation can matter. ``answers`` is for models whose steps
-    are looked up; ``decode`` turns the integer of a state into the state.
+    ``starts`` says where each key's begin, ``offset`` where each operation stood among its key's. With ``by_value`` the
+    horizons (the last position at which a crashed operation can matter) are still to be found. ``answers`` is for
+    models whose steps are looked up; ``decode`` turns the integer of a state into the state.
     """
 
+    starts: Ints
+    offset: Ints
     call: Ints
     ret: Ints
     crashed: Bools
@@ -47,10 +50,12 @@ class Encoded:
     second: Ints
     initial: int
     decode: Decode
+    by_value: bool = False
+    unobserved: int = 0
     answers: Answers | None = None
 
     def __len__(self) -> int:
-        return len(self.call)
+        return len(self.starts) - 1
 
 
 class Answers:
@@ -86,64 +91,63 @@ def unhashable(model: str, state: Any) -> str:
     )
 
 
-def encode_rows(columns: OperationColumns, rows: Ints, model: Model) -> Encoded:
-    """The operations of one key for the kernels; without a Python object an operation where the model allows it."""
-    if type(model) in (Register, CasRegister):
-        return _encode_register(columns, rows, cast(Register, model))
-    return encode_entries(columns.entries(rows), model)
+def takes_many(model: Model) -> bool:
+    """Whether many keys are encoded at once as cheaply as one: columns do, without a Python object an operation."""
+    return type(model) in (Register, CasRegister)
+
+
+def encode_keys(columns: OperationColumns, keys: Sequence[int], model: Model) -> Encoded:
+    """The operations of some keys; of one key only unless the model takes many."""
+    if takes_many(model):
+        return _encode_registers(columns, keys, cast(Register, model))
+    return encode_entries(columns.entries(columns.rows_by_key[keys[0]]), model)
 
 
 def encode_entries(entries: Sequence[Entry], model: Model) -> Encoded:
-    """The same from entries."""
+    """The operations of one key from entries."""
     native = _NATIVE.get(type(model))
     code = np.full(len(entries), TABLE, dtype=np.int32)
     first = np.zeros(len(entries), dtype=np.int64)
     second = np.zeros(len(entries), dtype=np.int64)
     is_read = is_reading(model, entries)
-    reads = np.array([is_read[entry.f] for entry in entries], dtype=np.bool_)
-    crashed = np.array([entry.crashed for entry in entries], dtype=np.bool_)
+    numbers = _Numbers()
     answers: Answers | None = None
-    decode: Decode
+    decode: Decode = numbers.value
     if native is not None:
-        numbers = _Numbers()
         initial = numbers.of(model.initial())
         for place, entry in enumerate(entries):
             code[place], first[place], second[place] = native(model, entry, numbers.of)
-        unobserved = numbers.of(UNOBSERVED)
-        _forget_unobserved(code, first, second, reads & crashed, unobserved)
-        decode = numbers.value
+        horizon = np.zeros(len(entries), dtype=np.int64)
     else:
         small = specialized(model, entries)
         kinds, questions = questions_of(small, entries)
         first[:] = kinds
         answers = Answers(small, questions)
         initial, decode = answers.initial, answers.states.__getitem__
+        horizon = np.array(useful_horizons(model, entries), dtype=np.int64)
+    call, ret = _ints(entry.call for entry in entries), _ints(entry.ret for entry in entries)
+    order = np.lexsort((call, ret))
     return Encoded(
-        call=_ints(entry.call for entry in entries),
-        ret=_ints(entry.ret for entry in entries),
-        crashed=crashed,
-        is_read=reads,
-        horizon=np.array(useful_horizons(model, entries), dtype=np.int64),
-        code=code,
-        first=first,
-        second=second,
+        starts=np.array((0, len(entries))),
+        offset=order,
+        call=call[order],
+        ret=ret[order],
+        crashed=np.array([entry.crashed for entry in entries], dtype=np.bool_)[order],
+        is_read=np.array([is_read[entry.f] for entry in entries], dtype=np.bool_)[order],
+        horizon=horizon[order],
+        code=code[order],
+        first=first[order],
+        second=second[order],
         initial=initial,
         decode=decode,
+        by_value=native is not None,
+        unobserved=numbers.of(UNOBSERVED),
         answers=answers,
     )
 
 
 def _ints(values: Iterable[int]) -> Ints:
     return np.fromiter(values, dtype=np.int64)
-
-
-def _forget_unobserved(code: Int32s, first: Ints, second: Ints, unread: Bools, unobserved: int) -> None:
-    """Let all values that nothing observes be one: what writes them does the same then."""
-    observing = ((code == READ) | (code == SWAP)) & ~unread
-    observed = np.unique(first[observing])
-    for column, written in ((first, code == WRITE), (second, code == SWAP)):
-        places = np.flatnonzero(written)
-        column[places[~np.isin(column[places], observed)]] = unobserved
 
 
 class _Numbers:
@@ -201,13 +205,21 @@ _NATIVE: Final[dict[type[Any], _Native]] = {
 """By the exact class: a subclass may mean something else."""
 
 
-def _encode_register(columns: OperationColumns, rows: Ints, model: Register) -> Encoded:
+def _encode_registers(columns: OperationColumns, keys: Sequence[int], model: Register) -> Encoded:
     """Registers: all in columns, but for the pairs of compare-and-sets, which are lists."""
-    is_read, is_cas = columns.f_in(READS)[rows], columns.f_in({CAS})[rows]
-    is_delete = columns.f_in(DELETES)[rows]
+    of_keys = [columns.rows_by_key[key] for key in keys]
+    lengths = [len(rows) for rows in of_keys]
+    rows = np.concatenate(of_keys) if len(of_keys) > 1 else of_keys[0]
+    starts = np.concatenate(([0], np.cumsum(lengths)))
+    ret = columns.ret[rows]
+    by = (columns.call[rows], ret)
+    order = np.lexsort((*by, np.repeat(np.arange(len(keys)), lengths)) if len(of_keys) > 1 else by)
+    rows = rows[order]
     unknown = rows[~columns.f_in(model.operations)[rows]]
     if len(unknown):
         raise unknown_operation(model.name, columns.names[columns.f[unknown[0]]], sorted(model.operations))
+    is_read, is_cas = columns.f_in(READS)[rows], columns.f_in({CAS})[rows]
+    is_delete = columns.f_in(DELETES)[rows]
     crashed = columns.crashed[rows]
     code = np.where(is_read, READ, np.where(is_cas, SWAP, WRITE)).astype(np.int32)
     first = np.full(len(rows), ABSENT, dtype=np.int64)
@@ -219,34 +231,19 @@ def _encode_register(columns: OperationColumns, rows: Ints, model: Register) -> 
     for place, row in zip(swaps.tolist(), rows[swaps].tolist(), strict=True):
         old, new = model.pair(columns.values[row])
         first[place], second[place] = columns.token_of(old), columns.token_of(new)
-    _forget_unobserved(code, first, second, is_read & crashed, _UNOBSERVED_TOKEN)
-    ret = columns.ret[rows]
     return Encoded(
+        starts=starts,
+        offset=order - np.repeat(starts[:-1], lengths) if len(of_keys) > 1 else order,
         call=columns.call[rows],
-        ret=ret,
+        ret=ret[order],
         crashed=crashed,
         is_read=is_read,
-        horizon=_horizons(code, first, second, ret, is_read, crashed),
+        horizon=np.zeros(len(rows), dtype=np.int64),
         code=code,
         first=first,
         second=second,
         initial=columns.token_of(model.initial()),
         decode=lambda token: UNOBSERVED if token == _UNOBSERVED_TOKEN else columns.value_of(token),
+        by_value=True,
+        unobserved=_UNOBSERVED_TOKEN,
     )
-
-
-def _horizons(code: Int32s, first: Ints, second: Ints, ret: Ints, is_read: Bools, crashed: Bools) -> Ints:
-    """Until when what each operation writes can be noticed, as :meth:`Register.useful_until` has it."""
-    if not (crashed & ~is_read).any():
-        return np.full(len(code), NEVER, dtype=np.int64)
-    observing = ((code == READ) | (code == SWAP)) & ~crashed
-    values, places = np.unique(first[observing], return_inverse=True)
-    latest = np.full(len(values), UNNOTICED, dtype=np.int64)
-    np.maximum.at(latest, places, ret[observing])
-    horizon = dict(zip(values.tolist(), latest.tolist(), strict=True))
-    found_by: dict[int, list[int]] = {}
-    for place in np.flatnonzero((code == SWAP) & crashed).tolist():
-        found_by.setdefault(int(second[place]), []).append(int(first[place]))
-    hand_on(horizon, found_by)
-    written = np.where(code == SWAP, second, first)
-    return np.array([horizon.get(value, UNNOTICED) for value in written.tolist()], dtype=np.int64)

@@ -12,14 +12,15 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
-from foreshock.checkers.columns import Ints, OperationColumns
+from foreshock.checkers.columns import OperationColumns
 from foreshock.checkers.search import Limits, Search, SearchResult
 from foreshock.harness.model import Model
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from foreshock.checkers.entries import Entry
+    from foreshock.checkers.kernel_search import Prepared
 
 WORTH_LOADING: Final = 3_000
 """So many operations to search are worth loading the compiled search for."""
@@ -91,16 +92,26 @@ def load() -> None:
         logger.debug("loaded the compiled search in %.2f s", time.monotonic() - started)
 
 
-def search_of_rows(columns: OperationColumns, rows: Ints, model: Model) -> Searching:
-    """A search of the operations of one key."""
-    expect(len(rows))
-    if _compiled.is_loaded:
-        from foreshock.checkers.encoding import encode_rows
-        from foreshock.checkers.kernel_search import KernelSearch
+def searches_of(columns: OperationColumns, keys: Sequence[int], model: Model) -> Callable[[int], Searching]:
+    """What makes the search of each of these keys, when it is its turn."""
+    expect(sum(len(columns.rows_by_key[key]) for key in keys))
+    prepared: dict[int, tuple[Prepared, int]] = {}
 
-        return KernelSearch(encode_rows(columns, rows, model))
-    _compiled.searched += len(rows)
-    return Search(columns.entries(rows), model)
+    def start(key: int) -> Searching:
+        rows = columns.rows_by_key[key]
+        if not _compiled.is_loaded:
+            _compiled.searched += len(rows)
+            return Search(columns.entries(rows), model)
+        from foreshock.checkers.encoding import encode_keys, takes_many
+        from foreshock.checkers.kernel_search import KernelSearch, Prepared
+
+        if key not in prepared:
+            together = keys if takes_many(model) else [key]
+            made = Prepared(encode_keys(columns, together, model))
+            prepared.update((each, (made, place)) for place, each in enumerate(together))
+        return KernelSearch(*prepared[key] if takes_many(model) else prepared.pop(key))
+
+    return start
 
 
 def search_of_entries(entries: Sequence[Entry], model: Model) -> Searching:
@@ -108,9 +119,9 @@ def search_of_entries(entries: Sequence[Entry], model: Model) -> Searching:
     expect(len(entries))
     if _compiled.is_loaded:
         from foreshock.checkers.encoding import encode_entries
-        from foreshock.checkers.kernel_search import KernelSearch
+        from foreshock.checkers.kernel_search import KernelSearch, Prepared
 
-        return KernelSearch(encode_entries(entries, model))
+        return KernelSearch(Prepared(encode_entries(entries, model)))
     _compiled.searched += len(entries)
     return Search(entries, model)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -14,9 +15,11 @@ import numpy as np
 from foreshock.checkers.encoding import Encoded
 from foreshock.checkers.entries import NEVER
 from foreshock.checkers.kernels import layout
-from foreshock.checkers.kernels.layout import Int32s, Int64s, Memo, Operations, Table, Windows
-from foreshock.checkers.kernels.prepare_kernel import number_kinds, place_in_slots
-from foreshock.checkers.kernels.search_kernel import put_in_table, rehash, search_on, trace
+from foreshock.checkers.kernels.layout import Int64s, Memo, Operations, Table, Windows
+from foreshock.checkers.kernels.memo_kernel import rehash
+from foreshock.checkers.kernels.prepare_kernel import Given, Made, Room, prepare
+from foreshock.checkers.kernels.search_kernel import search_on, trace
+from foreshock.checkers.kernels.window_kernel import move_window, put_in_table
 from foreshock.checkers.search import Deepest, Limits, SearchResult
 from foreshock.harness.verdict import Verdict
 
@@ -25,18 +28,91 @@ _SLICE_NS: Final = 20_000_000
 _WATCH_AFTER_NS: Final = 100_000_000
 _CAPACITY_MIN: Final = 128
 _TABLE_MIN: Final = 256
-_NO_ORDER: Final = np.zeros(0, dtype=np.int32)
+
+
+class Prepared:
+    """The operations of some keys, ready to be searched."""
+
+    def __init__(self, encoded: Encoded) -> None:
+        self.encoded = encoded
+        self.starts = starts = encoded.starts.tolist()
+        size, keys = starts[-1], len(encoded)
+        longest = max((stop - start for start, stop in pairwise(starts)), default=0)
+        places = _room(4 * longest)
+        ints, longs = np.int32, np.int64
+        self.made = Made(
+            place=np.empty(size, ints),
+            code=np.empty(size, ints),
+            first=np.empty(size, longs),
+            second=np.empty(size, longs),
+            kind=np.empty(size, ints),
+            is_read=np.empty(size, np.bool_),
+            slot=np.empty(size, ints),
+            entering_from=np.empty(size + keys, ints),
+            entering=np.empty(size, ints),
+            expiring_from=np.empty(size + keys, ints),
+            expiring=np.empty(size, ints),
+            levels=np.empty(keys, ints),
+            kept=np.empty(keys, ints),
+            kinds=np.empty(keys, ints),
+            completed_slots=np.empty(keys, ints),
+            crashed_slots=np.empty(keys, ints),
+        )
+        room = Room(
+            value=np.empty(places, longs),
+            latest=np.empty(places, longs),
+            state=np.zeros(places, longs),
+            begin=np.empty(longest + 1, ints),
+            end=np.empty(longest + 1, ints),
+        )
+        e = encoded
+        given = Given(e.starts, e.call, e.ret, e.crashed, e.is_read, e.horizon, e.code, e.first, e.second)
+        prepare(given, self.made, room, encoded.by_value, encoded.unobserved)
+
+    def operations(self, key: int) -> Operations:
+        """The operations of a key (counted from 0) as the kernel takes them."""
+        made, start = self.made, self.starts[key]
+        levels, stop = int(made.levels[key]), start + int(made.kept[key])
+        base = start + key
+        return Operations(
+            code=made.code[start:stop],
+            first=made.first[start:stop],
+            second=made.second[start:stop],
+            kind=made.kind[start:stop],
+            is_read=made.is_read[start:stop],
+            slot=made.slot[start:stop],
+            entering_from=made.entering_from[base : base + levels + 1],
+            entering=made.entering[start:stop],
+            expiring_from=made.expiring_from[base : base + levels + 1],
+            expiring=made.expiring[start:stop],
+            levels=levels,
+            mask_words=max(1, (int(made.completed_slots[key]) + 63) >> 6),
+            used_words=(int(made.crashed_slots[key]) + 63) >> 6,
+        )
+
+    def offsets(self, key: int) -> Any:
+        """Where each operation of a key, by its number, stood among the key's operations."""
+        start = self.starts[key]
+        places = self.made.place[start : start + int(self.made.kept[key])]
+        return self.encoded.offset[start + places]
 
 
 class KernelSearch:
-    """One search, which can be run in slices, without Python's global lock: several can run at once."""
+    """One search, which can be run in slices, without Python's global lock: several can run at once.
 
-    def __init__(self, encoded: Encoded) -> None:
-        self._encoded = encoded
+    ``key`` counts into what was prepared.
+    """
+
+    def __init__(self, prepared: Prepared, key: int = 0) -> None:
+        self._encoded = encoded = prepared.encoded
+        self._prepared = prepared
+        self._key = key
         self._registers = np.zeros(layout.REGISTERS, dtype=np.int64)
         self._registers[layout.DEEPEST_LEVEL] = -1
-        self._prepare()
-        self._table = _empty_table(_TABLE_MIN if encoded.answers is not None else 2)
+        self._operations = prepared.operations(key)
+        self._levels = self._operations.levels
+        self._windows = self._make_windows(prepared)
+        self._table = _NO_TABLE if encoded.answers is None else _empty_table(_TABLE_MIN)
         self._answered = 0
         self._slice = _SLICE_FIRST
         self._memo = self._make_memo(max(_CAPACITY_MIN, min(2 * self._levels, 1 << 16)))
@@ -52,6 +128,8 @@ class KernelSearch:
         for code in (layout.SWAP, layout.READ):
             crashed = np.array([False, False, code == layout.SWAP])
             encoded = Encoded(
+                starts=np.array((0, 3)),
+                offset=np.arange(3),
                 call=np.arange(3),
                 ret=np.where(crashed, NEVER, 5 + np.arange(3)),
                 crashed=crashed,
@@ -63,7 +141,7 @@ class KernelSearch:
                 initial=1,
                 decode=int,
             )
-            search = cls(encoded)
+            search = cls(Prepared(encoded))
             search.run(Limits(time.monotonic_ns() + 10**12, 1 << 30))
             rehash(search._operations, search._memo, np.full(1 << 12, -1, dtype=np.int32))
         put_in_table(0, 0, _empty_table(2))
@@ -158,76 +236,25 @@ class KernelSearch:
         put_in_table((state << 32) | kind, answers.after(state, kind), self._table)
         self._answered += 1
 
-    def _prepare(self) -> None:
-        """Number the operations, and work out when each is pending and which slot it owns meanwhile."""
-        encoded = self._encoded
-        completed = np.flatnonzero(~encoded.crashed)
-        completed = completed[np.lexsort((encoded.call[completed], encoded.ret[completed]))]
-        self._levels = levels = len(completed)
-        returns = encoded.ret[completed]
-        crashed = np.flatnonzero(encoded.crashed & ~encoded.is_read)
-        if len(crashed):
-            crashed = crashed[np.argsort(encoded.call[crashed], kind="stable")]
-            begins = np.searchsorted(returns, encoded.call[crashed])
-            ends = np.searchsorted(returns, encoded.horizon[crashed], side="right")
-            useful = begins < ends
-            crashed, ends = crashed[useful], ends[useful]
-        else:
-            ends = crashed
-        order = np.concatenate((completed, crashed))
-        self._offsets = order
-        begin = np.searchsorted(returns, encoded.call[order])
-        # Ending after the last level is never ending.
-        passing = np.flatnonzero(ends < levels)
-        entering, entering_from = _by_level(np.arange(len(order)), begin, levels)
-        expiring, expiring_from = _by_level(passing + levels, ends[passing], levels)
-        slot = np.zeros(len(order), dtype=np.int32)
-        room = np.empty(len(order) + 1, dtype=np.int32)
-        slots = place_in_slots(levels, entering_from, entering, expiring_from, expiring, slot, room)
-        self._completed_slots, self._crashed_slots = slots
-        code, first, second = encoded.code[order], encoded.first[order], encoded.second[order]
-        if encoded.answers is None:
-            kind = np.empty(len(order), dtype=np.int32)
-            kinds = number_kinds(
-                code, first, second, kind, np.full(_room(2 * len(order)), -1, dtype=np.int32)
-            )
-        else:
-            kind = first.astype(np.int32)
-            kinds = int(kind.max(initial=-1)) + 1
-        self._operations = Operations(
-            code=code,
-            first=first,
-            second=second,
-            kind=kind,
-            is_read=encoded.is_read[order],
-            slot=slot,
-            entering_from=entering_from,
-            entering=entering,
-            expiring_from=expiring_from,
-            expiring=expiring,
-            levels=levels,
-            mask_words=max(1, (self._completed_slots + 63) >> 6),
-            used_words=(self._crashed_slots + 63) >> 6,
-        )
-        self._make_windows(kinds)
-
-    def _make_windows(self, kinds: int) -> None:
-        operations, levels = self._operations, self._levels
-        widest = max(self._completed_slots, self._crashed_slots, 1)
-        self._windows = Windows(
-            completed=np.full(max(self._completed_slots, 1), -1, dtype=np.int32),
-            crashed=np.full(self._crashed_slots, -1, dtype=np.int32),
+    def _make_windows(self, prepared: Prepared) -> Windows:
+        operations, made, key = self._operations, prepared.made, self._key
+        completed_slots, crashed_slots = int(made.completed_slots[key]), int(made.crashed_slots[key])
+        widest = max(completed_slots, crashed_slots, 1)
+        windows = Windows(
+            completed=np.full(max(completed_slots, 1), -1, dtype=np.int32),
+            crashed=np.full(crashed_slots, -1, dtype=np.int32),
             mask=np.zeros(operations.mask_words, dtype=np.int64),
             used=np.zeros(operations.used_words, dtype=np.int64),
             followers=np.zeros(widest, dtype=np.int32),
             followed_by=np.zeros(widest, dtype=np.int64),
-            tried=np.zeros(kinds, dtype=np.int64),
+            tried=np.zeros(int(made.kinds[key]), dtype=np.int64),
             deepest_states=np.zeros(layout.DEEPEST_STATES_MAX, dtype=np.int64),
         )
-        if levels:
+        if operations.levels:
             for operation in operations.entering[: operations.entering_from[1]].tolist():
-                slots = self._windows.completed if operation < levels else self._windows.crashed
+                slots = windows.completed if operation < operations.levels else windows.crashed
                 slots[operations.slot[operation]] = operation
+        return windows
 
     def _make_memo(self, capacity: int) -> Memo:
         operations = self._operations
@@ -279,12 +306,13 @@ class KernelSearch:
         return SearchResult(Verdict.UNKNOWN, self._levels, passed, self.configurations, stopped=stopped)
 
     def _invalid(self) -> SearchResult:
-        registers, offsets = self._registers, self._offsets
+        registers, levels = self._registers, self._levels
+        offsets = self._prepared.offsets(self._key)
         level, number = int(registers[layout.DEEPEST_LEVEL]), int(registers[layout.DEEPEST])
         memo, operations, decode = self._memo, self._operations, self._encoded.decode
-        parent, operation = int(memo.parent[number]), int(memo.operation[number])
-        prefix = self._order(parent, operation, int(memo.state[number]))
-        pending = self._pending_at(level)
+        prefix = self._order(int(memo.parent[number]), int(memo.operation[number]), int(memo.state[number]))
+        move_window(level, operations, self._windows, registers)
+        pending = [o for o in (*self._windows.completed.tolist(), *self._windows.crashed.tolist()) if o >= 0]
         states = self._windows.deepest_states[: int(registers[layout.DEEPEST_STATES])].tolist()
         words, used_words = operations.mask_words, operations.used_words
         mask = memo.mask[number * words : (number + 1) * words]
@@ -292,51 +320,24 @@ class KernelSearch:
         deepest = Deepest(
             impossible=int(offsets[level]),
             states=tuple(decode(state) for state in states),
-            pending=tuple(int(offsets[o]) for o in pending),
+            pending=tuple(int(offsets[o]) for o in sorted(pending)),
             linearized=frozenset(
                 int(offsets[o])
                 for o in pending
-                if _is_set(mask if o < self._levels else used, int(operations.slot[o]))
+                if _is_set(mask if o < levels else used, int(operations.slot[o]))
             ),
             prefix=prefix,
         )
-        return SearchResult(Verdict.INVALID, self._levels, level, self.configurations, deepest=deepest)
-
-    def _pending_at(self, level: int) -> list[int]:
-        operations = self._operations
-        begun = operations.entering[: operations.entering_from[level + 1]]
-        over = operations.expiring[: operations.expiring_from[level + 1]]
-        return sorted(o for o in set(begun.tolist()) - set(over.tolist()) if o >= level)
+        return SearchResult(Verdict.INVALID, levels, level, self.configurations, deepest=deepest)
 
     def _order(self, parent: int, operation: int, state: int) -> tuple[int, ...]:
         """The order that leads to ``state`` where ``operation`` is linearized after the configuration ``parent``."""
-        memo = self._memo
-        steps = [(parent, operation, state)]
-        while parent != layout.ROOT:
-            steps.append((int(memo.parent[parent]), int(memo.operation[parent]), int(memo.state[parent])))
-            parent = int(memo.parent[parent])
-        steps.reverse()
-        parents, path, states = (np.array(column) for column in zip(*steps, strict=True))
-        order = np.empty(len(self._offsets) + 1, dtype=np.int32)
+        operations, memo = self._operations, self._memo
+        order = np.empty(len(operations.code) + 1, dtype=np.int32)
         length = trace(
-            path.astype(np.int32),
-            states.astype(np.int64),
-            parents.astype(np.int32),
-            self._operations,
-            self._windows,
-            memo,
-            self._table,
-            self._registers,
-            order,
+            parent, operation, state, operations, self._windows, memo, self._table, self._registers, order
         )
-        return tuple(self._offsets[order[:length]].tolist())
-
-
-def _by_level(operations: Any, level: Any, levels: int) -> tuple[Int32s, Int32s]:
-    """The operations by level, and where each level's begin (``levels + 1`` places)."""
-    order = np.argsort(level, kind="stable")
-    starts = np.searchsorted(level[order], np.arange(levels + 1))
-    return operations[order].astype(np.int32), starts.astype(np.int32)
+        return tuple(self._prepared.offsets(self._key)[order[:length]].tolist())
 
 
 def _doubled(array: Any) -> Any:
@@ -345,6 +346,9 @@ def _doubled(array: Any) -> Any:
 
 def _empty_table(size: int) -> Table:
     return Table(np.full(size, -1, dtype=np.int64), np.zeros(size, dtype=np.int64))
+
+
+_NO_TABLE: Final = _empty_table(2)
 
 
 def _room(size: int) -> int:

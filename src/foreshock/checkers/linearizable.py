@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 
 from foreshock.checkers.columns import OperationColumns, columns_of
 from foreshock.checkers.decision import Decision
-from foreshock.checkers.engines import expect, search_of_rows
+from foreshock.checkers.engines import searches_of
 from foreshock.checkers.explanation import Explainer, labels_of
 from foreshock.checkers.fast_paths import Finding, fast_paths_of
 from foreshock.checkers.models.base import ObservesFailures
@@ -94,10 +94,7 @@ class LinearizableChecker(Checker):
         outcomes = self._decide_fast(columns)
         rest = [key for key in range(len(columns.keys)) if key not in outcomes]
         rest.sort(key=lambda key: len(columns.rows_by_key[key]))
-        rows = columns.rows_by_key
-        expect(sum(len(rows[key]) for key in rest))
-        rounds = Rounds(rest, lambda key: search_of_rows(columns, rows[key], self.model), limits)
-        for searched in rounds.run():
+        for searched in Rounds(rest, searches_of(columns, rest, self.model), limits).run():
             outcomes[searched.key] = _searched_outcome(searched)
         return [outcomes[key] for key in sorted(outcomes)]
 

@@ -1,75 +1,270 @@
-"""Kernels that make a history ready for the search: kinds of operations, and the slots that they own."""
+"""Kernels that make histories ready for the search: in what order, pending when, and owning which bit of a mask."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from foreshock.checkers.kernels.compiling import kernel
-from foreshock.checkers.kernels.layout import Int32s, Int64s
-from foreshock.checkers.kernels.search_kernel import mixed
+from foreshock.checkers.kernels.hashing import mixed
+from foreshock.checkers.kernels.layout import READ, SWAP, TABLE, WRITE, Bools, Int32s, Int64s, Word
+
+_ROUNDS_MAX = 64
+_NEVER = 1 << 62
+_UNNOTICED = -_NEVER - 1
 
 
-@kernel
-def number_kinds(code: Int32s, first: Int64s, second: Int64s, kind: Int32s, table: Int32s) -> int:
-    """Give operations that do the same the same number; ``table`` is all -1 and at least twice as long."""
-    last = len(table) - 1
-    count = 0
-    for operation in range(len(code)):
-        place = mixed(mixed(mixed(code[operation]) ^ first[operation]) ^ second[operation]) & last
-        while table[place] >= 0:
-            other = table[place]
-            if (
-                code[other] == code[operation]
-                and first[other] == first[operation]
-                and second[other] == second[operation]
-            ):
-                break
-            place = (place + 1) & last
-        if table[place] < 0:
-            table[place] = operation
-            kind[operation] = count
-            count += 1
-        else:
-            kind[operation] = kind[table[place]]
-    return count
+class Given(NamedTuple):
+    """All operations, key by key (``starts``): those that returned by their return, then crashed ones by their call."""
+
+    starts: Int64s
+    call: Int64s
+    ret: Int64s
+    crashed: Bools
+    is_read: Bools
+    horizon: Int64s
+    code: Int32s
+    first: Int64s
+    second: Int64s
 
 
-@kernel
-def place_in_slots(
-    levels: int,
-    entering_from: Int32s,
-    entering: Int32s,
-    expiring_from: Int32s,
-    expiring: Int32s,
-    slot: Int32s,
-    free: Int32s,
-) -> tuple[int, int]:
-    """Give each operation the bit that it owns while it is pending; returns how many bits each of the two masks has.
+class Made(NamedTuple):
+    """What the search needs of them, in the places of their keys.
 
-    ``free`` is room to work in, one place for each operation.
+    ``place`` says where an operation stood among its key's. ``entering_from`` and ``expiring_from`` have one place more
+    for each key than there are operations. ``levels``, ``kept``, ``kinds`` and the two numbers of slots are by key.
     """
-    completed_slots = crashed_slots = 0
-    completed_free = crashed_free = 0
-    last = len(free) - 1
+
+    place: Int32s
+    code: Int32s
+    first: Int64s
+    second: Int64s
+    kind: Int32s
+    is_read: Bools
+    slot: Int32s
+    entering_from: Int32s
+    entering: Int32s
+    expiring_from: Int32s
+    expiring: Int32s
+    levels: Int32s
+    kept: Int32s
+    kinds: Int32s
+    completed_slots: Int32s
+    crashed_slots: Int32s
+
+
+class Room(NamedTuple):
+    """Room to work in: a table of values, four times as many places as the greatest key has operations and a power of
+    two; ``begin`` and ``end`` have one for each of its operations."""
+
+    value: Int64s
+    latest: Int64s
+    state: Int32s
+    begin: Int32s
+    end: Int32s
+
+
+@kernel
+def find(value: Word, room: Room, last: Word, stamp: Word) -> Word:
+    """The place of a value in the table of this key (whose places bear its stamp); makes one where there is none."""
+    place = mixed(value) & last
+    while room.state[place] >> 1 == stamp:
+        if room.value[place] == value:
+            return place
+        place = (place + 1) & last
+    room.state[place] = stamp << 1
+    room.value[place] = value
+    room.latest[place] = _UNNOTICED
+    return place
+
+
+@kernel
+def observe(key: Word, given: Given, room: Room, last: Word, unobserved: Word) -> None:
+    """Let all values that nothing observes be one, and find until when a crashed operation can be noticed.
+
+    What it writes is noticed by a read or compare-and-set that found it and returned, or by a crashed one for as
+    long as that is itself of use. Where that is not found out in so many rounds, it may matter for ever.
+    """
+    start, stop, stamp = given.starts[key], given.starts[key + 1], key + 1
+    crashed_swaps = False
+    for o in range(start, stop):
+        code, crashed = given.code[o], given.crashed[o]
+        if code == WRITE or (code == READ and crashed):
+            continue
+        place = find(given.first[o], room, last, stamp)
+        room.state[place] = stamp << 1 | 1
+        if crashed:
+            crashed_swaps = True
+        elif given.ret[o] > room.latest[place]:
+            room.latest[place] = given.ret[o]
+    changed = crashed_swaps
+    rounds = 0
+    while changed and rounds < _ROUNDS_MAX:
+        changed = False
+        rounds += 1
+        for o in range(start, stop):
+            if given.crashed[o] and given.code[o] == SWAP:
+                latest = room.latest[find(given.second[o], room, last, stamp)]
+                place = find(given.first[o], room, last, stamp)
+                if latest > room.latest[place]:
+                    room.latest[place] = latest
+                    changed = True
+    for o in range(start, stop):
+        if given.code[o] == READ:
+            continue
+        written = given.first[o] if given.code[o] == WRITE else given.second[o]
+        place = find(written, room, last, stamp)
+        given.horizon[o] = _NEVER if changed else room.latest[place]
+        if room.state[place] & 1 == 0:
+            if given.code[o] == WRITE:
+                given.first[o] = unobserved
+            else:
+                given.second[o] = unobserved
+
+
+@kernel
+def count_below(values: Int64s, start: Word, stop: Word, bound: Word) -> Word:
+    """How many of the sorted values from ``start`` to ``stop`` are less than a bound."""
+    low, high = start, stop
+    while low < high:
+        middle = (low + high) >> 1
+        if values[middle] < bound:
+            low = middle + 1
+        else:
+            high = middle
+    return low - start
+
+
+@kernel
+def keep(key: Word, given: Given, made: Made, room: Room) -> None:
+    """Number the operations that matter, and find the levels at which they become pending and stop to matter."""
+    start, stop = given.starts[key], given.starts[key + 1]
+    levels = 0
+    while start + levels < stop and not given.crashed[start + levels]:
+        levels += 1
+    kept = 0
+    for o in range(start, stop):
+        begin = count_below(given.ret, start, start + levels, given.call[o])
+        end = levels
+        if given.crashed[o]:
+            if given.is_read[o]:
+                continue
+            end = count_below(given.ret, start, start + levels, given.horizon[o] + 1)
+            if begin >= end:
+                continue
+        to = start + kept
+        made.place[to] = o - start
+        made.code[to] = given.code[o]
+        made.first[to] = given.first[o]
+        made.second[to] = given.second[o]
+        made.is_read[to] = given.is_read[o]
+        room.begin[kept] = begin
+        room.end[kept] = end
+        kept += 1
+    made.levels[key] = levels
+    made.kept[key] = kept
+
+
+@kernel
+def arrange(key: Word, given: Given, made: Made, room: Room) -> None:
+    """List the operations by the level at which they become pending, and the crashed ones by that of their end."""
+    start, levels, kept = given.starts[key], made.levels[key], made.kept[key]
+    base = start + key  # each key before has one place more than it has operations
+    made.entering_from[base : base + levels + 1] = 0
+    made.expiring_from[base : base + levels + 1] = 0
+    for o in range(kept):
+        made.entering_from[base + room.begin[o] + 1] += 1
+        if o >= levels and room.end[o] < levels:
+            made.expiring_from[base + room.end[o] + 1] += 1
     for level in range(levels):
-        # Free completed slots are stacked at the front of the room, free crashed ones at the back.
+        made.entering_from[base + level + 1] += made.entering_from[base + level]
+        made.expiring_from[base + level + 1] += made.expiring_from[base + level]
+    for o in range(kept):
+        level = base + room.begin[o]
+        made.entering[start + made.entering_from[level]] = o
+        made.entering_from[level] += 1
+        if o >= levels and room.end[o] < levels:
+            level = base + room.end[o]
+            made.expiring[start + made.expiring_from[level]] = o
+            made.expiring_from[level] += 1
+    # Each beginning has moved on to the next one's place: move all back.
+    for level in range(levels, 0, -1):
+        made.entering_from[base + level] = made.entering_from[base + level - 1]
+        made.expiring_from[base + level] = made.expiring_from[base + level - 1]
+    made.entering_from[base] = 0
+    made.expiring_from[base] = 0
+
+
+@kernel
+def place_in_slots(key: Word, given: Given, made: Made, room: Room) -> None:
+    """Give each operation the bit that it owns while it is pending: completed and crashed ones have a mask each."""
+    start, levels = given.starts[key], made.levels[key]
+    base = start + key
+    completed_slots = crashed_slots = completed_free = crashed_free = 0
+    free_completed, free_crashed = room.begin, room.end
+    for level in range(levels):
         if level > 0:
-            free[completed_free] = slot[level - 1]
+            free_completed[completed_free] = made.slot[start + level - 1]
             completed_free += 1
-        for place in range(expiring_from[level], expiring_from[level + 1]):
-            free[last - crashed_free] = slot[expiring[place]]
+        for place in range(made.expiring_from[base + level], made.expiring_from[base + level + 1]):
+            free_crashed[crashed_free] = made.slot[start + made.expiring[start + place]]
             crashed_free += 1
-        for place in range(entering_from[level], entering_from[level + 1]):
-            operation = entering[place]
-            if operation < levels:
+        for place in range(made.entering_from[base + level], made.entering_from[base + level + 1]):
+            o = made.entering[start + place]
+            if o < levels:
                 if completed_free > 0:
                     completed_free -= 1
-                    slot[operation] = free[completed_free]
+                    made.slot[start + o] = free_completed[completed_free]
                 else:
-                    slot[operation] = completed_slots
+                    made.slot[start + o] = completed_slots
                     completed_slots += 1
             elif crashed_free > 0:
                 crashed_free -= 1
-                slot[operation] = free[last - crashed_free]
+                made.slot[start + o] = free_crashed[crashed_free]
             else:
-                slot[operation] = crashed_slots
+                made.slot[start + o] = crashed_slots
                 crashed_slots += 1
-    return completed_slots, crashed_slots
+    made.completed_slots[key] = completed_slots
+    made.crashed_slots[key] = crashed_slots
+
+
+@kernel
+def number_kinds(key: Word, given: Given, made: Made, room: Room, last: Word) -> None:
+    """Give operations that do the same the same number. Those that are looked up in a table bring theirs along."""
+    start, kept = given.starts[key], made.kept[key]
+    kinds = 0
+    if kept > 0 and made.code[start] == TABLE:
+        for o in range(start, start + kept):
+            made.kind[o] = made.first[o]
+            kinds = max(kinds, made.first[o] + 1)
+        made.kinds[key] = kinds
+        return
+    stamp = -1 - key
+    for o in range(start, start + kept):
+        code, first, second = made.code[o], made.first[o], made.second[o]
+        place = mixed(mixed(mixed(code) ^ first) ^ second) & last
+        while room.state[place] == stamp:
+            other = room.value[place]
+            if made.code[other] == code and made.first[other] == first and made.second[other] == second:
+                break
+            place = (place + 1) & last
+        if room.state[place] == stamp:
+            made.kind[o] = made.kind[room.value[place]]
+        else:
+            room.state[place] = stamp
+            room.value[place] = o
+            made.kind[o] = kinds
+            kinds += 1
+    made.kinds[key] = kinds
+
+
+@kernel
+def prepare(given: Given, made: Made, room: Room, by_value: bool, unobserved: Word) -> None:
+    """Make every key ready. ``by_value``: operations read, write and swap values, and horizons are to be found."""
+    last = len(room.value) - 1
+    for key in range(len(given.starts) - 1):
+        if by_value:
+            observe(key, given, room, last, unobserved)
+        keep(key, given, made, room)
+        arrange(key, given, made, room)
+        place_in_slots(key, given, made, room)
+        number_kinds(key, given, made, room, last)

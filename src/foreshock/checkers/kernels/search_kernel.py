@@ -13,21 +13,13 @@ import numpy as np
 
 from foreshock.checkers.kernels.compiling import kernel
 from foreshock.checkers.kernels.layout import (
-    ADD,
     CONFIGURATIONS,
-    DEEPEST,
-    DEEPEST_LEVEL,
-    DEEPEST_STATES,
-    DEEPEST_STATES_MAX,
     EXHAUSTED,
     ILLEGAL,
     MISSING,
-    MISSING_CLASS,
-    MISSING_STATE,
     NEEDS_SPACE,
     NEEDS_STEP,
     ONGOING,
-    READ,
     ROOT,
     SOLUTION_OPERATION,
     SOLUTION_PARENT,
@@ -35,11 +27,8 @@ from foreshock.checkers.kernels.layout import (
     STACKED,
     STOP,
     STOPPED,
-    SWAP,
     TRY_COMPLETED,
     TRY_CRASHED,
-    WINDOW_LEVEL,
-    WRITE,
     Int32s,
     Int64s,
     Memo,
@@ -48,107 +37,10 @@ from foreshock.checkers.kernels.layout import (
     Windows,
     Word,
 )
+from foreshock.checkers.kernels.memo_kernel import push, remember
+from foreshock.checkers.kernels.window_kernel import after, clear_bit, is_set, move_window, set_bit
 
-_KNOWN = -1
-_SOLVED = -2
 _MISSING_STEP = -3
-
-
-@kernel
-def mixed(value: Word) -> Word:
-    """A hash of 64 bits (the finalizer of a linear congruential step, folded)."""
-    value = np.int64(value) * np.int64(-7046029254386353131)
-    value = value ^ (value >> np.int64(32))
-    value = value * np.int64(-4658895280553007687)
-    return value ^ (value >> np.int64(29))
-
-
-@kernel
-def after(state: Word, operation: Word, operations: Operations, table: Table, registers: Int64s) -> Word:
-    """The state after an operation, ``ILLEGAL``, or ``MISSING`` with the question noted in the registers."""
-    code = operations.code[operation]
-    first = operations.first[operation]
-    if code == READ:
-        return state if state == first else ILLEGAL
-    if code == WRITE:
-        return first
-    second = operations.second[operation]
-    if code == SWAP:
-        return second if state == first else ILLEGAL
-    if code == ADD:
-        total = state + first
-        return total if second < 0 or 0 <= total <= second else ILLEGAL
-    kind = operations.kind[operation]
-    key = (np.int64(state) << np.int64(32)) | np.int64(kind)
-    last = len(table.key) - 1
-    place = mixed(key) & last
-    while table.key[place] != -1:
-        if table.key[place] == key:
-            return table.after[place]
-        place = (place + 1) & last
-    registers[MISSING_STATE] = state
-    registers[MISSING_CLASS] = kind
-    return MISSING
-
-
-@kernel
-def put_in_table(key: Word, answer: Word, table: Table) -> None:
-    """Let the table answer a question that it could not answer before; the driver keeps it at most half full."""
-    last = len(table.key) - 1
-    place = mixed(key) & last
-    while table.key[place] != -1:
-        place = (place + 1) & last
-    table.key[place] = key
-    table.after[place] = answer
-
-
-@kernel
-def is_set(words: Int64s, bit: Word) -> Word:
-    """Whether a bit is set."""
-    return (words[bit >> 6] >> np.int64(bit & 63)) & 1 == 1
-
-
-@kernel
-def set_bit(words: Int64s, bit: Word) -> None:
-    """Set a bit."""
-    words[bit >> 6] |= np.int64(1) << np.int64(bit & 63)
-
-
-@kernel
-def clear_bit(words: Int64s, bit: Word) -> None:
-    """Clear a bit."""
-    words[bit >> 6] &= ~(np.int64(1) << np.int64(bit & 63))
-
-
-@kernel
-def move_window(level: Word, operations: Operations, windows: Windows, registers: Int64s) -> None:
-    """Let the window stand at a level. To go back costs as much as it did to come."""
-    at = registers[WINDOW_LEVEL]
-    levels, slot = operations.levels, operations.slot
-    while at < level:
-        windows.completed[slot[at]] = -1
-        at += 1
-        for place in range(operations.expiring_from[at], operations.expiring_from[at + 1]):
-            windows.crashed[slot[operations.expiring[place]]] = -1
-        for place in range(operations.entering_from[at], operations.entering_from[at + 1]):
-            operation = operations.entering[place]
-            if operation < levels:
-                windows.completed[slot[operation]] = operation
-            else:
-                windows.crashed[slot[operation]] = operation
-    while at > level:
-        for place in range(operations.entering_from[at], operations.entering_from[at + 1]):
-            operation = operations.entering[place]
-            if operation < levels:
-                windows.completed[slot[operation]] = -1
-            else:
-                windows.crashed[slot[operation]] = -1
-        for place in range(operations.expiring_from[at], operations.expiring_from[at + 1]):
-            operation = operations.expiring[place]
-            windows.crashed[slot[operation]] = operation
-        at -= 1
-        windows.completed[slot[at]] = at
-    registers[WINDOW_LEVEL] = level
 
 
 @kernel
@@ -219,91 +111,6 @@ def follow(
                     order[ordered] = other
                     ordered += 1
     return level, ordered
-
-
-@kernel
-def remember(
-    level: Word,
-    state: Word,
-    parent: Word,
-    operation: Word,
-    operations: Operations,
-    windows: Windows,
-    memo: Memo,
-    registers: Int64s,
-) -> Word:
-    """The number of the configuration, whose masks are in ``windows``, if it is new; else -1.
-
-    It is not new when one was entered that is the same with as many crashed operations left, or more.
-    """
-    words, used_words = operations.mask_words, operations.used_words
-    mask, used = windows.mask, windows.used
-    code = mixed(state ^ (np.int64(level) << np.int64(40)))
-    for word in range(words):
-        code = mixed(code ^ mask[word])
-    last = len(memo.table) - 1
-    place = code & last
-    number = registers[CONFIGURATIONS]
-    head = memo.table[place]
-    while head >= 0:
-        same = memo.level[head] == level and memo.state[head] == state
-        for word in range(words):
-            same = same and memo.mask[head * words + word] == mask[word]
-        if same:
-            break
-        place = (place + 1) & last
-        head = memo.table[place]
-    other = head
-    while other >= 0:
-        if registers[STOP] != 0:
-            break  # The chain may be long; what is entered twice does no harm.
-        within = True
-        for word in range(used_words):
-            earlier = memo.used[other * used_words + word]
-            within = within and earlier & used[word] == earlier
-        if within:
-            return _KNOWN
-        other = memo.same[other]
-    memo.same[number] = head
-    memo.table[place] = number
-    memo.level[number] = level
-    memo.state[number] = state
-    memo.parent[number] = parent
-    memo.operation[number] = operation
-    for word in range(words):
-        memo.mask[number * words + word] = mask[word]
-    for word in range(used_words):
-        memo.used[number * used_words + word] = used[word]
-    registers[CONFIGURATIONS] = number + 1
-    if level >= registers[DEEPEST_LEVEL]:
-        note_deepest(level, state, number, windows, registers)
-    return number
-
-
-@kernel
-def note_deepest(level: Word, state: Word, number: Word, windows: Windows, registers: Int64s) -> None:
-    """Keep what is known of the furthest level: its first configuration, and the states there."""
-    if level > registers[DEEPEST_LEVEL]:
-        registers[DEEPEST_LEVEL] = level
-        registers[DEEPEST] = number
-        registers[DEEPEST_STATES] = 0
-    count = registers[DEEPEST_STATES]
-    for place in range(count):
-        if windows.deepest_states[place] == state:
-            return
-    if count < DEEPEST_STATES_MAX:
-        windows.deepest_states[count] = state
-        registers[DEEPEST_STATES] = count + 1
-
-
-@kernel
-def push(parent: Word, operation: Word, state: Word, memo: Memo, registers: Int64s) -> None:
-    """Put something to try on the stack."""
-    top = registers[STACKED]
-    memo.stack_parent[top] = parent
-    memo.stack_operation[top] = operation
-    memo.stack_state[top] = state
-    registers[STACKED] = top + 1
 
 
 @kernel
@@ -462,28 +269,10 @@ def search_on(
 
 
 @kernel
-def rehash(operations: Operations, memo: Memo, table: Int32s) -> None:
-    """Fill a larger hash table (all -1) with the configurations so far."""
-    words = operations.mask_words
-    last = len(table) - 1
-    for place in range(len(memo.table)):
-        head = memo.table[place]
-        if head < 0:
-            continue
-        code = mixed(memo.state[head] ^ (np.int64(memo.level[head]) << np.int64(40)))
-        for word in range(words):
-            code = mixed(code ^ memo.mask[head * words + word])
-        target = code & last
-        while table[target] >= 0:
-            target = (target + 1) & last
-        table[target] = head
-
-
-@kernel
 def trace(
-    path: Int32s,
-    states: Int64s,
-    parents: Int32s,
+    parent: Word,
+    operation: Word,
+    state: Word,
     operations: Operations,
     windows: Windows,
     memo: Memo,
@@ -491,16 +280,23 @@ def trace(
     registers: Int64s,
     order: Int32s,
 ) -> Word:
-    """Write down the order that a path through the configurations stands for; returns its length.
-
-    ``path`` are the operations that were tried, ``parents`` after which configurations, ``states`` with what states.
-    """
+    """Write down the order that leads to an operation after a configuration, with what comes by itself; its length."""
+    steps = 0
+    at = parent
+    while at != ROOT:
+        at = memo.parent[at]
+        steps += 1
+    path = np.empty(steps, dtype=np.int32)
+    at = parent
+    for place in range(steps - 1, -1, -1):
+        path[place] = at
+        at = memo.parent[at]
     ordered = 0
-    for step in range(len(path)):
+    for number in path:
         _, count = follow(
-            parents[step],
-            path[step],
-            states[step],
+            memo.parent[number],
+            memo.operation[number],
+            memo.state[number],
             operations,
             windows,
             memo,
@@ -509,4 +305,5 @@ def trace(
             order[ordered:],
         )
         ordered += count
-    return ordered
+    _, count = follow(parent, operation, state, operations, windows, memo, table, registers, order[ordered:])
+    return ordered + count
