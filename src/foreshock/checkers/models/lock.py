@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any, Final
 
+from foreshock.checkers.entries import NEVER, UNNOTICED, Entry
 from foreshock.checkers.models.base import unknown_operation
+from foreshock.checkers.models.horizons import last_return, last_returns
 from foreshock.harness.model import ILLEGAL, UNKNOWN, Illegal
 
 ACQUIRE: Final = "acquire"
@@ -53,6 +55,15 @@ class Mutex:
         """What the lock would have to be for the operation to be legal."""
         return "the lock to be free" if f == ACQUIRE else "the lock to be held"
 
+    def useful_until(self, entries: Sequence[Entry]) -> list[int]:
+        """An acquire: the last return of a release. A release: the last return of an acquire.
+
+        What comes next after the one can only be the other. If that crashed, both can be left out.
+        """
+        released = last_return(entries, lambda e: e.f == RELEASE)
+        acquired = last_return(entries, lambda e: e.f == ACQUIRE)
+        return [released if e.f == ACQUIRE else acquired for e in entries]
+
 
 class OwnerMutex:
     """A lock that knows its owner: only the process that acquired it can release it; not re-entrant."""
@@ -88,6 +99,14 @@ class OwnerMutex:
     def needs(self, f: str, value: Any, result: Any) -> str:
         """What the lock would have to be for the operation to be legal."""
         return "the lock to be free" if f == ACQUIRE else f"the lock to be held by process {value[0]}"
+
+    def useful_until(self, entries: Sequence[Entry]) -> list[int]:
+        """An acquire: the last return of a release by its process; a release may always let somebody in.
+
+        What comes next after the acquire can only be that release. If it crashed, both can be left out.
+        """
+        released = last_returns(entries, lambda e: (e.process,) if e.f == RELEASE else ())
+        return [released.get(e.process, UNNOTICED) if e.f == ACQUIRE else NEVER for e in entries]
 
 
 class FencedMutex:
@@ -139,6 +158,15 @@ class FencedMutex:
                 "" if result is UNKNOWN else f" and every earlier token below {_token(result)}"
             )
         return f"the lock to be held by token {value}" if value is not None else "the lock to be held"
+
+    def useful_until(self, entries: Sequence[Entry]) -> list[int]:
+        """An acquire: the last return of a release; a release may let in somebody whose token nobody has seen yet.
+
+        What comes next after the acquire can only be a release. If that crashed, both can be left out: the last
+        known token is no greater then, which allows all that was allowed before.
+        """
+        released = last_return(entries, lambda e: e.f == RELEASE)
+        return [released if e.f == ACQUIRE else NEVER for e in entries]
 
 
 def _token(result: Any) -> int:
