@@ -8,7 +8,7 @@ import pytest
 
 from foreshock.harness.blame import describe
 from foreshock.harness.errors import UsageError
-from foreshock.harness.plan import parse_bytes
+from foreshock.harness.sizes import parse_bytes
 
 
 def raised(error: Exception) -> Exception:

@@ -235,3 +235,6 @@ def _last(value: Any) -> Any:
 
 def _or(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+__all__ = ["PREFIX_MAX", "Explainer", "label_of", "labels_of", "until"]

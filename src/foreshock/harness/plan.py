@@ -22,6 +22,7 @@ from foreshock.harness.nemesis import Nemesis
 from foreshock.harness.options import Options, nearest, option_names, parse_options
 from foreshock.harness.registry import Kind, load, names
 from foreshock.harness.request import Request
+from foreshock.harness.sizes import parse_bytes
 from foreshock.harness.target import Target
 from foreshock.harness.workload import Workload
 
@@ -177,15 +178,6 @@ def choose_backend(name: str) -> Backend:
     if reason is not None:
         raise UsageError(f"the backend {name!r} is not available here: {reason}")
     return chosen
-
-
-def parse_bytes(text: str) -> int:
-    """A size such as ``2GiB``, ``512MB`` or ``1000000`` in bytes."""
-    match = re.fullmatch(r"\s*(\d+)\s*([kKMGT]?)(i?)[bB]?\s*", text)
-    if not match:
-        raise UsageError(f"{text!r} is not a size: write a number with KiB, MiB or GiB, such as 2GiB")
-    base = 1024 if match[3] else 1000
-    return int(match[1]) * int(base ** " KMGT".index(match[2].upper() or " "))
 
 
 def _load_class(kind: Kind, name: str, base: type[Any]) -> type[Any]:

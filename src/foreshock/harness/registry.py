@@ -7,7 +7,6 @@ plug-in may also be one file: ``path/to/file.py:ClassName``.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import sys
 from enum import StrEnum
@@ -104,6 +103,8 @@ def _load_from_file(kind: Kind, name: str) -> Any:
 
 
 def _import_file(path: Path) -> ModuleType:
+    import hashlib
+
     # The name carries the path, so that a user's redis.py or targets.py can shadow neither ours nor a library.
     module_name = f"foreshock_file_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if module_name in sys.modules:

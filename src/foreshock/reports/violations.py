@@ -52,6 +52,8 @@ class ViolationPath(NamedTuple):
     holds: bool
     """Whether the drawing shows who held a lock."""
     states: tuple[str, ...]
+    argument: tuple[str, ...]
+    undecided: int
     earlier: int
     at: str
     faults: tuple[FaultInForce, ...]
@@ -148,7 +150,9 @@ def _path(
         layout=layout,
         holds=bool(holds_of(layout)),
         states=example.states[:20],
-        earlier=sum(index not in shown for index in example.prefix),
+        argument=example.argument,
+        undecided=example.undecided,
+        earlier=example.earlier + sum(index not in shown for index in example.prefix),
         at=moment(ended),
         faults=faults,
         more_faults=len(meeting) - len(faults),

@@ -2,48 +2,61 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
+from foreshock.harness.broken_pipe import reader_may_leave
 from foreshock.harness.cli.common import (
-    console,
+    SIGNS,
     option,
     output_options,
+    parse_assignments,
     print_json,
+    relative,
     set_up_logging,
-    verdict_text,
+    spare_stdout,
 )
 from foreshock.harness.cli.completion import complete
-from foreshock.harness.errors import UsageError
-from foreshock.harness.formats.reading import read_history
+from foreshock.harness.errors import HarnessError, UsageError
 from foreshock.harness.registry import Kind, load
 from foreshock.harness.verdict import ExitCode, Verdict
 
 if TYPE_CHECKING:
-    from foreshock.harness.checker import CheckContext, Checker
+    from foreshock.harness.cli.judging import Checked
 
-
-class Checked(NamedTuple):
-    """What became of one file. ``document`` is its entry in the JSON; ``error`` says why it could not be read."""
-
-    verdict: Verdict
-    document: dict[str, Any]
-    seconds: float = 0.0
-    error: str | None = None
+PAGE_REPORTER = "check"
+_COLORS = {"valid": "green", "unknown": "yellow", "invalid": "red"}
+EXPLAINED_KEYS_MAX = 20
+"""Of a history with more illegal keys, the others are listed by ``--explain`` without their counterexamples."""
 
 
 @click.command(epilog="\b\nTry: foreshock check store/latest/history.jsonl --model cas-register --explain")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @option(
     "--model",
-    default="cas-register",
-    show_default=True,
+    default=None,
     shell_complete=complete(Kind.MODELS),
-    help="What the history must be a history of: a name, or file.py:Model.",
+    help="What the history must be a history of: a name, or file.py:Model.  [default: cas-register]",
+)
+@option(
+    "--checker",
+    "checker_name",
+    default="linearizable",
+    show_default=True,
+    shell_complete=complete(Kind.CHECKERS),
+    help="What it is held to.",
+)
+@click.option(
+    "-o",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    envvar="FORESHOCK_OPTIONS",
+    help="An option of the model or the checker; 'foreshock list models semaphore' shows them.",
 )
 @option(
     "--format",
@@ -61,88 +74,126 @@ class Checked(NamedTuple):
     help="Seconds for each file.",
 )
 @option("--memory", default="2GiB", show_default=True, help="Memory for the search.")
-@click.option(
-    "--explain", "explained", is_flag=True, help="Show the minimal counterexample of every illegal key."
+@option("--explain", "explained", is_flag=True, help="Show the minimal counterexample of every illegal key.")
+@option(
+    "--html",
+    "page",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="Write a page with all that was found to this file.",
 )
 @output_options
 def command(
     files: tuple[Path, ...],
-    model: str,
+    model: str | None,
+    checker_name: str,
+    assignments: tuple[str, ...],
     format_name: str,
     deadline: float,
     memory: str,
     explained: bool,
+    page: Path | None,
     as_json: bool,
     verbose: bool,
     quiet: bool,
 ) -> int:
-    """Decide whether the histories in FILES are linearizable."""
+    """Decide whether the histories in FILES are linearizable, or what else --checker asks of them.
+
+    A FILE that is - is standard input.
+    """
     from foreshock.harness.checker import CheckContext
-    from foreshock.harness.plan import parse_bytes
+    from foreshock.harness.cli.judging import check_file, checker_of
+    from foreshock.harness.sizes import parse_bytes
 
     set_up_logging(verbose=verbose)
-    checker: Checker = load(Kind.CHECKERS, "linearizable")(load(Kind.MODELS, model)())
-    limit = parse_bytes(memory)
-    checked = []
-    for file in files:
-        end_ns = time.monotonic_ns() + round(deadline * 1e9)
-        checked.append(
-            _check(file, format_name, checker, CheckContext(deadline_ns=end_ns, memory_limit_bytes=limit))
-        )
-        if not as_json:
-            _show(file, checked[-1], explained=explained, quiet=quiet)
-    return _conclude(checked, as_json=as_json)
+    _check_page(page)
+    memory_bytes = parse_bytes(memory)
+    with spare_stdout(as_json=as_json):
+        checker = checker_of(checker_name, model, parse_assignments(assignments))
+        checked = []
+        for file in files:
+            context = CheckContext(
+                deadline_ns=time.monotonic_ns() + round(deadline * 1e9),
+                memory_limit_bytes=memory_bytes,
+                explains=explained or as_json or page is not None,
+            )
+            checked.append(check_file(file, format_name, checker, context))
+            if not as_json:
+                _show(checked[-1], explained=explained, quiet=quiet)
+    return _conclude(checked, page, as_json=as_json, quiet=quiet)
 
 
-def _check(file: Path, format_name: str, checker: Checker, context: CheckContext) -> Checked:
-    try:
-        history = read_history(file, format_name).clients()
-    except UsageError as error:
-        unread = {"file": str(file), "verdict": Verdict.UNKNOWN.word, "error": str(error)}
-        return Checked(Verdict.UNKNOWN, unread, error=str(error))
-    start = time.monotonic()
-    result = checker.check(history, context)
-    seconds = time.monotonic() - start
-    counterexamples = [msgspec.to_builtins(c, enc_hook=str) for c in result.counterexamples]
-    document = {
-        "file": str(file),
-        "verdict": result.verdict.word,
-        "reason": result.reason,
-        "operations": len(history),
-        "seconds": round(seconds, 6),
-        "method": result.method,
-        "keys": [c["key"] for c in counterexamples],
-        "counterexample": counterexamples[0] if counterexamples else None,
-        "counterexamples": counterexamples,
-    }
-    return Checked(result.verdict, document, seconds)
-
-
-def _show(file: Path, checked: Checked, *, explained: bool, quiet: bool) -> None:
+def _show(checked: Checked, *, explained: bool, quiet: bool) -> None:
+    document = checked.document
+    if checked.error is not None:
+        _say(f"foreshock: {checked.error}", to_stderr=True)
+        return
+    if quiet and checked.verdict is Verdict.VALID:
+        return
+    found = document["counterexamples"] if explained else ()
+    number = len(document["keys"])
+    reason = document["reason"] if not found else f"{number} keys are illegal" if number > 1 else ""
+    word = checked.verdict.word
+    sign = click.style(f"{SIGNS[word]} {word.upper()}", fg=_COLORS[word], bold=word == "invalid")
+    _say(f"{printable(document['file'])}  {printable(reason)}".rstrip(), before=f"{sign}  ")
+    if not found:
+        return
     from foreshock.harness.cli.explain import explain
 
-    if checked.error is not None:
-        click.echo(f"foreshock: {checked.error}", err=True)
-    elif not (quiet and checked.verdict is Verdict.VALID):
-        out = console()
-        reason = checked.document["reason"]
-        out.print(verdict_text(checked.verdict.word), file, reason, sep="  ", markup=False)
-        for counterexample in checked.document["counterexamples"] if explained else ():
-            out.print(explain(counterexample), markup=False)
+    for counterexample in found[:EXPLAINED_KEYS_MAX]:
+        _say("\n" + printable(explain(counterexample)))
+    if left := [repr(each["key"]) for each in found[EXPLAINED_KEYS_MAX:]]:
+        _say(f"{len(left)} more keys are illegal: {', '.join(map(printable, left))}\n")
 
 
-def _conclude(checked: list[Checked], *, as_json: bool) -> int:
+def _say(text: str, *, before: str = "", to_stderr: bool = False) -> None:
+    """A line for people: colours only where they are wanted, and a reader may leave."""
+    color = False if os.environ.get("NO_COLOR") else None
+    if to_stderr:
+        click.echo(printable(text), err=True, color=color)
+        return
+    with reader_may_leave():
+        click.echo(before + text, color=color)
+
+
+def _conclude(checked: list[Checked], page: Path | None, *, as_json: bool, quiet: bool) -> int:
     verdict = Verdict.worst(each.verdict for each in checked)
     errors = [each.error for each in checked if each.error is not None]
     code = ExitCode.worst([ExitCode.of(verdict), *[ExitCode.USAGE] * len(errors)])
+    document: dict[str, Any] = {
+        "verdict": verdict.word,
+        "exit": int(code),
+        "seconds": round(sum(each.seconds for each in checked), 6),
+        "histories": [each.document for each in checked],
+    }
+    if errors:
+        document["error"] = errors[0]
+    if page is not None:
+        try:
+            load(Kind.REPORTERS, PAGE_REPORTER)().write(document, page)
+            if not (as_json or quiet):
+                _say(f"page  {printable(relative(page))}")
+        except HarnessError as error:  # the verdict stands
+            errors.append(str(error))
+            code = ExitCode.worst([code, ExitCode.HARNESS_ERROR])
+            document |= {"exit": int(code), "error": errors[0]}
+            if not as_json:
+                _say(f"foreshock: {error}", to_stderr=True)
     if as_json:
-        document = {
-            "verdict": verdict.word,
-            "exit": int(code),
-            "seconds": round(sum(each.seconds for each in checked), 6),
-            "histories": [each.document for each in checked],
-        }
-        print_json({**document, "error": errors[0]} if errors else document)
-        for error in errors:
-            click.echo(f"foreshock: {error}", err=True)
+        print_json(document)
+        for message in errors:
+            _say(f"foreshock: {message}", to_stderr=True)
     return int(code)
+
+
+def _check_page(page: Path | None) -> None:
+    """Say before anything is checked that the page has no place to go."""
+    if page is not None and not page.resolve().parent.is_dir():
+        raise UsageError(f"--html {str(page)!r}: there is no folder {str(page.parent)!r} to write it to")
+
+
+def printable(text: str) -> str:
+    """A text that does nothing to the terminal: what is no character that one sees is shown as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
