@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 
 from foreshock.harness.errors import HarnessError, UsageError
+from foreshock.harness.formats.streams import lines
 from foreshock.harness.history_columns import (
     ATTEMPTS_MAX,
     OK_CODE,
@@ -108,7 +109,7 @@ def json_of_payload(values: ValueTable, payload: int) -> Json:
 
 
 def read_lines(path: Path) -> Columns:
-    """Read a ``history.jsonl``, streaming. A torn last line (a killed harness) is left out.
+    """Read a ``history.jsonl``, compressed or not, streaming. A torn last line (a killed harness) is left out.
 
     Raises :class:`UsageError` that names the line which is broken, or breaks the rules of a history: a process
     has at most one operation under way, a completion follows its invocation, and indexes go up.
@@ -116,25 +117,21 @@ def read_lines(path: Path) -> Columns:
     builder = ColumnBuilder()
     under_way: dict[int, tuple[int, int, str]] = {}
     last_index = -1
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if line.isspace():
-                    continue
-                try:
-                    event = _decode_event(line)
-                    problem = _add(builder, under_way, event)
-                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-                    if not line.endswith(b"\n"):
-                        break
-                    raise UsageError(f"{path}, line {number} is not an event of a history: {error}") from None
-                if event.index <= last_index:
-                    problem = f"event {event.index} follows event {last_index}, but indexes must go up"
-                if problem:
-                    raise UsageError(f"{path}, line {number}: {problem}")
-                last_index = event.index
-    except OSError as error:
-        raise UsageError(f"the history {str(path)!r} cannot be read: {error.strerror}") from None
+    for number, line in enumerate(lines(path), start=1):
+        if line.isspace():
+            continue
+        try:
+            event = _decode_event(line)
+            problem = _add(builder, under_way, event)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            if not line.endswith(b"\n"):
+                break
+            raise UsageError(f"{path}, line {number} is not an event of a history: {error}") from None
+        if event.index <= last_index:
+            problem = f"event {event.index} follows event {last_index}, but indexes must go up"
+        if problem:
+            raise UsageError(f"{path}, line {number}: {problem}")
+        last_index = event.index
     return builder.columns()
 
 
@@ -199,14 +196,14 @@ def _lines(rows: Columns, is_completion: list[bool]) -> list[InvokeLine | OkLine
     column = {name: array.tolist() for name, array in rows.arrays.items()}
     names: list[str | None] = [*rows.names.names, None]
     values = rows.values
-    lines: list[InvokeLine | OkLine | EndLine] = []
+    written: list[InvokeLine | OkLine | EndLine] = []
     for i, completion in enumerate(is_completion):
         process, f, invoke = column["process"][i], names[column["f"][i]] or "", column["invoke_index"][i]
         if not completion:
             key = json_of_payload(values, column["key"][i])
             value = json_of_payload(values, column["value"][i])
             time_ns, node = column["invoke_ns"][i], names[column["node"][i]]
-            lines.append(InvokeLine(invoke, "invoke", process, f, key, value, time_ns, node))
+            written.append(InvokeLine(invoke, "invoke", process, f, key, value, time_ns, node))
             continue
         index, time_ns, error = (
             column["complete_index"][i],
@@ -216,9 +213,9 @@ def _lines(rows: Columns, is_completion: list[bool]) -> list[InvokeLine | OkLine
         result, code = json_of_payload(values, column["result"][i]), column["type"][i]
         attempts = column["attempts"][i]
         if code == OK_CODE:
-            lines.append(OkLine(index, invoke, "ok", process, f, result, time_ns, error, attempts))
+            written.append(OkLine(index, invoke, "ok", process, f, result, time_ns, error, attempts))
         else:
-            lines.append(
+            written.append(
                 EndLine(index, invoke, TYPES[code].value, process, f, time_ns, result, error, attempts)
             )
-    return lines
+    return written

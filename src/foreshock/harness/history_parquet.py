@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from foreshock.harness.errors import HarnessError, UsageError
+from foreshock.harness.formats.streams import seekable
 from foreshock.harness.history_columns import (
     ATTEMPTS_MAX,
     PROCESS_MAX,
@@ -71,14 +72,17 @@ def _column(pa: Any, rows: Columns, field: str) -> Any:
 
 
 def read_parquet(path: Path) -> Columns:
-    """Read a history that :func:`write_parquet` wrote; raises :class:`UsageError` when it is something else."""
+    """Read a history that :func:`write_parquet` wrote, also a compressed one; raises :class:`UsageError` for any other.
+
+    Parquet is read from its end, so a compressed one is unpacked into a temporary file.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     builder = ColumnBuilder()
     last_index = -1
     try:
-        with pq.ParquetFile(path) as file:
+        with seekable(path) as source, pq.ParquetFile(source) as file:
             missing = [field for field in _FIELDS if field not in file.schema_arrow.names]
             if missing:
                 raise UsageError(f"{path} is no history of ours: it has no column {missing[0]!r}")

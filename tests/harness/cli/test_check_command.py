@@ -87,7 +87,7 @@ def test_a_key_that_must_be_decided_by_nobody_is_valid_and_an_empty_history_too(
         (("--memory", "lots"), "'lots' is not a size"),
         (("--deadline", "0"), "--deadline"),
         (("missing.jsonl",), "the history 'missing.jsonl' cannot be read: No such file or directory"),
-        (("noise.bin",), "noise.bin is in none of the known formats (foreshock"),
+        (("noise.bin",), "noise.bin is in none of the known formats (csv"),
     ],
 )
 def test_what_cannot_be_checked_is_one_sentence(

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Find every planted bug, and hold every correct target to its promises.",
     ),
     "check": ("foreshock.harness.cli.check", "Decide histories that any tool recorded."),
+    "convert": ("foreshock.harness.cli.convert", "Write a history in another format."),
     "analyze": (
         "foreshock.harness.cli.analyze",
         "Check a stored run again, also one whose harness was killed.",
