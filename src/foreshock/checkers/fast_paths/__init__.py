@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import import_module
+from typing import Any, Final
 
 from foreshock.checkers.fast_paths.base import FastPath, Finding
-from foreshock.checkers.fast_paths.clusters import CLUSTERS
-from foreshock.checkers.fast_paths.zones import ZONES
-from foreshock.checkers.models.register import CasRegister, Register
 
-_OF_MODEL: dict[type[Any], tuple[FastPath, ...]] = {
-    Register: (ZONES,),
-    CasRegister: (ZONES, CLUSTERS),
+_MODELS: Final = "foreshock.checkers.models."
+_OF_MODEL: Final[dict[str, tuple[str, ...]]] = {
+    "register.Register": ("zones.ZONES",),
+    "register.CasRegister": ("zones.ZONES", "clusters.CLUSTERS"),
+    "lock.Mutex": ("holds.HOLDS",),
+    "lock.OwnerMutex": ("owned.OWNED",),
+    "lock.FencedMutex": ("fenced.FENCED",),
+    "shared_locks.ReentrantMutex": ("owned.REENTRANT",),
+    "shared_locks.ReadWriteLock": ("owned.READ_WRITE",),
+    "shared_locks.Semaphore": ("holds.semaphore_path",),
+    "queues.FifoQueue": ("queues.QUEUE",),
+    "queues.Stack": ("stacks.STACK",),
+    "sets.SetModel": ("sets.ELEMENTS",),
+    "counter.Counter": ("counters.COUNTS",),
 }
-"""By the exact class: a subclass may mean something else."""
+"""By the exact class: a subclass may mean something else. Only what a model needs is imported."""
 
 
 def fast_paths_of(model: object) -> tuple[FastPath, ...]:
     """The fast paths for a model, in the order in which to try them. All assume the model's usual initial state."""
-    return _OF_MODEL.get(type(model), ())
+    name = f"{type(model).__module__}.{type(model).__qualname__}"
+    if not name.startswith(_MODELS):
+        return ()
+    return tuple(_path(place, model) for place in _OF_MODEL.get(name.removeprefix(_MODELS), ()))
+
+
+def _path(place: str, model: object) -> FastPath:
+    """The fast path at ``module.NAME``; where that is a function, it makes one for the model."""
+    module, name = place.split(".")
+    found: Any = getattr(import_module(f"{__name__}.{module}"), name)
+    path: FastPath = found if isinstance(found, FastPath) else found(model)
+    return path
 
 
 __all__ = ["FastPath", "Finding", "fast_paths_of"]

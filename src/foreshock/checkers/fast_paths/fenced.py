@@ -1,8 +1,8 @@
 """Locks with fencing tokens, decided key by key in O(n log n).
 
 Tokens grow from grant to grant, so the order of all grants is known, and a release that names its token is known to
-follow that grant and to come before the next one. So the whole order is forced, and it remains to ask whether
-it agrees with the order of events: no operation may return before one is called that must come earlier. The details:
+follow that grant and to come before the next one. So the whole order is forced, and it remains to ask whether it
+agrees with the order of events: no operation may return before one is called that must come earlier. The details:
 
 * two ok grants, or two ok releases, of one token are illegal, and so is a token below 0;
 * an ok release whose token nobody was seen to get takes an acquire that crashed, for that must have got it. Those
@@ -11,11 +11,11 @@ it agrees with the order of events: no operation may return before one is called
   ones that do must have happened. All other crashed operations may be left out: leaving out both, or an unreleased
   grant at the end, changes nothing for the others.
 
-Where no release names a token, grants are in the order of their tokens, and any release can follow any of them. Each
-grant gets the window in which that order lets it be: from the latest call of those up to it to the earliest return of
-those from it on. Both ends grow with the tokens, so any schedule within these windows can be sorted into that
-order, and the schedule of ``balance.py`` decides with one permit. An acquire that crashed leaves no token behind
-there. A key where some releases name a token and some do not is left to the search.
+Where no release names a token, grants are in the order of their tokens, and any release can follow any of them.
+Each grant gets the window in which that order lets it be: from the latest call of those up to it to the earliest
+return of those from it on. Both ends grow with the tokens, so any schedule within these windows can be sorted into
+that order, and the schedule of ``balance.py`` decides with one permit. An acquire that crashed leaves no token
+behind there. A key where some releases name a token and some do not is left to the search.
 """
 
 from __future__ import annotations
@@ -82,39 +82,37 @@ def _grants(operations: Sequence[Operation]) -> dict[int, Operation]:
     return grants
 
 
-def _forced_order(operations: Sequence[Operation]) -> list[Operation]:
-    """Every operation that must have happened, in the one order that there can be."""
-    grants = _grants(operations)
-    ended: dict[int, Operation] = {}
+def _ends(operations: Sequence[Operation]) -> dict[int, Operation]:
+    """By token the release that counts: the ok one, or the first called of those that crashed."""
+    ends: dict[int, Operation] = {}
     for release in operations:
         if release.is_acquire or release.token is None:
             continue
-        other = ended.setdefault(release.token, release)
-        if other is release:
-            continue
-        if other.crashed and not release.crashed:
-            ended[release.token] = release
-        elif not other.crashed and not release.crashed:
-            raise _Conflict(other, release)
-    unseen = [operation for operation in operations if operation.is_acquire and operation.crashed]
-    tokens = sorted({*grants, *(token for token, release in ended.items() if not release.crashed)})
+        other = ends.setdefault(release.token, release)
+        if other is not release and not release.crashed:
+            if not other.crashed:
+                raise _Conflict(other, release)
+            ends[release.token] = release
+    return ends
+
+
+def _forced_order(operations: Sequence[Operation]) -> list[Operation]:
+    """Every operation that must have happened, in the one order that there can be."""
+    grants, ends = _grants(operations), _ends(operations)
+    crashed = [operation for operation in operations if operation.is_acquire and operation.crashed]
+    unseen = sorted(token for token, end in ends.items() if token not in grants and not end.crashed)
+    if len(unseen) > len(crashed) or (unseen and unseen[0] < 0):
+        raise _Conflict(*crashed, *(ends[token] for token in unseen))
+    grants.update(zip(unseen, crashed, strict=False))
+    tokens = sorted(grants)
     order: list[Operation] = []
-    used = 0
-    for place, token in enumerate(tokens):
-        grant = grants.get(token)
-        if grant is None:
-            if used == len(unseen) or token < 0:
-                # Fewer acquires crashed than there are releases of tokens that nobody saw.
-                raise _Conflict(*unseen, *(r for t, r in ended.items() if t not in grants and not r.crashed))
-            grant = unseen[used]
-            used += 1
-        order.append(grant)
-        release_of = ended.get(token)
-        if release_of is not None and (place + 1 < len(tokens) or not release_of.crashed):
-            order.append(release_of)
-        elif place + 1 < len(tokens):
-            after = tokens[place + 1]
-            raise _Conflict(grant, grants.get(after, ended.get(after, grant)), *unseen[:SUSPECTS_MAX])
+    for token, after in zip(tokens, [*tokens[1:], None], strict=False):
+        order.append(grants[token])
+        end = ends.get(token)
+        if end is None and after is not None:
+            raise _Conflict(grants[token], grants[after], *([ends[after]] if after in ends else []))
+        if end is not None and (after is not None or not end.crashed):
+            order.append(end)
     return order
 
 
@@ -149,7 +147,7 @@ def _decide_unnamed(operations: Sequence[Operation]) -> Finding:
 
 
 def _tokens(columns: OperationColumns, rows: Ints) -> Ints:
-    """By row the token of an ok acquire or a release; ``_NO_TOKEN`` where it has none, ``_STRANGE`` if it is no number."""
+    """By row the token of an ok acquire or a release, ``_NO_TOKEN`` or, if it is no number, ``_STRANGE``."""
     is_acquire = columns.f_in((ACQUIRE,))[rows]
     tokens = np.where(is_acquire, columns.result[rows], columns.value[rows])
     tokens[is_acquire & columns.crashed[rows]] = _NO_TOKEN

@@ -1,7 +1,7 @@
 """Locks and semaphores that do not ask who releases them, decided for all keys at once in O(n log n).
 
-An acquire takes one of ``permits`` permits (a mutex has one), a release gives one back, whoever took it. Let F(t) be
-the number of ok acquires that returned before t, less the number of releases, of any outcome, that were called
+An acquire takes one of ``permits`` permits (a mutex has one), a release gives one back, whoever took it. Let F(t)
+be the number of ok acquires that returned before t, less the number of releases, of any outcome, that were called
 before t: the depth of the hold cores [return of an acquire, call of its release].
 
 * At t, every acquire counted in F has taken effect, and no release that is not counted in it. So F(t) permits at
@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from foreshock.checkers.columns import ABSENT, Bools, Ints, OperationColumns
+from foreshock.checkers.columns import ABSENT, Ints, OperationColumns
 from foreshock.checkers.decision import Decision
 from foreshock.checkers.fast_paths.balance import events_of, first_out_of_bounds
 from foreshock.checkers.fast_paths.base import FastPath, Finding
@@ -95,15 +95,14 @@ def _schedule(columns: OperationColumns, line: Line, key: int, permits: int) -> 
     rows = columns.rows_by_key[key]
     rises = columns.f_in((ACQUIRE,))[rows]
     owners, is_return, deadline = events_of(line.call[rows], line.ret[rows], columns.crashed[rows])
-    decide: Callable[..., int] = first_out_of_bounds
     if len(rows) > COMPILED_FROM:
         from foreshock.checkers.kernels import monitors
 
-        decide = monitors.first_out_of_bounds
-        found = int(decide(owners, is_return, rises, deadline, permits))
+        found = int(monitors.first_out_of_bounds(owners, is_return, rises, deadline, permits))
     else:
-        lists = (column.tolist() for column in (owners, is_return, rises, deadline))
-        found = decide(*lists, permits)
+        found = first_out_of_bounds(
+            owners.tolist(), is_return.tolist(), rises.tolist(), deadline.tolist(), permits
+        )
     if found < 0:
         return Finding(Decision.VALID)
     return Finding(Decision.INVALID, suspects_before(columns, key, int(rows[found])))
@@ -120,11 +119,10 @@ def _one(columns: OperationColumns, acquires: Ints) -> Ints:  # noqa: ARG001
     return np.ones(len(acquires), dtype=np.int64)
 
 
-def _told(permits: int, columns: OperationColumns, acquires: Ints) -> Ints:
-    """What the values of some acquires say, and ``permits`` where they say nothing."""
-    model = Semaphore(permits)
+def _told(model: Semaphore, columns: OperationColumns, acquires: Ints) -> Ints:
+    """What the values of some acquires say, and what the model says where they say nothing."""
     payloads = columns.value[acquires]
-    told = np.full(len(acquires), permits, dtype=np.int64)
+    told = np.full(len(acquires), model.permits, dtype=np.int64)
     objects = np.flatnonzero(payloads < ABSENT)
     known: dict[int, int] = {}
     for place in objects.tolist():
@@ -140,9 +138,9 @@ def _decide_mutex(columns: OperationColumns, keys: Sequence[int]) -> Mapping[int
     return decide_holds(columns, keys, _one)
 
 
-def semaphore_path(permits: int) -> FastPath:
-    """The fast path of a semaphore with so many permits where its acquires do not say otherwise."""
-    told = partial(_told, permits)
+def semaphore_path(model: Semaphore) -> FastPath:
+    """The fast path of a semaphore, by its number of permits where acquires do not say otherwise."""
+    told = partial(_told, model)
     return FastPath(METHOD, lambda columns, keys: decide_holds(columns, keys, told))
 
 

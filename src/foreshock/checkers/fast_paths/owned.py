@@ -1,19 +1,19 @@
 """Locks that only their holder can release, decided for all keys at once in O(n log n): owned, re-entrant, read-write.
 
-For a process p, let F(p, t) be the number of its ok acquires that returned before t, less the number of its releases,
-of any outcome, that were called before t. At t, all these acquires have taken effect, and no other release: so
-p holds the lock at least F(p, t) times. Hence, whatever crashed:
+For a process p, let F(p, t) be the number of its ok acquires that returned before t, less the number of its
+releases, of any outcome, that were called before t. At t, all these acquires have taken effect, and no other
+release: so p holds the lock at least F(p, t) times. Hence, whatever crashed:
 
 * illegal, if F is positive for two processes at once; and for locks that are not re-entrant, if it exceeds 1;
 * legal, if that is never so and no F is ever negative: let every acquire take effect at its return and every
   release at its call, and crashed acquires never.
 
-Where F(p, t) is negative otherwise, p released what it did not hold. If none of its operations crashed or overlap, no
-order mends that (nobody else can acquire for p), and the history is illegal. Else the key is left to the search.
+Where F(p, t) is negative otherwise, p released what it did not hold. If none of its operations crashed or overlap,
+no order mends that (nobody else can acquire for p), and the history is illegal. Else the key is left to the search.
 
-Readers and a writer conflict as two writers do, but it must be certain in which mode a process holds the lock. It is
-if the operations of each process follow one another, of which only the last may have crashed: then it holds the lock
-by its latest acquire. A read-write lock whose processes do not do so is left to the search.
+Readers and a writer conflict as two writers do, but it must be certain in which mode a process holds the lock. It
+is if the operations of each process follow one another, of which only the last may have crashed: then it holds the
+lock by its latest acquire. A read-write lock whose processes do not do so is left to the search.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ import numpy as np
 
 from foreshock.checkers.columns import ABSENT, Bools, Ints, OperationColumns
 from foreshock.checkers.decision import Decision
-from foreshock.checkers.entries import NEVER
 from foreshock.checkers.fast_paths.base import FastPath, Finding
 from foreshock.checkers.fast_paths.holds import METHOD, suspects_before
 from foreshock.checkers.fast_paths.lines import SUSPECTS_MAX, line_of, wanted_rows
