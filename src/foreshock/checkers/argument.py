@@ -60,8 +60,7 @@ class Argument:
         """The argument, a sentence or a case each."""
         dead_ends = self.dead_ends() if len(self._core) <= ARGUED_MAX else []
         if not dead_ends:
-            orders = f"All orders of these {len(self._core)} operations were tried"
-            return (f"{orders}, with the others anywhere between them or not at all: none is legal.",)
+            return self._of_all_orders()
         crashed = [
             f"{self._names[o]} never returned: it may come anywhere after it began, or not at all."
             for o in self._crashed
@@ -159,6 +158,21 @@ class Argument:
         state = state_of(self._model, dead_end.state)
         why += f", but {before} {state}{self._parted(last, dead_end.state)}"
         return f"{why}{self._no_help(last, dead_end.order[:-1])}"
+
+    def _of_all_orders(self) -> tuple[str, ...]:
+        """What can be said of a large core: that its orders were tried, and how many want what few bring about."""
+        tried = f"All orders of these {len(self._core)} operations were tried"
+        sentences = [f"{tried}, with the others anywhere between them or not at all: none is legal."]
+        needs = Counter(words for o in self._core if (words := self._needs(o)) != "")
+        for words, count in needs.most_common(_LISTED_MAX):
+            last = [o for o in self._completed if self._needs(o) == words][-1:]
+            helpers = self._helpers(last[0]) if last else None
+            if helpers is not None and count > 1:
+                bring = "operation brings" if len(helpers) == 1 else "operations bring"
+                sentences.append(
+                    f"{count} of them need {words}; {len(helpers)} {bring} that about, of all that had begun."
+                )
+        return tuple(sentences)
 
     def _no_help(self, last: int, before: Sequence[int]) -> str:
         """Why nothing else in the history makes an operation possible after those that come before it."""

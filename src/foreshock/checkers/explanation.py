@@ -60,7 +60,7 @@ class Explainer:
         deepest = deepest or self._search_whole(entries, bool(suspects))
         states = () if deepest is None else self._states(entries, deepest)
         if briefly and deepest is not None:
-            return self._counterexample(key, entries, (), deepest, states)
+            return self._in_brief(key, entries, deepest, states)
         if deepest is not None:
             pool, part = until(entries, entries[deepest.impossible].ret)
         else:
@@ -70,8 +70,7 @@ class Explainer:
         finder = CoreFinder(part, self.model, self.limits)
         suspected = [places[o] for o in suspects if o in places]
         if briefly:
-            deepest, states = self._deepest_of(finder, suspected, pool)
-            return self._counterexample(key, entries, (), deepest, states)
+            return self._in_brief(key, entries, *self._deepest_of(finder, suspected, pool))
         latest = sorted(range(len(part)), key=lambda p: _moment(part[p]), reverse=True)
         core = finder.find(suspected, latest)
         if deepest is None:
@@ -114,6 +113,18 @@ class Explainer:
             prefix=tuple(relaxed_offsets[o] for o in found.prefix),
         )
         return in_whole, self._states(finder.relaxed(core), found)
+
+    def _in_brief(
+        self, key: Any, entries: Sequence[Entry], deepest: Deepest | None, states: tuple[str, ...]
+    ) -> Counterexample:
+        """The reason, and nothing to draw it from."""
+        return Counterexample(
+            key=shortened_value(key),
+            reason=self._reason(entries, deepest, states, 0, 0),
+            core=(),
+            impossible=None if deepest is None else entries[deepest.impossible].number,
+            states=states[:_STATES_MAX],
+        )
 
     def _counterexample(
         self,

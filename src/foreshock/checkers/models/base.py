@@ -94,9 +94,10 @@ class Specializes(Protocol):
 
 def argument_of(model: Model, entry: Entry) -> Any:
     """What a model gets for the value of an operation."""
-    if isinstance(model, WantsTimes) and model.by_time:
+    # Asked for each operation, where isinstance() with a protocol would take far longer.
+    if getattr(model, "by_time", False):
         return (entry.process, *entry.times, entry.value)
-    if isinstance(model, WantsProcess) and model.by_process:
+    if getattr(model, "by_process", False):
         return (entry.process, entry.value)
     return entry.value
 

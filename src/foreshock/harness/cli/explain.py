@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 GRID_WIDTH_MAX: Final = 56
+DRAWN_MAX: Final = 20
+"""Of a larger core the last operations are drawn."""
 _TEXT_WIDTH: Final = 100
 _PENDING_MAX: Final = 8
 _PREFIX_MAX: Final = 6
@@ -59,6 +61,8 @@ def _drawing(counterexample: Mapping[str, Any], rows: Mapping[int, Row]) -> list
     source = None if impossible is None else _source(counterexample, impossible, core, rows)
     core += [] if source is None else [source]
     core.sort(key=lambda row: row["invoke_index"])
+    left_out = len(core[:-DRAWN_MAX])
+    core = core[-DRAWN_MAX:]
     marks = {}
     if impossible is not None:
         marks[impossible["invoke_index"]] = "  <- impossible"
@@ -80,7 +84,12 @@ def _drawing(counterexample: Mapping[str, Any], rows: Mapping[int, Row]) -> list
         return []
     titles = Drawn("process", "events", "time" if timed else "", "", "")
     widths = [max(len(line[column]) for line in [titles, *drawn]) for column in range(4)]
-    return [_line(line, widths) for line in [titles, *drawn]]
+    lines = [_line(line, widths) for line in [titles, *drawn]]
+    return (
+        [lines[0], f"  ({left_out} earlier operations of these are not drawn)", *lines[1:]]
+        if left_out
+        else lines
+    )
 
 
 def _line(drawn: Drawn, widths: Sequence[int]) -> str:
