@@ -30,7 +30,9 @@ check: $(READY)  ## What must hold before a commit: style, types, architecture.
 bench: $(READY)  ## Figures with their peers', in one run.
 	$(BIN)/python -m benchmarks
 
-soak: $(READY)  ## The zoo at length: 2,000 simulated tests of everything that must survive.
+soak: $(READY)  ## The checkers on 100,000 small histories, then the zoo at length: 2,000 tests of all that must survive.
+	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -q tests/checkers/test_properties.py
+	$(BIN)/python -m tests.checkers.soak --count 100000
 	$(BIN)/foreshock zoo --tests 2000
 
 clean:  ## Remove what dead runs left, and what the build made. The store is kept.

@@ -9,11 +9,12 @@ With ``FORESHOCK_KERNELS=interpreted`` the compiled search runs as plain Python.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -27,6 +28,7 @@ from tests.checkers.random_histories import (
     random_register_history,
 )
 
+from foreshock.checkers import engines
 from foreshock.checkers.decision import Decision
 from foreshock.checkers.entries import Entry
 from foreshock.checkers.fast_paths import FastPath, fast_paths_of
@@ -162,27 +164,36 @@ def by_search(histories: Histories, model: Model) -> Answers:
     return [_legal(Search(history, model).run(limits()).verdict) for history in histories]  # type: ignore[union-attr]
 
 
+@contextlib.contextmanager
+def compiled() -> Iterator[None]:
+    """With the compiled search loaded, which is left as it was found."""
+    was_loaded = engines.is_compiled()
+    engines.load()
+    try:
+        yield
+    finally:
+        engines._compiled.is_loaded = was_loaded
+
+
 def by_kernel(histories: Histories, model: Model) -> Answers:
     """The compiled search, of operations that come as entries."""
-    from foreshock.checkers.encoding import encode_entries
-    from foreshock.checkers.kernel_search import KernelSearch
-
-    return [
-        _legal(KernelSearch(encode_entries(history, model)).run(limits()).verdict)  # type: ignore[union-attr]
-        for history in histories
-    ]
+    with compiled():
+        return [_by_compiled(engines.search_of_entries(history, model)) for history in histories]
 
 
 def by_kernel_of_columns(histories: Histories, model: Model) -> Answers:
     """The compiled search, of operations that come as columns, all histories together."""
-    from foreshock.checkers.encoding import encode_rows
-    from foreshock.checkers.kernel_search import KernelSearch
-
     columns = columns_of_entries(dict(enumerate(histories)))
-    return [
-        _legal(KernelSearch(encode_rows(columns, columns.rows_by_key[key], model)).run(limits()).verdict)  # type: ignore[union-attr]
-        for key in range(len(histories))
-    ]
+    with compiled():
+        start = engines.searches_of(columns, range(len(histories)), model)
+        return [_by_compiled(start(key)) for key in range(len(histories))]
+
+
+def _by_compiled(search: engines.Searching) -> bool | None:
+    assert not isinstance(search, Search), "this is the search in plain Python"
+    result = search.run(limits())
+    assert result is not None
+    return _legal(result.verdict)
 
 
 def by_checker(histories: Histories, model: Model) -> Answers:
