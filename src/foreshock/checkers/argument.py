@@ -188,7 +188,9 @@ class Argument:
         only = f"; only {who} {'brings' if one else 'bring'} that about"
         if set(helpers) <= set(before):
             return f"{only}, and {'it comes' if one else 'they come'} earlier"
-        return f"{only}, and {'it cannot' if one else 'none of them can'} wait until then"
+        if set(helpers) <= set(self._crashed):
+            return f"{only}, and {'it' if one else 'they'} began too late for that"
+        return f"{only}, and {'it cannot wait until then' if one else 'none of them can come just there'}"
 
     def _helpers(self, last: int) -> list[int] | None:
         """The updates after which an operation can be legal, from any state that there can be; ``None``: too many."""

@@ -11,12 +11,12 @@ from msgspec.structs import replace as with_fields
 
 from foreshock.checkers.argument import Argument, label_of, needs_of, replayed, state_of
 from foreshock.checkers.core import CoreFinder, decide, noticed
-from foreshock.checkers.entries import NEVER, Entry, crash
+from foreshock.checkers.entries import NEVER, Entry, crash, thaw
 from foreshock.checkers.models.base import FAILED
 from foreshock.checkers.problem import specialized
 from foreshock.checkers.rows import rows_of
 from foreshock.checkers.search import Deepest, Limits
-from foreshock.checkers.shortening import shortened_value
+from foreshock.checkers.shortening import difference, shortened_value
 from foreshock.harness.checker import Counterexample
 from foreshock.harness.history import History, Row
 from foreshock.harness.model import UNKNOWN, Model
@@ -200,9 +200,19 @@ class Explainer:
             more = len(states) - len(shown)
             shown += [f"one of {more} more"] if more else []
             reason += f": just before it returned, the state could only be {_or(shown)}"
+            reason += self._parted(entries, deepest)
         if undecided:
             reason += f" (time ran out before the {core} operations of the core were proven minimal)"
         return reason
+
+    def _parted(self, entries: Sequence[Entry], deepest: Deepest) -> str:
+        """Where a long text that came back parts from the one that was there."""
+        result = entries[deepest.impossible].result
+        if not isinstance(result, str) or len(deepest.states) != 1:
+            return ""
+        state = thaw(replayed(self.model, entries, deepest.prefix))
+        words = difference(state, result) if isinstance(state, str) else ""
+        return f" ({words})" if words else ""
 
     def _needed(self, entries: Sequence[Entry], deepest: Deepest) -> dict[str, str]:
         """For the pending operations that the furthest order did not get to: what state they needed."""

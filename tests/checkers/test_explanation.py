@@ -1,0 +1,233 @@
+"""Explanations: cores are illegal and minimal for every model, arguments are true, and long values stay short."""
+
+# ruff: noqa: ISC004 - a sentence of an argument may take two lines
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from itertools import permutations
+from typing import Any
+
+import msgspec
+import pytest
+from tests.checkers.model_histories import THINGS, is_legal, random_history
+from tests.checkers.model_trials import in_order, operation
+from tests.checkers.random_histories import context, history_of, limits
+
+from foreshock.checkers.argument import Argument
+from foreshock.checkers.core import CoreFinder
+from foreshock.checkers.entries import Entry, relax
+from foreshock.checkers.explanation import until
+from foreshock.checkers.linearizable import LinearizableChecker, model_of
+from foreshock.checkers.models.base import FAILED
+from foreshock.checkers.models.register import CasRegister, Register
+from foreshock.checkers.shortening import TEXT_CHARACTERS_MAX, difference, shortened, shortened_value
+from foreshock.harness.checker import Counterexample
+from foreshock.harness.model import Model
+
+TEXT = "x" * (1 << 20)
+
+
+def explained(entries: Sequence[Entry], model: Model | str = "cas-register", **more: Any) -> Counterexample:
+    (found,) = LinearizableChecker(model, **more).check(history_of({1: entries}), context()).counterexamples
+    return found
+
+
+def illegal_histories(name: str, model: Model, count: int, seed: int) -> Iterator[list[Entry]]:
+    """Histories without ties: so that the events of a history can tell of them."""
+    rng = random.Random(seed)
+    while count:
+        entries = random_history(rng, name, operations=6, ties=False)
+        if any(entry.result is FAILED for entry in entries) or is_legal(entries, model):
+            continue
+        count -= 1
+        yield entries
+
+
+@pytest.mark.parametrize("name", sorted(THINGS))
+def test_a_core_of_any_model_is_illegal_and_without_any_one_of_its_operations_legal(name: str) -> None:
+    model = model_of(name)
+    for entries in illegal_histories(name, model, 6, seed=5):
+        history = history_of({1: entries})
+        (found,) = LinearizableChecker(model).check(history, context()).counterexamples
+        assert found.undecided == 0
+        assert found.impossible in found.core
+        assert found.argument
+        (rows,) = (columns := LinearizableChecker(model).columns(history)).rows_by_key
+        numbered = columns.entries(rows)
+        (last,) = (entry for entry in numbered if entry.number == found.impossible)
+        _, so_far = until(numbered, last.ret)
+        core = [offset for offset, entry in enumerate(so_far) if entry.number in found.core]
+        reads = [model.is_read(entry.f) for entry in so_far]
+        assert not is_legal(relax(so_far, core, reads), model)
+        for left_out in core:
+            assert is_legal(relax(so_far, [o for o in core if o != left_out], reads), model)
+
+
+@pytest.mark.parametrize("name", ["cas-register", "kv", "owner-mutex", "fifo-queue"])
+def test_the_cases_of_an_argument_are_all_the_orders_that_time_leaves(name: str) -> None:
+    model = model_of(name)
+    cases = 0
+    for entries in illegal_histories(name, model, 15, seed=8):
+        finder = CoreFinder(entries, model, limits())
+        core = finder.find([], list(range(len(entries))))
+        found = Argument(finder, core).dead_ends()
+        assert found
+        ends = {dead_end.order for dead_end in found}
+        cases += len(ends)
+        completed = [o for o in core if not entries[o].crashed]
+        for order in permutations(completed):
+            if all(
+                entries[later].ret >= entries[earlier].call
+                for place, earlier in enumerate(order)
+                for later in order[place + 1 :]
+            ):
+                assert sum(order[: len(end)] == end for end in ends) == 1
+        for end in ends:
+            assert set(end) <= set(completed)
+    assert cases >= 15
+
+
+def test_a_forced_order_is_argued_by_what_brings_the_value_about() -> None:
+    found = explained(in_order((0, "write", 1, None), (1, "write", 2, None), (2, "read", None, 1)))
+    assert found.core == (0, 2, 4)
+    assert found.argument == (
+        "Each of these ended before the next began, so they can only come in this order.",
+        "read 1 needs the value to be 1, but after write 2 it is 2; only write 1 brings that about, and it comes "
+        "earlier.",
+    )
+
+
+def test_a_value_from_nowhere_is_argued_by_nothing_that_brings_it_about() -> None:
+    found = explained(in_order((0, "write", 1, None), (1, "read", None, 7)))
+    assert found.argument == (
+        "read 7 needs the value to be 7, but at first it is absent; nothing that had begun by then brings that "
+        "about.",
+    )
+
+
+def test_orders_that_time_leaves_open_are_argued_case_by_case() -> None:
+    def read(number: int, process: int, call: int, ret: int, value: int) -> Entry:
+        return operation(number, process, call, ret, "read", None, value)
+
+    writes = [operation(0, 0, 0, 3, "write", 1), operation(1, 1, 1, 4, "write", 2)]
+    one = [read(2, 2, 10, 11, 1), read(3, 2, 14, 15, 2)]
+    found = explained([*writes, *one, read(4, 3, 8, 12, 2), read(5, 3, 13, 18, 1)])
+    assert found.argument == (
+        "Time leaves 4 orders, and none of them gets further than this:",
+        "1. write 1, write 2, read 1: the last one needs the value to be 1, but after write 2 it is 2; only write 1 "
+        "brings that about, and it comes earlier.",
+        "2. write 1, write 2, read 2, read 1: the last one needs the value to be 1, but after read 2 it is 2; only "
+        "write 1 brings that about, and it comes earlier.",
+        "3. write 2, write 1, read 2: the last one needs the value to be 2, but after write 1 it is 1; only write 2 "
+        "brings that about, and it comes earlier.",
+        "4. write 2, write 1, read 1, read 2: the last one needs the value to be 2, but after read 1 it is 1; only "
+        "write 2 brings that about, and it comes earlier.",
+    )
+
+
+def test_a_crashed_operation_of_the_core_is_said_to_be_optional() -> None:
+    entries = [operation(0, 1, 0, 2, "cas", [None, 1]), operation(1, 2, 1, 4, "cas", [None, 2])]
+    entries.append(operation(2, 0, 5, None, "delete"))
+    finder = CoreFinder(entries, CasRegister(), limits())
+    sentences = Argument(finder, finder.find([], [2, 1, 0])).sentences()
+    assert sentences[1].endswith("only delete brings that about, and it began too late for that.")
+    assert sentences[-1] == "delete never returned: it may come anywhere after it began, or not at all."
+
+
+def test_many_that_want_what_few_bring_about_are_counted() -> None:
+    acquires = [operation(n, n, 0, 100 + n, "acquire") for n in range(20)]
+    releases = [operation(50 + n, n, 200, None, "release") for n in range(18)]
+    early = [release._replace(call=1 + n) for n, release in enumerate(releases)]
+    found = explained([*acquires, *early], "mutex")
+    assert len(found.core) == 20
+    assert found.argument[-1] == (
+        "20 of them need the lock to be free; 18 operations bring that about, of all that had begun."
+    )
+
+
+def test_states_that_a_search_knows_only_in_part_are_told_as_they_are() -> None:
+    found = explained(
+        in_order((0, "append", "ab", None), (0, "append", "c", None), (1, "get", None, "x")), "kv"
+    )
+    assert found.states == ("'abc'",)
+    assert "the state could only be 'abc'" in found.reason
+
+
+def test_where_nobody_looks_the_reason_is_the_same_and_nothing_is_drawn() -> None:
+    history = history_of({1: in_order((0, "write", 1, None), (1, "write", 2, None), (2, "read", None, 1))})
+    for fast_paths in (True, False):
+        checker = LinearizableChecker(fast_paths=fast_paths)
+        whole = checker.check(history, context())
+        brief = checker.check(history, context(explains=False))
+        assert brief.reason == whole.reason
+        (found,) = brief.counterexamples
+        assert (found.core, found.operations, found.impossible) == ((), (), 4)
+
+
+@pytest.mark.parametrize("name", ["kv", "cas-register", "fifo-queue"])
+def test_values_of_a_megabyte_flood_nothing(name: str) -> None:
+    histories = {
+        "kv": [(0, "append", TEXT, None), (1, "append", TEXT, None), (2, "get", None, TEXT + "y")],
+        "cas-register": [(0, "write", TEXT, None), (1, "write", [TEXT], None), (2, "read", None, TEXT)],
+        "fifo-queue": [(0, "enqueue", TEXT, None), (1, "dequeue", None, TEXT + "z")],
+    }
+    found = explained(in_order(*histories[name]), name)
+    document = msgspec.json.encode(found, enc_hook=str)
+    assert len(document) < 20_000
+    assert "characters)" in found.reason
+    assert all(len(row["label"]) <= TEXT_CHARACTERS_MAX for row in found.operations)
+
+
+def test_two_long_texts_are_told_apart_where_they_part() -> None:
+    texts = [f"item {number:03d} " for number in range(40)]
+    wrong = "".join([*texts[:30], "item 777 "])
+    entries = [(0, "append", text, None) for text in texts[:31]]
+    found = explained(in_order(*entries, (1, "get", None, wrong)), "kv")
+    assert "(they part after 275 characters: …" in found.reason
+
+
+def test_cut_texts_keep_their_ends_and_say_how_long_they_were() -> None:
+    assert shortened("short") == "short"
+    text = "begin" + "-" * 5_000 + "end"
+    cut = shortened(text)
+    assert len(cut) <= TEXT_CHARACTERS_MAX
+    assert cut.startswith("begin")
+    assert cut.endswith("end")
+    assert "(5,008 characters)" in cut
+    assert shortened_value([1, 2]) == [1, 2]
+    assert shortened_value(["y" * 2_000]).startswith('["yyy')
+    assert shortened_value(True) is True
+    assert difference("a", "b") == ""
+    assert difference("a" * 60, "a" * 60) == ""
+    assert "where it ends" in difference("a" * 60, "a" * 61)
+
+
+def test_what_a_model_has_no_words_for_is_argued_without_them() -> None:
+    class Plain:
+        name = "plain"
+
+        def initial(self) -> int:
+            return 0
+
+        def is_read(self, f: str) -> bool:
+            return f == "read"
+
+        def step(self, state: Any, f: str, value: Any, result: Any) -> Any:
+            return Register(0).step(state, f, value, result)
+
+        def describe(self, f: str, value: Any, result: Any) -> str:
+            return f"{f} {value if f == 'write' else result}"
+
+    found = explained(in_order((0, "write", 3, None), (1, "write", 4, None), (2, "read", None, 3)), Plain())
+    assert found.argument[-1] == (
+        "read 3 cannot come there, but after write 4 it is 4; only write 3 brings that about, and it comes earlier."
+    )
+
+
+def test_an_argument_that_cannot_be_finished_says_what_is_known() -> None:
+    entries = in_order((0, "write", 1, None), (1, "write", 2, None), (2, "read", None, 1))
+    finder = CoreFinder(entries, CasRegister(), limits(0))
+    assert Argument(finder, [0, 1, 2]).dead_ends() == []
+    assert Argument(finder, [0, 1, 2]).sentences()[0].startswith("All orders of these 3 operations")
