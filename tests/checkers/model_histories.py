@@ -48,6 +48,12 @@ class Thing:
         """Something that could come back, as far as its shape goes."""
         return None
 
+    def could_be(self, f: str, result: Any, answer: Any) -> bool:
+        """Whether it may have answered ``result`` (if that is known) when it answered ``answer``."""
+        return result is UNKNOWN or (
+            result == answer and isinstance(result, bool) == isinstance(answer, bool)
+        )
+
     def fresh(self) -> int:
         """A value to be written: a new one, or one of two."""
         self.count += 1
@@ -96,6 +102,9 @@ class ReentrantLock(Lock):
 
 
 class TriedLock(Lock):
+    def could_be(self, f: str, result: Any, answer: Any) -> bool:
+        return answer is not FAILED if result is UNKNOWN else result == answer
+
     def apply(self, process: int, f: str, value: Any, now_ms: int) -> Any:
         if f == "acquire" and self.holders:
             return FAILED
@@ -112,7 +121,7 @@ class Tokens(Lock):
 
     def __init__(self, rng: random.Random) -> None:
         super().__init__(rng)
-        self.token = 0
+        self.token = self.last = 0
 
     def ask(self, process: int) -> tuple[str, Any]:
         f, _ = super().ask(process)
@@ -127,11 +136,18 @@ class Tokens(Lock):
         super().apply(process, f, value, now_ms)
         if f == "release":
             return None
+        self.last = self.token
         self.token += self.rng.choice([1, 1, 2])
         return {"token": self.token}
 
     def any_result(self, f: str, value: Any) -> Any:
         return {"token": self.rng.randint(1, 4)} if f == "acquire" else None
+
+    def could_be(self, f: str, result: Any, answer: Any) -> bool:
+        if result is UNKNOWN or f == "release":
+            return True
+        # Any token will do that is greater than the last.
+        return bool(result["token"] > self.last)
 
 
 class ManyReaders(Thing):
@@ -281,6 +297,11 @@ class Elements(Thing):
         count = self.rng.choice([0, 1, 1, 2, 2, 3])
         return [self.seen() for _ in range(count)]
 
+    def could_be(self, f: str, result: Any, answer: Any) -> bool:
+        if f == "read" and result is not UNKNOWN:
+            return sorted(result) == sorted(answer)
+        return super().could_be(f, result, answer)
+
 
 class Sum(Thing):
     def __init__(self, rng: random.Random) -> None:
@@ -403,6 +424,13 @@ class Registers(Thing):
         if f == "write":
             return None
         return [[kind, name, self._any() if kind[0] == "r" else content] for kind, name, content in value]
+
+    def could_be(self, f: str, result: Any, answer: Any) -> bool:
+        if f == "write" or result is UNKNOWN:
+            return True
+        if f == "read":
+            return all(seen in (None, answer[name]) for name, seen in result.items())
+        return all(seen in (None, was) for (_, _, seen), (_, _, was) in zip(result, answer, strict=True))
 
     def _any(self) -> Any:
         return self.rng.choice([None, self.seen(), self.seen()])
