@@ -199,7 +199,7 @@ class Explainer:
         if shown := list(states[:_STATES_IN_REASON_MAX]):
             more = len(states) - len(shown)
             shown += [f"one of {more} more"] if more else []
-            reason += f": just before it returned, the state could only be {_or(shown)}"
+            reason += f": just before it returned, the state could be {_or(shown)}"
             reason += self._parted(entries, deepest)
         if undecided:
             reason += f" (time ran out before the {core} operations of the core were proven minimal)"

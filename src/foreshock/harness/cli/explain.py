@@ -119,8 +119,8 @@ def _bars(core: Sequence[Row]) -> list[str]:
 def _before(counterexample: Mapping[str, Any], rows: Mapping[int, Row]) -> Iterator[str]:
     states = list(counterexample.get("states", ()))
     if states:
-        more = f", and {len(states) - _STATES_MAX} more" if len(states) > _STATES_MAX else ""
-        yield f"the state could be: {', '.join(states[:_STATES_MAX])}{more}"
+        more = f", or one of {len(states) - _STATES_MAX} more" if len(states) > _STATES_MAX else ""
+        yield f"the state could be {', or '.join(states[:_STATES_MAX])}{more}"
     prefix = [rows[index] for index in counterexample.get("prefix", ()) if index in rows]
     if prefix:
         shown = ", ".join(row["label"] for row in prefix[-_PREFIX_MAX:])
