@@ -142,8 +142,8 @@ class Order:
         self._line = np.append(key * self._width + versions.begins[certain], keys * self._width)
         self._ends = np.append(versions.ends[certain], versions.end)
         times, rank = np.unique(versions.ends_ns[certain], return_inverse=True)
-        # From the last to the first, each key by itself: earlier keys are held above all later ones.
-        offset = (keys - key) * (len(times) + 1)
+        # From the last to the first, each key by itself: it is held below all later keys.
+        offset = key * (len(times) + 1)
         least = np.minimum.accumulate((rank + offset)[::-1])[::-1] - offset
         self._least_ns = np.append(times[least], NEVER)
 
