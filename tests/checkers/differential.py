@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tests.checkers.oracle import is_linearizable
@@ -12,6 +12,7 @@ from tests.checkers.random_histories import columns_of_entries, limits, random_r
 from foreshock.checkers.columns import OperationColumns
 from foreshock.checkers.decision import Decision
 from foreshock.checkers.entries import Entry
+from foreshock.checkers.fast_paths import Finding
 from foreshock.checkers.models.register import CasRegister, Register
 from foreshock.checkers.search import SearchResult
 from foreshock.harness.verdict import Verdict
@@ -47,13 +48,12 @@ def wrong_zones(decide: Callable[[OperationColumns], Any], histories: Histories)
     )
 
 
-def wrong_clusters(decide: Callable[[list[Entry]], Any], histories: Histories) -> int:
+def wrong_clusters(decide: Callable[..., Mapping[int, Finding]], histories: Histories) -> int:
     """How many decisions of the clusters are wrong."""
-    decisions = [decide(history)[0] for history in histories]
+    found = decide(columns_of_entries(dict(enumerate(histories))), range(len(histories)))
     return sum(
-        decision != Decision.NOT_APPLICABLE
-        and (decision == Decision.VALID) != is_linearizable(history, CasRegister())
-        for decision, history in zip(decisions, histories, strict=True)
+        (finding.decision == Decision.VALID) != is_linearizable(histories[key], CasRegister())
+        for key, finding in found.items()
     )
 
 

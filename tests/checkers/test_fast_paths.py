@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -18,10 +19,31 @@ from tests.checkers.random_histories import (
 from foreshock.checkers import core, problem, search
 from foreshock.checkers.decision import Decision
 from foreshock.checkers.entries import NEVER, Entry, relax
-from foreshock.checkers.fast_paths import clusters, zones
+from foreshock.checkers.fast_paths import Finding, clusters, zones
 from foreshock.checkers.models.register import CasRegister, Register
 from foreshock.harness.model import UNKNOWN
 from foreshock.harness.verdict import Verdict
+
+
+def by_clusters(*histories: list[Entry]) -> list[Decision]:
+    """What the clusters decide of each history; none where they do not apply."""
+    found = clusters.decide_by_clusters(columns_of_entries(dict(enumerate(histories))), range(len(histories)))
+    return [found[key].decision if key in found else Decision.NOT_APPLICABLE for key in range(len(histories))]
+
+
+def suspects_suffice(
+    histories: Sequence[list[Entry]], suspects: Mapping[int, Sequence[int]], most: int
+) -> bool:
+    """Whether the suspects of each key are illegal by themselves, and no more than so many."""
+    columns = columns_of_entries(dict(enumerate(histories)))
+    for key, rows in suspects.items():
+        whole = columns.entries(columns.rows_by_key[key])
+        numbers = {int(columns.index[row]) for row in rows}
+        keep = [offset for offset, entry in enumerate(whole) if entry.number in numbers]
+        relaxed = relax(whole, keep, [e.f == "read" for e in whole])
+        if len(keep) > most or search.search(relaxed, CasRegister(), limits()).verdict is Verdict.VALID:
+            return False
+    return True
 
 
 def test_zones_agree_with_the_oracle() -> None:
@@ -33,7 +55,7 @@ def test_zones_agree_with_the_oracle() -> None:
 
 def test_clusters_agree_with_the_oracle() -> None:
     histories = small_histories(2, 1500, cas=0.5) + small_histories(3, 500, cas=0)
-    found = [clusters.decide_by_clusters(history)[0] for history in histories]
+    found = by_clusters(*histories)
     assert {found.count(decision) > 50 for decision in Decision} == {True}
     assert wrong_clusters(clusters.decide_by_clusters, histories) == 0
 
@@ -46,7 +68,7 @@ def test_fast_paths_agree_with_the_search_on_longer_histories() -> None:
         history = mutated(rng, history) if rng.random() < 0.6 else history
         searched = search.search(history, CasRegister(), limits()).verdict is Verdict.VALID
         verdicts.add(searched)
-        assert (clusters.decide_by_clusters(history)[0] is Decision.VALID) == searched
+        assert (by_clusters(history) == [Decision.VALID]) == searched
         by_zones = zones.decide_by_zones(columns_of_entries({0: history})).decisions[0]
         if any(entry.f == "cas" for entry in history):
             assert by_zones is Decision.NOT_APPLICABLE
@@ -56,16 +78,20 @@ def test_fast_paths_agree_with_the_search_on_longer_histories() -> None:
 
 
 def test_the_suspects_of_the_zones_are_illegal_by_themselves() -> None:
-    histories = [h for h in small_histories(5, 1200, cas=0) if not is_linearizable(h, Register())]
-    columns = columns_of_entries(dict(enumerate(histories)))
-    found = zones.decide_by_zones(columns)
-    for key, rows in found.suspects.items():
-        whole = columns.entries(columns.rows_by_key[key])
-        numbers = {int(columns.index[row]) for row in rows}
-        keep = [offset for offset, entry in enumerate(whole) if entry.number in numbers]
-        assert len(keep) <= 8
-        assert not is_linearizable(relax(whole, keep, [e.f == "read" for e in whole]), Register())
+    histories = small_histories(5, 1200, cas=0)
+    found = zones.decide_by_zones(columns_of_entries(dict(enumerate(histories))))
+    assert suspects_suffice(histories, found.suspects, most=8)
     assert len(found.suspects) > 100
+
+
+def test_the_suspects_of_the_clusters_are_illegal_by_themselves() -> None:
+    histories = small_histories(6, 800, cas=0.7, crash=0.3) + small_histories(7, 800, cas=0.4)
+    found = clusters.decide_by_clusters(columns_of_entries(dict(enumerate(histories))), range(len(histories)))
+    suspects = {
+        key: finding.suspects for key, finding in found.items() if finding.decision is Decision.INVALID
+    }
+    assert suspects_suffice(histories, suspects, most=9)
+    assert len(suspects) > 300
 
 
 def test_zones_that_touch_do_not_conflict() -> None:
@@ -78,7 +104,7 @@ def test_zones_that_touch_do_not_conflict() -> None:
     ]
     assert is_linearizable(touching, Register())
     assert zones.decide_by_zones(columns_of_entries({"k": touching})).decisions == [Decision.VALID]
-    assert clusters.decide_by_clusters(touching)[0] is Decision.VALID
+    assert by_clusters(touching) == [Decision.VALID]
 
 
 @pytest.mark.parametrize("odd", ["text", True, 1.5, [1, 2], {"a": 1}, 1 << 70], ids=str)
@@ -87,7 +113,7 @@ def test_values_of_any_kind_are_told_apart(odd: Any) -> None:
     stale = [*legal[:2], Entry(2, 4, 5, "read", None, odd)]
     found = zones.decide_by_zones(columns_of_entries({"legal": legal, "stale": stale}))
     assert found.decisions == [Decision.VALID, Decision.INVALID]
-    assert [clusters.decide_by_clusters(h)[0] for h in (legal, stale)] == found.decisions
+    assert by_clusters(legal, stale) == found.decisions
 
 
 @pytest.mark.parametrize(
@@ -101,18 +127,43 @@ def test_values_of_any_kind_are_told_apart(odd: Any) -> None:
 )
 def test_histories_without_distinct_values_are_left_to_the_search(history: list[Entry]) -> None:
     assert zones.decide_by_zones(columns_of_entries({0: history})).decisions == [Decision.NOT_APPLICABLE]
-    assert clusters.decide_by_clusters(history)[0] is Decision.NOT_APPLICABLE
+    assert by_clusters(history) == [Decision.NOT_APPLICABLE]
 
 
 def test_a_cycle_of_compare_and_sets_is_illegal() -> None:
     cycle = [Entry(0, 0, 9, "cas", [2, 1]), Entry(1, 1, 8, "cas", [1, 2])]
-    assert clusters.decide_by_clusters(cycle) == (Decision.INVALID, [0, 1])
+    found = clusters.decide_by_clusters(columns_of_entries({0: cycle}), [0])
+    assert found == {0: Finding(Decision.INVALID, (0, 1))}
     assert not is_linearizable(cycle, CasRegister())
 
 
 def test_of_many_conflicts_the_clusters_tell_the_first() -> None:
     reads = [Entry(i, 2 * i, 2 * i + 1, "read", None, f"from nowhere {i}") for i in range(20)]
-    assert clusters.decide_by_clusters(reads) == (Decision.INVALID, [0])
+    found = clusters.decide_by_clusters(columns_of_entries({0: reads}), [0])
+    assert found == {0: Finding(Decision.INVALID, (0,))}
+
+
+def test_a_compare_and_set_of_one_value_to_itself_never_takes_effect() -> None:
+    alone = [Entry(0, 0, 1, "cas", [1, 1])]
+    assert by_clusters(alone) == [Decision.INVALID]
+    assert by_clusters([Entry(0, 0, NEVER, "cas", [1, 1], UNKNOWN, True)]) == [Decision.VALID]
+    assert by_clusters([Entry(1, 0, 1, "write", 1), *alone]) == [Decision.NOT_APPLICABLE]
+
+
+def test_a_ring_of_crashed_compare_and_sets_that_one_found_is_illegal() -> None:
+    """Each needs another one to have happened before; and two found what the first of them wrote."""
+    ring = [
+        Entry(0, 0, NEVER, "cas", [2, 1], UNKNOWN, True),
+        Entry(1, 1, NEVER, "cas", [1, 2], UNKNOWN, True),
+        Entry(2, 2, 3, "cas", [1, 3]),
+    ]
+    assert by_clusters(ring) == [Decision.INVALID]
+    assert by_clusters(ring[:2]) == [Decision.VALID]
+
+
+def test_compare_and_sets_of_what_is_no_pair_are_left_to_the_model() -> None:
+    assert by_clusters([Entry(0, 0, 1, "cas", 3)]) == [Decision.NOT_APPLICABLE]
+    assert by_clusters([Entry(0, 0, 1, "cas", [1, 2, 3])]) == [Decision.NOT_APPLICABLE]
 
 
 def test_a_crashed_write_counts_only_if_its_value_was_seen() -> None:

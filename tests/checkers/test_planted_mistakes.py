@@ -19,7 +19,7 @@ from tests.checkers.differential import (
 )
 
 from foreshock.checkers import entries, search
-from foreshock.checkers.fast_paths import clusters, zones
+from foreshock.checkers.fast_paths import chains, clusters, zones
 from foreshock.checkers.models import register
 from foreshock.harness.model import UNKNOWN
 
@@ -37,48 +37,44 @@ ZONES = [
     Mistake("closed forward zones", zones, "low[forward[1:]] < high", "low[forward[1:]] <= high"),
     Mistake("backward zones that may touch the start", zones, 'side="left") - 1', 'side="right") - 1'),
     Mistake(
-        "backward zones that may touch the end",
-        zones,
-        "high[backward[possible]] <",
-        "high[backward[possible]] <=",
+        "backward zones that may touch the end", zones, "high[backward] < high", "high[backward] <= high"
     ),
-    Mistake(
-        "backward zones never conflict", zones, "np.flatnonzero(inside)]", "np.flatnonzero(inside & False)]"
-    ),
+    Mistake("backward zones never conflict", zones, "backward[inside]", "backward[inside][:0]"),
     Mistake("reads before their write", zones, "(from_nowhere | too_early)", "(from_nowhere)"),
     Mistake("reads from nowhere", zones, "(from_nowhere | too_early)", "(too_early)"),
     Mistake("the initial value is written late", zones, "np.where(initial, _BEFORE_ALL, ret_min)", "ret_min"),
     Mistake("values need not be distinct", zones, "groups.writes > np", "groups.writes > 9 + np"),
+    Mistake("one stretch for all keys", zones, "base = key * (end + 2) + 1", "base = 0 * key + 1"),
 ]
 CLUSTERS = [
+    Mistake("what follows may be early", chains, "(late_update | late_read)", "(late_update)"),
+    Mistake("updates may be early", chains, "(late_update | late_read)", "(late_read)"),
+    Mistake("a read before its own update", chains, "np.maximum(before, measured.call[chained])", "before"),
+    Mistake("a tie inside a cluster is an order", chains, "[chained] < before", "[chained] <= before"),
+    Mistake("all clusters are one", chains, "number[clusters.starts[1:]] = 1", "pass"),
+    Mistake("all crashed updates count", chains, "|= ~columns.crashed[rows]", "|= True"),
     Mistake(
-        "closed clusters", clusters, "if other.ret_min < one.call_max", "if other.ret_min <= one.call_max"
+        "only what returned counts", chains, "values.initial | (read_ret != NEVER)", "values.initial | False"
     ),
+    Mistake("what a certain one found need not be", chains, "certain[new] = True", "new = new[:0]"),
+    Mistake("values from nowhere", chains, "len(nowhere)", "False and len(nowhere)"),
     Mistake(
-        "order of reads inside a cluster",
-        clusters,
-        "if late_update or value.ret_min <",
-        "if late_update and 0 <",
+        "reads from nowhere", chains, "in verdicts.first_of(values.key[read]", "in [] and (values.key[read]"
     ),
+    Mistake("two may find one value", chains, "swaps[1:]] == values", "swaps[1:]] < values"),
     Mistake(
-        "order of updates inside a cluster",
-        clusters,
-        "late_update = value.ret < cluster.call_max",
-        "late_update = False",
+        "rings are fine", chains, "in verdicts.first_of(values.key[open_values]", "in [] and (values.key"
     ),
-    Mistake("crashed updates all count", clusters, "if not v.crashed or v.read_first is not None", "if True"),
+    Mistake("chains are in any order", chains, "distance[chained], ", ""),
+    Mistake("pointers go one step", chains, "up[open_values] = up[over]", "pass"),
+    Mistake("the initial value may come late", chains, "ret[values.initial] = _BEFORE_ALL", "pass"),
     Mistake(
-        "crashed updates never count",
-        clusters,
-        "if not v.crashed or v.read_first is not None",
-        "if not v.crashed",
+        "values may come twice", clusters, "> np.where(is_initial, 0, 1)", "> np.where(is_initial, 0, 9)"
     ),
-    Mistake("cycles are fine", clusters, "if chained < len(certain)", "if False"),
+    Mistake("absent may be written", clusters, "> np.where(is_initial, 0, 1)", "> 1"),
+    Mistake("crashed reads count", clusters, "& ~columns.crashed[reads]", ""),
     Mistake(
-        "backward clusters that may touch",
-        clusters,
-        "bisect_left(lows, cluster.call_max) - 1",
-        "bisect_left(lows, cluster.call_max + 1) - 1",
+        "what is found is what is written", clusters, "before[swapped] = found", "before[found] = swapped"
     ),
 ]
 SEARCH = [
@@ -104,6 +100,13 @@ SPENT_TOO_SOON = [
 """Legal, but only if the crashed compare-and-set is spent on the first read, and the write kept for the second."""
 
 
+ABSENT_AGAIN = [
+    entries.Entry(0, 0, 1, "write", 1),
+    entries.Entry(1, 2, 3, "write", None),
+    entries.Entry(2, 4, 5, "read", None, None),
+]
+
+
 def mutant(mistake: Mistake) -> Any:
     """The module with the mistake in it."""
     module = mistake.module
@@ -126,7 +129,7 @@ def histories(kind: str) -> Histories:
     if kind == "zones":
         return small_histories(21, 1200, cas=0)
     if kind == "clusters":
-        return small_histories(22, 2000, cas=0.5)
+        return [ABSENT_AGAIN, *small_histories(22, 2000, cas=0.5)]
     return [
         SPENT_TOO_SOON,
         *small_histories(23, 700, cas=0.4, distinct=0.3),
@@ -141,7 +144,7 @@ def is_found(wrong: Callable[[Any, Histories], int], decide: Any, kind: str) -> 
         try:
             if wrong(decide, every[start : start + 100]):
                 return True
-        except (IndexError, KeyError, RecursionError):
+        except (IndexError, KeyError, RecursionError, ValueError, TypeError):
             return True
     return False
 
@@ -152,8 +155,12 @@ def test_a_mistake_in_the_zones_is_found(mistake: Mistake) -> None:
 
 
 @pytest.mark.parametrize("mistake", CLUSTERS, ids=lambda mistake: mistake.name)
-def test_a_mistake_in_the_clusters_is_found(mistake: Mistake) -> None:
-    assert is_found(wrong_clusters, mutant(mistake).decide_by_clusters, "clusters")
+def test_a_mistake_in_the_clusters_is_found(mistake: Mistake, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = mutant(mistake)
+    if mistake.module is chains:
+        monkeypatch.setattr(clusters, "conflicts_of", wrong.conflicts_of)
+        wrong = clusters
+    assert is_found(wrong_clusters, wrong.decide_by_clusters, "clusters")
 
 
 @pytest.mark.parametrize("mistake", SEARCH, ids=lambda mistake: mistake.name)

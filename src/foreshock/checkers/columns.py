@@ -113,6 +113,22 @@ class OperationColumns:
                 tokens[place] = self._token(freeze(objects[rows[place]]))
         return tokens
 
+    def pair_tokens(self, rows: Ints) -> tuple[Ints, Ints, Bools]:
+        """The tokens of the two parts of the values of some rows that are pairs, and which are (0 elsewhere)."""
+        values = self.values
+        pairs = [values[row] for row in rows.tolist()]
+        is_pair = np.array([isinstance(pair, list) and len(pair) == 2 for pair in pairs], dtype=np.bool_)
+        if not is_pair.all():
+            pairs = [pair if known else (0, 0) for pair, known in zip(pairs, is_pair.tolist(), strict=True)]
+        first = np.array([self._part(pair[0]) for pair in pairs], dtype=np.int64)
+        second = np.array([self._part(pair[1]) for pair in pairs], dtype=np.int64)
+        return first, second, is_pair
+
+    def _part(self, value: Any) -> int:
+        if type(value) is int and -INTEGER_LIMIT < value < INTEGER_LIMIT:
+            return value
+        return ABSENT if value is None else self._token(freeze(value))
+
     def token_of(self, value: Any) -> int:
         """The token of a frozen value."""
         return ABSENT if value is None else self._token(value)

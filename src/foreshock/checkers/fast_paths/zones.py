@@ -65,15 +65,13 @@ def decide_by_zones(columns: OperationColumns) -> ZoneDecisions:
     groups = _group(columns, used, is_write)
     many = groups.writes > np.where(groups.initial, 0, 1)
     applicable[groups.key[many]] = False
-    conflicts = _conflicts(groups, applicable[groups.key], end=int(columns.call.max(initial=0)) + 2)
     decisions = [Decision.VALID if known else Decision.NOT_APPLICABLE for known in applicable.tolist()]
     suspects: dict[int, list[int]] = {}
-    for one, other in conflicts:
+    for one, other in _conflicts(groups, applicable[groups.key]):
         key = int(groups.key[one])
-        if decisions[key] is Decision.VALID:
-            decisions[key] = Decision.INVALID
-            rows = {row for g in {one, other} for row in _telling_rows(columns, groups, g, is_write)}
-            suspects[key] = sorted(rows)
+        decisions[key] = Decision.INVALID
+        rows = {row for g in {one, other} for row in _telling_rows(columns, groups, g, is_write)}
+        suspects[key] = sorted(rows)
     return ZoneDecisions(decisions, suspects)
 
 
@@ -106,28 +104,42 @@ def _group(columns: OperationColumns, used: Ints, is_write: Bools) -> _Groups:
     )
 
 
-def _conflicts(groups: _Groups, applicable: Bools, end: int) -> list[tuple[int, int]]:
-    """Pairs of groups that cannot both be (a group with itself when it is wrong alone), some for each illegal key."""
+def _conflicts(groups: _Groups, applicable: Bools) -> list[tuple[int, int]]:
+    """Pairs of groups that cannot both be (a group with itself when it is wrong alone), one for each illegal key."""
     from_nowhere = applicable & ~groups.initial & (groups.writes == 0)
     too_early = applicable & (groups.read_ret_min < groups.write_call)
-    alone = [(g, g) for g in np.flatnonzero(from_nowhere | too_early).tolist()]
+    alone = np.flatnonzero(from_nowhere | too_early)
+    known = np.flatnonzero(applicable)
+    pair = conflicting_zones(groups.key[known], groups.ret_min[known], groups.call_max[known])
+    one, other = (np.concatenate((alone, known[places])) for places in pair)
+    first = np.unique(groups.key[one], return_index=True)[1]
+    return list(zip(one[first].tolist(), other[first].tolist(), strict=True))
+
+
+def conflicting_zones(key: Ints, ret_min: Ints, call_max: Ints) -> tuple[Ints, Ints]:
+    """Pairs of zones of one key that cannot both be, as two arrays of places; some for each illegal key.
+
+    A zone is given by the least return and the greatest call of its operations.
+    """
+    end = int(call_max.max(initial=0)) + 2
     # One number line for all keys: each key has its own stretch, so no zone reaches into another key's.
-    base = groups.key * (end + 2) + 1
-    low = base + np.minimum(np.minimum(groups.ret_min, groups.call_max), end)
-    high = base + np.minimum(np.maximum(groups.ret_min, groups.call_max), end)
-    is_forward = groups.ret_min < groups.call_max
-    forward = np.flatnonzero(applicable & is_forward)
+    base = key * (end + 2) + 1
+    low = base + np.minimum(np.minimum(ret_min, call_max), end)
+    high = base + np.minimum(np.maximum(ret_min, call_max), end)
+    is_forward = ret_min < call_max
+    forward = np.flatnonzero(is_forward)
     forward = forward[np.argsort(low[forward], kind="stable")]
     # Sorted by their lower ends, some two overlap only if two neighbours do.
     overlapping = np.flatnonzero(low[forward[1:]] < high[forward[:-1]])
-    pairs = [(int(forward[i]), int(forward[i + 1])) for i in overlapping]
-    backward = np.flatnonzero(applicable & ~is_forward)
+    backward = np.flatnonzero(~is_forward)
     around = np.searchsorted(low[forward], low[backward], side="left") - 1
-    possible = around >= 0
-    inside = np.zeros(len(backward), dtype=np.bool_)
-    inside[possible] = high[backward[possible]] < high[forward[around[possible]]]
-    pairs += [(int(forward[around[i]]), int(backward[i])) for i in np.flatnonzero(inside)]
-    return alone + pairs
+    possible = np.flatnonzero(around >= 0)
+    backward, around = backward[possible], forward[around[possible]]
+    inside = high[backward] < high[around]
+    return (
+        np.concatenate((forward[overlapping], around[inside])),
+        np.concatenate((forward[overlapping + 1], backward[inside])),
+    )
 
 
 def _telling_rows(columns: OperationColumns, groups: _Groups, group: int, is_write: Bools) -> list[int]:
