@@ -21,6 +21,7 @@ from foreshock.harness.cli.common import (
     set_up_logging,
     store_option,
 )
+from foreshock.harness.cli.parameters import options_of
 from foreshock.harness.errors import ForeshockError, PlugInError, UsageError
 from foreshock.harness.options import Options, nearest
 from foreshock.harness.registry import Kind, load, names
@@ -84,6 +85,8 @@ def describe(kind: Kind, name: str) -> dict[str, Any]:
     """A plug-in's text and its options, each with type, default and meaning."""
     plug_in = load(kind, name)
     options = getattr(plug_in, "Options", None)
+    if kind in (Kind.MODELS, Kind.CHECKERS):
+        options = options_of(plug_in)
     is_options = isinstance(options, type) and issubclass(options, Options)
     return {
         "kind": kind.singular,
