@@ -109,10 +109,16 @@ def wrong_verdicts(model: Model, right: Model, name: str, count: int, seed: int 
     return wrong
 
 
-def is_caught(model: Model, right: Model, name: str, rounds: int = 30) -> bool:
-    """Whether one of the comparisons finds a model wrong; an error, which no right model makes, finds it too."""
+def is_caught(
+    model: Model,
+    right: Model,
+    name: str,
+    golden: Sequence[tuple[Sequence[Entry], bool]] = (),
+    rounds: int = 25,
+) -> bool:
+    """Whether a comparison finds a model wrong; an error, which no right model makes, finds it too."""
     try:
-        return any(
+        return any(is_valid(history, model) != legal for history, legal in golden) or any(
             disagreements(model, name, 10, seed) or wrong_verdicts(model, right, name, 40, seed)
             for seed in range(rounds)
         )

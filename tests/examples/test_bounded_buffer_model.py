@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from tests.commands import foreshock
 
+from foreshock.harness.cli.main import main
+
 MODEL = str(Path(__file__).parents[2] / "examples" / "bounded_buffer_model.py") + ":BoundedBuffer"
 
 
@@ -44,12 +46,12 @@ def test_a_users_model_decides(
     tmp_path: Path, operations: tuple[tuple[str, Any, str, Any], ...], code: int
 ) -> None:
     path = history_file(tmp_path, *operations)
-    assert foreshock("check", path, "--model", MODEL).code == code
+    assert main(["check", path, "--model", MODEL]) == code
 
 
 def test_its_parameter_is_an_option(tmp_path: Path) -> None:
     path = history_file(tmp_path, *PUT_TWO, ("put", 3, "ok", None))
-    assert foreshock("check", path, "--model", MODEL, "-o", "capacity=3").code == 0
+    assert main(["check", path, "--model", MODEL, "-o", "capacity=3"]) == 0
 
 
 def test_its_words_are_in_the_explanation(tmp_path: Path) -> None:
