@@ -48,7 +48,7 @@ _NAME: Final = re.compile(r":([a-z]++)[ ]" + _VALUE, re.ASCII)
 _REQUIRED: Final = frozenset({"process", "type", "f"})
 SHAPES_MAX: Final = 8
 """How many orders of names are looked for in one file before the others are left to the parser."""
-_OPENS: Final = re.compile(r"[\[(]?")
+_CLOSES: Final = {"[": "]", "(": ")"}
 _MAP: Final = re.compile(r"(?:#[\w.:]+)?\{")
 
 
@@ -93,10 +93,13 @@ class EdnFormat:
 def starts_an_event(path: Path, head: bytes) -> bool:
     """Whether the first form in the first bytes of a file is an event in EDN; of an empty file its name says it."""
     text = head.decode("utf-8-sig", "replace")
-    start = _skip(text, _OPENS.match(text, _skip(text, 0)).end())  # type: ignore[union-attr]
+    opening = _skip(text, 0)
+    start = _skip(text, opening + 1) if text[opening : opening + 1] in _CLOSES else opening
     if _MAP.match(text, start):
         return re.search(r":process\s", text) is not None and re.search(r":type\s", text) is not None
-    return text.strip() in ("[]", "()") or (not head and ".edn" in path.suffixes)
+    if start > opening and text[start : start + 1] == _CLOSES[text[opening]]:
+        return True
+    return not head and ".edn" in path.suffixes
 
 
 def is_key_value_log(head: bytes) -> bool:
@@ -175,8 +178,6 @@ class EdnReader:
     def _events(self, *, final: bool) -> None:
         text = self._text
         while True:
-            if not self._ended:
-                self._plain_events()
             end = _skip(text, self._position)
             if end == len(text):
                 # The last comment may go on in what is yet to come.
@@ -185,7 +186,9 @@ class EdnReader:
                 )
                 return
             self._position = end
-            if self._ended or not self._learn():
+            if not self._ended:
+                self._plain_events()
+            if self._position == end and (self._ended or not self._learn()):
                 self._structure(text[end], final=final)
 
     def _structure(self, sign: str, *, final: bool) -> None:
@@ -194,8 +197,8 @@ class EdnReader:
             raise Malformed(
                 f"the history has ended, but {self._text[self._position : self._position + 20]!r} follows"
             )
-        if sign in "[(" and not self._started:
-            self._closes = "]" if sign == "[" else ")"
+        if sign in _CLOSES and not self._started:
+            self._closes = _CLOSES[sign]
             self._opened_in_line = self._line_at(self._position)
             self._started = True
             self._position += 1

@@ -54,7 +54,7 @@ def _invocation(row: Row) -> str:
 def _completion(row: Row) -> str:
     kind, more = row.type.value, ""
     told = row.result
-    if row.type != OperationType.OK or (row.f in ECHOES and row.result is None):
+    if row.type != OperationType.OK or (row.f in ECHOES and None in (row.result, row.value)):
         told = row.value
     if _result_of(row, told) != _json(row.result):
         more = f", :result {edn(row.result)}"

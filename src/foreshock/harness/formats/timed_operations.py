@@ -17,7 +17,7 @@ from foreshock.harness.history import History
 from foreshock.harness.history_columns import Array, ColumnBuilder, Columns
 from foreshock.harness.operation import OperationType
 
-_CLOSED, _INVOKED, _COMPLETED = 0, 1, 2
+_INVOKED, _COMPLETED = 0, 1
 
 
 class MalformedAt(Malformed):
@@ -74,9 +74,9 @@ class TimedOperations:
         order = np.argsort(indexes, kind="stable")
         twice = np.flatnonzero(np.diff(indexes[order]) == 0)
         if len(twice):
-            event = order[twice[0] + 1]
-            line = np.concatenate([lines, lines[completed]])[event]
-            raise MalformedAt(int(line), f"the index {indexes[event]} is there twice")
+            both = order[twice[0] : twice[0] + 2]
+            line = np.concatenate([lines, lines[completed]])[both].max()
+            raise MalformedAt(int(line), f"the index {indexes[both[0]]} is there twice")
 
 
 def _positions(arrays: dict[str, Array]) -> tuple[Array, Array]:
@@ -86,23 +86,30 @@ def _positions(arrays: dict[str, Array]) -> tuple[Array, Array]:
     that may be anywhere.
     """
     begin, end = arrays["invoke_ns"].astype(np.int64), arrays["complete_ns"].astype(np.int64)
-    process = arrays["process"]
-    by_process = np.lexsort((np.arange(len(begin)), begin, process))
-    goes_on = np.append(process[by_process][1:] == process[by_process][:-1], False)
-    next_begin = np.full(len(begin), -1, dtype=np.int64)
-    next_begin[by_process[:-1]] = np.where(goes_on[:-1], begin[by_process][1:], -1)
-    closed = (end < 0) & (next_begin >= 0)
-    ends = np.where(closed, next_begin, end)
-    completed = np.flatnonzero(ends >= 0)
-    times = np.concatenate([begin, ends[completed]])
-    kinds = np.concatenate([np.full(len(begin), _INVOKED), np.where(closed[completed], _CLOSED, _COMPLETED)])
-    # Where an invocation is at the very time at which its process' last operation is closed, that comes first.
-    order = np.lexsort((np.arange(len(times)), kinds, times))
+    count = len(begin)
+    # What a process begins at one and the same time: first what takes no time, then what never ends, then the rest.
+    takes = np.where(end == begin, 0, np.where(end < 0, 1, 2))
+    by_process = np.lexsort((takes, begin, arrays["process"]))
+    turn = np.empty(count, dtype=np.int64)
+    turn[by_process] = np.arange(count)
+    goes_on = np.flatnonzero(np.diff(arrays["process"][by_process]) == 0)
+    closed = np.zeros(count, dtype=np.bool_)
+    closed[by_process[goes_on]] = end[by_process[goes_on]] < 0
+    next_of = np.zeros(count, dtype=np.int64)
+    next_of[by_process[goes_on]] = by_process[goes_on + 1]
+    completed = np.flatnonzero((end >= 0) | closed)
+    shut = closed[completed]
+    # An operation is closed right before the invocation that follows it: in that one's turn, but ahead of it.
+    after = next_of[completed]
+    times = np.concatenate([begin, np.where(shut, begin[after], end[completed])])
+    kinds = np.concatenate([np.full(count, _INVOKED), np.where(shut, _INVOKED, _COMPLETED)])
+    turns = np.concatenate([turn * 2 + 1, np.where(shut, turn[after] * 2, turn[completed] * 2)])
+    order = np.lexsort((turns, kinds, times))
     position = np.empty(len(times), dtype=np.int64)
     position[order] = np.arange(len(times))
-    complete = np.full(len(begin), -1, dtype=np.int64)
-    complete[completed] = position[len(begin) :]
-    return position[: len(begin)], complete
+    complete = np.full(count, -1, dtype=np.int64)
+    complete[completed] = position[count:]
+    return position[:count], complete
 
 
 def _refuse_overlaps(arrays: dict[str, Array], lines: Array) -> None:
