@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.checkers.oracle import is_linearizable
 from tests.checkers.random_histories import context
@@ -13,6 +14,8 @@ from foreshock.checkers.entries import NEVER, Entry
 from foreshock.checkers.models.register import Register
 from foreshock.checkers.sessions import SessionChecker
 from foreshock.checkers.staleness import StalenessChecker
+from foreshock.checkers.versions import count_less
+from foreshock.harness.errors import UsageError
 from foreshock.harness.history import History, Row
 from foreshock.harness.model import UNKNOWN
 from foreshock.harness.operation import OperationType
@@ -215,3 +218,103 @@ def test_linearizable_histories_keep_every_session_guarantee() -> None:
             assert SessionChecker().check(history_of(*operations), context()).verdict is Verdict.VALID, seed
             checked += 1
     assert checked > 300
+
+
+def growing(*reads: tuple[int, int | None]) -> History:
+    """Puts 1 to 5, each 2 ms long, every 10 ms from 0 on; and reads (begin, value) of 1 ms."""
+    puts = [operation("put", 10 * n, 10 * n + 2, n + 1) for n in range(5)]
+    return history_of(*puts, *(operation("get", at, at + 1, value, process=1) for at, value in reads))
+
+
+@pytest.mark.parametrize(("value", "newer"), [(5, 0), (4, 1), (3, 2), (1, 4), (None, 5)])
+def test_a_bound_in_versions_admits_the_last_so_many(value: int | None, newer: int) -> None:
+    history = growing((60, value))
+    for bound in range(1, 8):
+        result = StalenessChecker(bound_versions=bound).check(history, context())
+        assert result.verdict is (Verdict.VALID if newer < bound else Verdict.INVALID), bound
+    assert result.details["age_versions"]["max"] == newer
+
+
+def test_a_read_that_is_too_many_versions_old_is_explained_by_as_many_newer_ones() -> None:
+    result = StalenessChecker(bound_versions=2).check(growing((60, 5), (70, 2), (80, 4)), context())
+    assert result.verdict is Verdict.INVALID
+    assert "get 2 of key 'k' by process 1 is 3 versions old" in result.reason
+    assert "(1 of 3 reads did not return one of the last 2 versions)" in result.reason
+    [found] = result.counterexamples
+    assert [row["label"] for row in found.operations] == ["put 2", "put 3", "put 4", "get 2"]
+    assert result.details["illegal_keys"] == ["k"]
+
+
+def test_a_value_from_nowhere_is_none_of_the_last_versions() -> None:
+    result = StalenessChecker(bound_versions=9).check(growing((60, 77)), context())
+    assert result.verdict is Verdict.INVALID
+    assert "returned what nobody had written" in result.reason
+    assert result.details["unknown_values"] == 1
+
+
+def test_both_bounds_may_be_asked_for_and_either_convicts() -> None:
+    history = growing((60, 4), (75, 5))
+    for bound_ms, bound_versions, verdict in (
+        (18, 2, 0),
+        (18, 1, 2),
+        (17, 2, 2),
+        (None, 2, 0),
+        (18, None, 0),
+    ):
+        result = StalenessChecker(bound_ms, bound_versions).check(history, context())
+        assert result.verdict is Verdict(verdict), (bound_ms, bound_versions)
+    assert StalenessChecker().check(history, context()).verdict is Verdict.INVALID
+    for bad in ({"bound_ms": -1}, {"bound_versions": 0}):
+        with pytest.raises(UsageError, match="the option 'bound_"):
+            StalenessChecker(**bad)
+
+
+def test_ages_are_counted_by_the_least_bound_that_they_keep() -> None:
+    details = (
+        StalenessChecker(bound_versions=9)
+        .check(growing((60, 5), (70, 4), (80, 2), (90, 1)), context())
+        .details
+    )
+    assert details["age_ms_histogram"] == {"0": 1, "32": 1, "64": 1, "128": 1}
+    assert details["age_versions_histogram"] == {"0": 1, "1": 1, "3": 1, "4": 1}
+
+
+def test_ages_are_what_counting_one_by_one_says() -> None:
+    for seed in range(300):
+        operations = one_at_a_time(random_operations(random.Random(seed)))
+        details = StalenessChecker(bound_versions=9).check(history_of(*operations), context()).details
+        ages = [age for o in operations if (age := age_of(o, operations)) is not None]
+        assert details["reads"] == len(ages)
+        assert details["age_ms"].get("max", 0.0) == max((ms for ms, _ in ages), default=0.0), seed
+        assert details["age_versions"].get("max", 0.0) == max((count for _, count in ages), default=0), seed
+
+
+def age_of(read: dict[str, Any], operations: list[dict[str, Any]]) -> tuple[float, int] | None:
+    """The least age of a read (ms, versions), by the definition; ``None`` for no read, or one from nowhere."""
+    if read["f"] != "get" or read["end"] is None:
+        return None
+    updates = [o for o in operations if o["f"] != "get"]
+    ends = {id(o): 1_000 if o["end"] is None else o["end"] for o in updates}
+    for other in operations:
+        seen = [o for o in updates if o["value"] == other["value"] and o["begin"] < (other["end"] or 0)]
+        if other["f"] == "get" and other["value"] is not None and len(seen) == 1:
+            ends[id(seen[0])] = min(ends[id(seen[0])], other["end"])
+    mine = [ends[id(o)] for o in updates if o["value"] == read["value"] and o["begin"] < read["end"]]
+    if read["value"] is None:
+        mine.append(-1)
+    if not mine:
+        return None
+    newer = [ends[id(o)] for o in updates if o["begin"] > max(mine) and ends[id(o)] < read["begin"]]
+    return (float(read["begin"] - min(newer)), len(newer)) if newer else (0.0, 0)
+
+
+def test_counting_in_ranges_is_what_counting_one_by_one_says() -> None:
+    rng = np.random.default_rng(1)
+    for size in (0, 1, 7, 300):
+        numbers = rng.integers(0, 50, size)
+        low = rng.integers(0, size + 1, 60)
+        high = np.maximum(low, rng.integers(0, size + 1, 60))
+        bound = rng.integers(-2, 70, 60)
+        counted = count_less(numbers, low, high, bound).tolist()
+        expected = [int((numbers[a:b] < c).sum()) for a, b, c in zip(low, high, bound, strict=True)]
+        assert counted == expected

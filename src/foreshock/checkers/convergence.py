@@ -79,8 +79,11 @@ class ConvergenceChecker(Checker):
         broken = judge.broken(limits)
         if broken is None:
             return _unknown(f"{limits.exceeded()} before all keys were judged", details)
-        found = [_counterexample(history, versions, *one) for one in broken]
-        details["illegal_keys"] = [one.key for one in found]
+        details["illegal_keys"] = [versions.columns.keys[key] for key, _, _ in broken]
+        found = [
+            _counterexample(history, versions, key, reason, [*rows, *judge.overwriting(key, rows)])
+            for key, reason, rows in broken[:_SHOWN_MAX]
+        ]
         looked = (
             f"{details['judged_keys']} keys, looked at for {details['looked_ms']['median']:g} ms (median)"
         )
@@ -89,10 +92,13 @@ class ConvergenceChecker(Checker):
                 f"from {self.quiet_ms} ms after the last update on all reads agreed on a last value: {looked}"
             )
             return CheckResult(verdict=Verdict.VALID, reason=reason, method=_METHOD, details=details)
-        reason = f"{found[0].reason} ({len(found)} of {looked}, did not converge)"
-        shown = tuple(found[:_SHOWN_MAX])
+        reason = f"{found[0].reason} ({len(broken)} of {looked}, did not converge)"
         return CheckResult(
-            verdict=Verdict.INVALID, reason=reason, method=_METHOD, details=details, counterexamples=shown
+            verdict=Verdict.INVALID,
+            reason=reason,
+            method=_METHOD,
+            details=details,
+            counterexamples=tuple(found),
         )
 
 
@@ -173,18 +179,20 @@ class _Judge:
         for place in wrong[np.unique(self.key[wrong], return_index=True)[1]].tolist():
             key, read = int(self.key[place]), int(self.reads[place])
             what = f"process {int(columns.process[read])} read {word(columns.results[read])}, which "
-            if not known[place]:
-                found[key] = (what + "nobody had written", [read])
-                continue
-            later = (
-                (versions.key == key)
-                & (versions.begins > until[place])
-                & (versions.ends_ns <= over_ns[place])
-            )
-            what += (
-                f"had certainly been overwritten for {(columns.call_ns[read] - over_ns[place]) / 1e6:.0f} ms"
-            )
-            found[key] = (what, [read, int(versions.row[later][0])])
+            late_ns = int(columns.call_ns[read] - over_ns[place])
+            over = f"had certainly been overwritten for {late_ns / _MILLISECOND_NS:.0f} ms"
+            found[key] = (what + (over if known[place] else "nobody had written"), [read])
+        return found
+
+    def overwriting(self, key: int, rows: Sequence[int]) -> list[int]:
+        """The row of an update that certainly came after what a read saw, if there is one that ended before it."""
+        versions, columns = self.versions, self.columns
+        place = int(np.searchsorted(versions.reads, rows[0]))
+        if len(rows) > 1 or not versions.known[place]:
+            return []
+        later = (versions.key == key) & (versions.begins > versions.seen_until[place])
+        later &= (versions.ends < columns.call[rows[0]]) & (versions.row != INITIAL)
+        found: list[int] = versions.row[later][:1].tolist()
         return found
 
     def _several(self) -> list[tuple[int, list[_Value]]]:

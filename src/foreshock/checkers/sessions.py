@@ -158,14 +158,14 @@ class _Judge:
         direct = np.logical_or.reduce([np.zeros(len(code), dtype=np.bool_), *found.values()])
         for name, source in ((MONOTONIC_WRITES, self.own), (WRITES_FOLLOW_READS, self.read)):
             if name in self.guarantees:
-                found[name] = self._broken_through_others(source) & ~direct
+                found[name] = self._broken_through_others(source, ~direct)
         return found
 
-    def _broken_through_others(self, source: Floors) -> Bools:
-        """The reads that are older than what somebody had made (or read) before an update that their reader knew."""
+    def _broken_through_others(self, source: Floors, asked: Bools) -> Bools:
+        """Which of some reads are older than what others had made (or read) before updates that their reader knew."""
         broken = np.zeros(len(self.key), dtype=np.bool_)
         next_begin = self.order.next_begin(self.key, self.until)
-        stale = np.flatnonzero(self.versions.known & (next_begin < self.call))
+        stale = np.flatnonzero(asked & self.versions.known & (next_begin < self.call))
         known = self._known()
         if known is None or not len(stale):
             return broken
