@@ -37,8 +37,8 @@ class Lease:
 
     What it holds a system to: each operation takes effect at one moment between its call and its return, the moments
     in the order of the operations. ``acquire`` and ``renew`` result in an object with ``ttl_ms`` (``None``: for ever).
-    A grant lasts from its moment for ``ttl_ms``, measured by some clock; while the history's clock advances by that
-    much, it advances by ``drift_bound_ms`` more at most, so for the history the grant may end that much sooner.
+    A grant lasts from its moment until some clock has advanced by ``ttl_ms``; by then the history's clock has advanced
+    by ``drift_bound_ms`` less at worst, so for the history the grant may end that much sooner.
     ``acquire`` is legal for another process when the lease was never granted, was released or has run out, and
     for the process that holds it at any time, as a new grant. ``renew`` and ``release`` are legal for the
     process that was granted it last, until it is released or granted to another: that it has run out meanwhile wrongs
@@ -48,7 +48,8 @@ class Lease:
     Why the state is exact. Fix an order of the operations. It is legal exactly if moments t_1 <= t_2 <= ... exist with
     call_i <= t_i <= ret_i, and t_j >= t_g + ttl_g - bound for each acquire j by another process than that of the last
     grant g before it, where no release is between. (That the grant ran out earlier than so, no clock within the bound
-    allows; that it did by then, one does, and the clocks of two grants are independent.) Which g that is depends on
+    allows; that it did by then, one does, and the clocks of two grants are independent. For ttl_g - bound read 0 where
+    that is negative, or where g crashed; but the older end where g crashed and its process had the lease already.) Which g that is depends on
     the order alone. So all constraints but the upper ends are of the form t_j >= t_i + constant with i before j, or
     t_j >= constant, and have a least solution: each moment is the greatest of its lower bounds, in turn. Every other
     solution is later in every moment, hence the least one keeps the upper ends if any does. ``now_ns`` is the last
