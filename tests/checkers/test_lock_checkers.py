@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.checkers.random_histories import context
 
+from foreshock.checkers import mutex
 from foreshock.checkers.fencing import FencingChecker
 from foreshock.checkers.guarded_resource import GuardedResourceChecker
 from foreshock.checkers.mutex import MutexChecker, beliefs_of
@@ -207,6 +208,58 @@ def test_the_sweep_agrees_with_looking_at_every_pair() -> None:
         verdicts.append(exclusive(script))
         assert verdicts[-1] == brute_force(script.history())
     assert set(verdicts) == {True, False}
+
+
+MODES = ("exclusive", "read", "permit", "reentrant", "write", None)
+
+
+def random_locks(rng: random.Random, operations: int) -> History:
+    """Processes that acquire, renew, use and release locks of every kind, with no regard to what they may do."""
+    script = Script()
+    modes = rng.choice((MODES, ("permit",), ("read", "write"), ("reentrant",), (None,)))
+    permits = rng.randint(1, 3)
+    for _ in range(operations):
+        process = rng.randint(1, 5)
+        if process in script.open:
+            _end(rng, script, process)
+            continue
+        f = rng.choices(("acquire", "renew", "release", "use"), (5, 2, 4, 1))[0]
+        mode = rng.choice(modes)
+        value: Any = 0 if mode is None else {"mode": mode, "permits": permits}
+        script.call(process, f, value if f != "release" else None, rng.choice((1, 2, "a")))
+        script.wait(rng.choice((0, 0, 0, 40)))
+        if rng.random() < 0.7:
+            _end(rng, script, process)
+    return script.history()
+
+
+def _end(rng: random.Random, script: Script, process: int) -> None:
+    kind = rng.choices((script.ok, script.fail, script.info), (8, 1, 1))[0]
+    if kind != script.ok:
+        kind(process)
+        return
+    told: dict[str, Any] = {
+        "token": rng.choice((None, 1, 2, True)),
+        "ttl_ms": rng.choice((None, None, 30, 99.5)),
+    }
+    if rng.random() < 0.3:
+        told["depth"] = rng.randint(1, 3)
+    script.ok(process, rng.choice((told, told, told, None, 5)))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_columns_find_what_rows_find(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(seed)
+    verdicts = set()
+    for _ in range(150):
+        history = random_locks(rng, rng.randint(2, 40))
+        answers = []
+        for threshold in (len(history), -1):
+            monkeypatch.setattr(mutex, "COMPILED_FROM", threshold)
+            answers.append(MutexChecker(drift_bound_ms=rng.choice((0,))).check(history, context()))
+        assert answers[0] == answers[1]
+        verdicts.add(answers[0].verdict)
+    assert verdicts == {Verdict.VALID, Verdict.INVALID}
 
 
 def fenced(script: Script) -> Any:

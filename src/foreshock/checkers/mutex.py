@@ -29,6 +29,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
+
+from foreshock.checkers.beliefs import BeliefColumns, belief_columns
 from foreshock.checkers.entries import NEVER
 from foreshock.checkers.rows import (
     EXCLUSIVE,
@@ -48,6 +51,8 @@ from foreshock.harness.verdict import Verdict
 
 _MILLISECOND_NS: Final = 1_000_000
 _OPERATIONS: Final = frozenset({"acquire", "renew", "release"})
+COMPILED_FROM: Final = 20_000
+"""A history of more operations is worth the import of the compiler."""
 
 
 @dataclass(slots=True)
@@ -96,33 +101,85 @@ class MutexChecker(Checker):
 
     def check(self, history: History, context: CheckContext) -> CheckResult:  # noqa: ARG002
         """Invalid when beliefs in one lock overlap that must not; one counterexample a lock, the first of it."""
-        beliefs = sorted(
-            beliefs_of(history, self._drift_bound_ns), key=lambda belief: (belief.start_index, belief.process)
+        found = (
+            _find_in_columns(history, self._drift_bound_ns)
+            if len(history) > COMPILED_FROM
+            else _find_in_rows(history, self._drift_bound_ns)
         )
-        lasting: dict[Any, list[Belief]] = {}
-        broken: dict[Any, tuple[Belief, ...]] = {}
-        for belief in beliefs:
-            # One that has ended when a later one begins has ended for all that follow.
-            holders = [holder for holder in lasting.get(belief.key, ()) if holder.lasts_until(belief)]
-            if holders and belief.key not in broken and (rivals := _rivals(holders, belief)):
-                broken[belief.key] = (*rivals, belief)
-            lasting[belief.key] = [*holders, belief]
-        counterexamples = tuple(_counterexample(history, found[:-1], found[-1]) for found in broken.values())
-        locks = len(lasting)
-        if broken:
+        counterexamples = tuple(
+            _counterexample(history, broken[:-1], broken[-1]) for broken in found.broken.values()
+        )
+        if found.broken:
             verdict, reason = Verdict.INVALID, counterexamples[0].reason
         else:
             verdict = Verdict.VALID
-            which = f"of {len(beliefs)} beliefs in {locks} lock{'s' * (locks != 1)}"
-            shared = any(belief.mode in (READ, PERMIT) for belief in beliefs)
-            reason = f"none {which} overlap that must not" if shared else f"no two {which} overlap"
+            which = f"of {found.beliefs} beliefs in {found.locks} lock{'s' * (found.locks != 1)}"
+            reason = f"none {which} overlap that must not" if found.shared else f"no two {which} overlap"
         return CheckResult(
             verdict=verdict,
             reason=reason,
             method="hold cores",
-            details={"locks": locks, "beliefs": len(beliefs), "broken_locks": list(broken)},
+            details={"locks": found.locks, "beliefs": found.beliefs, "broken_locks": list(found.broken)},
             counterexamples=counterexamples,
         )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """How many beliefs and locks there are, whether any belief may be shared, and for broken locks who broke them."""
+
+    beliefs: int
+    locks: int
+    shared: bool
+    broken: dict[Any, tuple[Belief, ...]]
+
+
+def _find_in_rows(history: History, drift_bound_ns: int) -> _Found:
+    """Find broken locks row by row: for histories that are not worth the import of the compiler."""
+    beliefs = sorted(
+        beliefs_of(history, drift_bound_ns), key=lambda belief: (belief.start_index, belief.process)
+    )
+    lasting: dict[Any, list[Belief]] = {}
+    broken: dict[Any, tuple[Belief, ...]] = {}
+    for belief in beliefs:
+        # One that has ended when a later one begins has ended for all that follow.
+        holders = [holder for holder in lasting.get(belief.key, ()) if holder.lasts_until(belief)]
+        if holders and belief.key not in broken and (rivals := _rivals(holders, belief)):
+            broken[belief.key] = (*rivals, belief)
+        lasting[belief.key] = [*holders, belief]
+    shared = any(belief.mode in (READ, PERMIT) for belief in beliefs)
+    return _Found(len(beliefs), len(lasting), shared, broken)
+
+
+def _find_in_columns(history: History, drift_bound_ns: int) -> _Found:
+    """Find the same by columns; only who broke a lock becomes an object."""
+    columns = belief_columns(history, drift_bound_ns)
+    wrong = np.flatnonzero(columns.is_wrong)
+    broken = {}
+    for number in wrong[np.argsort(columns.start_index[wrong])].tolist():
+        other = _belief(history, columns, number)
+        holders = [_belief(history, columns, holder) for holder in columns.holders(number)]
+        broken[other.key] = (*_rivals(holders, other), other)
+    shared = any(columns.modes[mode] in (READ, PERMIT) for mode in np.unique(columns.mode).tolist())
+    return _Found(len(columns), len(np.unique(columns.key)), shared, broken)
+
+
+def _belief(history: History, columns: BeliefColumns, number: int) -> Belief:
+    operations = [int(column[number]) for column in (columns.call, columns.renewed, columns.released)]
+    row = history[int(np.searchsorted(history.column("invoke_index"), operations[0]))]
+    return Belief(
+        key=row.key,
+        process=row.process,
+        token=token_of(row.result),
+        start_index=row.complete_index,
+        start_ns=row.complete_ns,
+        end_index=int(columns.end_index[number]),
+        end_ns=int(columns.end_ns[number]),
+        operations=[operation for operation in operations if operation >= 0],
+        mode=columns.modes[columns.mode[number]],
+        permits=int(columns.permits[number]),
+        depth=int(columns.depth[number]),
+    )
 
 
 def beliefs_of(history: History, drift_bound_ns: int = 0) -> Iterator[Belief]:
