@@ -44,10 +44,9 @@ def text_of(found: History, model: str = "cas-register") -> str:
 
 
 STALE_READ = """\
-key 'x': read 1 by process 2 is impossible in every order of the operations so far: just before it
-  returned, the state could be 2
+key 'x': read 1 by process 2 is impossible in every order of the operations so far: just before it returned, the state could be 2
 
-  What happened, in the order in which it began (3 operations show it; none of them can be left out):
+  What happened (3 operations show it; none of them can be left out):
   process  events  time
         0  0-1     0.000-1.000 ms  [------]                              write 1
         1  2-3     2.000-3.000 ms                [------]                write 2
@@ -64,10 +63,9 @@ key 'x': read 1 by process 2 is impossible in every order of the operations so f
 """
 
 FROM_NOWHERE = """\
-key 'x': read 9 by process 1 is impossible in every order of the operations so far: just before it
-  returned, the state could be 1
+key 'x': read 9 by process 1 is impossible in every order of the operations so far: just before it returned, the state could be 1
 
-  What happened, in the order in which it began (1 operation shows it; it cannot be left out):
+  What happened (1 operation shows it; it cannot be left out):
   process  events  time
         1  3-4     3.000-4.000 ms  [------]  read 9  <- impossible
 
@@ -81,10 +79,9 @@ key 'x': read 9 by process 1 is impossible in every order of the operations so f
 """
 
 SECOND_HOLDER = """\
-the history: acquire by 1 by process 1 is impossible in every order of the operations so far: just
-  before it returned, the state could be held by process 0
+the history: acquire by 1 by process 1 is impossible in every order of the operations so far: just before it returned, the state could be held by process 0
 
-  What happened, in the order in which it began (2 operations show it; none of them can be left out):
+  What happened (2 operations show it; none of them can be left out):
   process  events  time
         0  0-1     0.000-1.000 ms  [------]                acquire by 0
         1  2-3     2.000-3.000 ms                [------]  acquire by 1  <- impossible
@@ -100,8 +97,7 @@ the history: acquire by 1 by process 1 is impossible in every order of the opera
 """
 
 OUT_OF_TURN = """\
-key 'q': dequeue -> 'b' by process 1 is impossible in every order of the operations so far: just
-  before it returned, the state could be 'a', 'b'
+key 'q': dequeue -> 'b' by process 1 is impossible in every order of the operations so far: just before it returned, the state could be 'a', 'b'
 """
 
 

@@ -38,7 +38,7 @@ def explain(counterexample: Mapping[str, Any]) -> str:
     key = counterexample.get("key")
     subject = "the history" if key is None else f"key {key!r}"
     paragraphs = [
-        _wrapped(f"{subject}: {counterexample['reason']}", ""),
+        f"{subject}: {counterexample['reason']}",
         _headed(_what_happened(counterexample), _drawing(counterexample, rows)),
         _headed("Why no order works:", _indented(counterexample.get("argument", ()))),
         _headed("Just before it returned:", _indented(_before(counterexample, rows))),
@@ -50,9 +50,9 @@ def _what_happened(counterexample: Mapping[str, Any]) -> str:
     count = len(counterexample["core"])
     operations = "1 operation shows" if count == 1 else f"{count} operations show"
     if not counterexample.get("argument"):
-        return "What happened, from top to bottom and from left to right:"
+        return "What happened:"
     rest = "it cannot be left out" if count == 1 else "none of them can be left out"
-    return f"What happened, in the order in which it began ({operations} it; {rest}):"
+    return f"What happened ({operations} it; {rest}):"
 
 
 def _drawing(counterexample: Mapping[str, Any], rows: Mapping[int, Row]) -> list[str]:
@@ -69,12 +69,13 @@ def _drawing(counterexample: Mapping[str, Any], rows: Mapping[int, Row]) -> list
     if source is not None and impossible is not None:
         marks[source["invoke_index"]] = "  (where it came from; this one may be anywhere)"
     timed = any(row.get("invoke_ns", 0) > 0 for row in core)
+    unit = _unit(core)
     bars = _bars(core)
     drawn = [
         Drawn(
             process=str(row.get("process", "?")),
             events=_events(row),
-            time=_times(row) if timed else "",
+            time=_times(row, *unit) if timed else "",
             bar=bar,
             words=f"{row['label']}{marks.get(row['invoke_index'], '')}",
         )
@@ -128,7 +129,10 @@ def _before(counterexample: Mapping[str, Any], rows: Mapping[int, Row]) -> Itera
         order = f"{earlier} operations, then {shown}" if earlier else shown
         yield f"the longest legal order of all that had happened: {order}"
     impossible = str(counterexample.get("impossible"))
-    needed = [item for item in counterexample.get("needed", {}).items() if item[0] != impossible]
+    argued = bool(counterexample.get("argument"))
+    needed = [
+        item for item in counterexample.get("needed", {}).items() if item[0] != impossible or not argued
+    ]
     yield from (f"{_who(what, rows)} needs {why}" for what, why in needed[:_PENDING_MAX])
     if len(needed) > _PENDING_MAX:
         yield f"and {len(needed) - _PENDING_MAX} more were pending"
@@ -168,13 +172,17 @@ def _events(row: Row) -> str:
     return f"{row['invoke_index']}-{'?' if end is None else end}"
 
 
-def _times(row: Row) -> str:
-    """From when to when, in the unit in which the later of both is best read."""
+def _unit(core: Sequence[Row]) -> tuple[int, str]:
+    """The unit in which the latest time of all is best read, in ns."""
+    latest = max((max(row.get("invoke_ns", 0), row.get("complete_ns", -1)) for row in core), default=0)
+    return next(((size, unit) for size, unit in _UNITS if latest >= size), (1, "ns"))
+
+
+def _times(row: Row, size: int, unit: str) -> str:
     start, end = row.get("invoke_ns", 0), row.get("complete_ns", -1)
-    known = _end(row) is not None and end >= 0
-    size, unit = next(((s, u) for s, u in _UNITS if (end if known else start) >= s), (1, "ns"))
     digits = 3 if size > 1 else 0
     shown = f"{start / size:.{digits}f}"
+    known = _end(row) is not None and end >= 0
     return f"{shown}-{end / size:.{digits}f} {unit}" if known else f"{shown}-? {unit}"
 
 
