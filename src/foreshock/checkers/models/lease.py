@@ -50,11 +50,11 @@ class Lease:
     grant g before it, where no release is between. (That the grant ran out earlier than so, no clock within the bound
     allows; that it did by then, one does, and the clocks of two grants are independent. For ttl_g - bound read 0 where
     that is negative, or where g crashed; but the older end where g crashed and its process had the lease already.)
-    Which g that is depends on the order alone. So all constraints but the upper ends are of the form t_j >= t_i + constant with i before j, or
-    t_j >= constant, and have a least solution: each moment is the greatest of its lower bounds, in turn. Every other
-    solution is later in every moment, hence the least one keeps the upper ends if any does. ``now_ns`` is the last
-    moment of the least solution, ``expiry_ns`` the least t_g + ttl_g - bound, and whatever may follow depends on
-    these and the owner only. An operation that crashed has no upper end.
+    Which g that is depends on the order alone. So all constraints but the upper ends are of the form
+    t_j >= t_i + constant with i before j, or t_j >= constant, and have a least solution: each moment is the greatest
+    of its lower bounds, in turn. Every other solution is later in every moment, hence the least one keeps the upper
+    ends if any does. ``now_ns`` is the last moment of the least solution, ``expiry_ns`` its t_g + ttl_g - bound, and
+    whatever may follow depends on these and the owner only. An operation that crashed has no upper end.
 
     Only what is certain convicts: a history is illegal when no moments and no clocks within the bound explain it.
     """
