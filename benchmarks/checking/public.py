@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.checking.figures import Findings, ratio, title
 from benchmarks.checking.ours import check, check_command, check_command_often
 from benchmarks.checking.peer import Peer
+from foreshock.checkers import engines
 from foreshock.checkers.linearizable import LinearizableChecker
 from foreshock.harness.formats.reading import read_history
 from foreshock.harness.verdict import Verdict
@@ -26,6 +28,9 @@ def measure(folder: Path, peer: Peer | None, findings: Findings) -> None:
     """All tables of published histories."""
     verdicts = json.loads((folder / "verdicts.json").read_text())
     _etcd(folder, verdicts, peer, findings)
+    began = time.perf_counter()
+    engines.load()
+    print(f"\nloading the compiled search, once a process, takes {time.perf_counter() - began:.2f} s")
     for name in ("c10-ok", "c10-bad", "c50-ok", "c50-bad"):
         _kv(folder / "kv" / f"{name}.txt", verdicts[f"kv/{name}.txt"], peer, findings)
     _knossos(folder, verdicts, findings)

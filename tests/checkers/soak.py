@@ -153,7 +153,12 @@ _MORE_SOURCES: Final[Mapping[str, Source]] = {
 def histories_of(rng: random.Random, model: str, count: int) -> list[list[Entry]]:
     """Small histories of a model, of every kind there is."""
     sources = [_of_things, *([_MORE_SOURCES[model]] if model in _MORE_SOURCES else [])]
-    return [rng.choice(sources)(rng, model) for _ in range(count)]
+    made: list[list[Entry]] = []
+    while len(made) < count:
+        # No key of a history is without operations.
+        if history := rng.choice(sources)(rng, model):
+            made.append(history)
+    return made
 
 
 # --- who decides them -------------------------------------------------------------------------------------------
@@ -253,16 +258,24 @@ def _ask(decide: Decider, histories: Histories, model: Model) -> Sequence[object
     return [_ask(decide, [history], model)[0] for history in histories]
 
 
-def smallest(model: Model, decide: Decider, history: list[Entry]) -> list[Entry]:
-    """A part of the history about which the procedure and the oracle still do not agree, and about no lesser one."""
-    place = 0
+def smallest(mismatch: Mismatch, model: Model, decide: Decider) -> Mismatch:
+    """The same mismatch on a part of its history, of which no operation can be left out."""
+    history, place = mismatch.history, 0
+    if not _is_mismatch(mismatch, model, decide, history):
+        # Only together with the other histories of its batch does it go wrong.
+        return replace(mismatch, said=f"{mismatch.said} among others")
     while place < len(history):
         without = history[:place] + history[place + 1 :]
-        if _disagree(_ask(decide, [without], model)[0], is_legal(without, model)):
+        if without and _is_mismatch(mismatch, model, decide, without):
             history, place = without, 0
         else:
             place += 1
-    return history
+    return replace(mismatch, history=history)
+
+
+def _is_mismatch(mismatch: Mismatch, model: Model, decide: Decider, history: list[Entry]) -> bool:
+    said = _ask(decide, [history], model)[0]
+    return said == mismatch.said and is_legal(history, model) is mismatch.legal
 
 
 def _disagree(said: object, legal: bool) -> bool:
@@ -302,16 +315,7 @@ def _compare_batch(
             if _disagree(said, legal):
                 mismatch = Mismatch(name, decider, said, legal, history)
                 is_new = len(report.of(name, decider)) < SHOWN_MAX
-                report.mismatches.append(_smaller(mismatch, model, decide) if is_new else mismatch)
-
-
-def _smaller(mismatch: Mismatch, model: Model, decide: Decider) -> Mismatch:
-    history = smallest(model, decide, mismatch.history)
-    said, legal = _ask(decide, [history], model)[0], is_legal(history, model)
-    if not _disagree(said, legal):
-        # Only together with the other histories of its batch does it go wrong.
-        return replace(mismatch, said=f"{mismatch.said} among others")
-    return replace(mismatch, said=said, legal=legal, history=history)
+                report.mismatches.append(smallest(mismatch, model, decide) if is_new else mismatch)
 
 
 def main() -> int:
