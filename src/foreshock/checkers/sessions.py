@@ -156,18 +156,17 @@ class _Judge:
             if name in self.floors
         }
         direct = np.logical_or.reduce([np.zeros(len(code), dtype=np.bool_), *found.values()])
-        for name, source in ((MONOTONIC_WRITES, self.own), (WRITES_FOLLOW_READS, self.read)):
-            if name in self.guarantees:
-                found[name] = self._broken_through_others(source, ~direct)
-        return found
+        sources = {MONOTONIC_WRITES: self.own, WRITES_FOLLOW_READS: self.read}
+        sources = {name: source for name, source in sources.items() if name in self.guarantees}
+        return {**found, **self._broken_through_others(sources, ~direct)}
 
-    def _broken_through_others(self, source: Floors, asked: Bools) -> Bools:
+    def _broken_through_others(self, sources: dict[str, Floors], asked: Bools) -> dict[str, Bools]:
         """Which of some reads are older than what others had made (or read) before updates that their reader knew."""
-        broken = np.zeros(len(self.key), dtype=np.bool_)
+        broken = {name: np.zeros(len(self.key), dtype=np.bool_) for name in sources}
         next_begin = self.order.next_begin(self.key, self.until)
         stale = np.flatnonzero(asked & self.versions.known & (next_begin < self.call))
         known = self._known()
-        if known is None or not len(stale):
+        if known is None or not sources:
             return broken
         reader, other, met, said = known
         pairs = pair_codes(reader, other)
@@ -187,8 +186,9 @@ class _Judge:
             place = np.arange(len(read)) - np.repeat(starts[at:to] - starts[at], count[at:to])
             pair = by_reader[np.repeat(low[at:to], count[at:to]) + place]
             upto = learned.at(pairs[pair], self.call[read])
-            floor = source.at(self._code(self.key[read], other[pair]), upto)
-            broken[read[self.until[read] < floor]] = True
+            code = self._code(self.key[read], other[pair])
+            for name, source in sources.items():
+                broken[name][read[self.until[read] < source.at(code, upto)]] = True
             at = to
         return broken
 
