@@ -127,8 +127,9 @@ class Assembly:
         return kind == "invoke" or (kind == "info" and under_way is None)
 
     def _next_index(self, given: int) -> int:
-        if given == -1:
-            given = self._last_index + 1
+        if given == -1 and self._last_index < INDEX_MAX:
+            self._last_index += 1
+            return self._last_index
         if not self._last_index < given <= INDEX_MAX:
             raise Malformed(f"event {given} follows event {self._last_index}, but indexes must go up")
         self._last_index = given

@@ -39,10 +39,11 @@ _FIELDS: Final = {
     "value": _VALUE,
     "time": "-?[0-9]{1,18}",
     "index": "[0-9]{1,18}",
+    "error": r":[A-Za-z][\w.-]*+",
 }
 """The names in plain events, and how their values look there: so nearly all events are printed."""
 _NAMES_OF: Final = re.compile(
-    r"\{(?::(?:process|type|f|key|value|time|index)[ ](?:" + _VALUE + r")[\s,]*+)++\}", re.ASCII
+    r"\{(?::(?:process|type|f|key|value|time|index|error)[ ](?:" + _VALUE + r")[\s,]*+)++\}", re.ASCII
 )
 _NAME: Final = re.compile(r":([a-z]++)[ ]" + _VALUE, re.ASCII)
 _REQUIRED: Final = frozenset({"process", "type", "f"})
@@ -57,7 +58,7 @@ class _Shape(NamedTuple):
 
     match: Callable[[str, int], re.Match[str] | None]
     groups: tuple[int, ...]
-    """The groups of process, type, f, key, value, time and index."""
+    """The groups of process, type, f, key, value, time, index and error."""
 
 
 @lru_cache(maxsize=64)
@@ -242,7 +243,7 @@ class EdnReader:
                     break
             else:
                 return
-            process, kind, f, key, value, time, index = match.group(*shape.groups)
+            process, kind, f, key, value, time, index, error = match.group(*shape.groups)
             payload = payloads.get(value)
             if payload is None:
                 payload = self._payload_of(value)
@@ -250,7 +251,7 @@ class EdnReader:
             if keyed is None:
                 keyed = self._key_of(key)
             time_ns, number = int(time) if time else -1, int(index) if index else -1
-            self._add(kind[1:], int(process), f[1:], keyed, payload, time_ns, number)
+            self._add(kind[1:], int(process), f[1:], keyed, payload, time_ns, number, error[1:] or None)
             self._started = True
             self._position = match.end()
 
@@ -293,6 +294,7 @@ class EdnReader:
         value: int,
         time_ns: int,
         index: int,
+        error: str | None,
         form: dict[str, Any] | None = None,
     ) -> None:
         """Add an event; ``form`` is where it says more than most do."""
@@ -307,14 +309,14 @@ class EdnReader:
         result = assembly.result(f, asked, value) if kind == "ok" else NONE_PAYLOAD
         code = TYPE_CODES[kind]
         if form is None:
-            assembly.complete(process, code, result, time_ns, index)
+            assembly.complete(process, code, result, time_ns, index, error)
             return
         if "result" in form:
             result = assembly.values.payload(form["result"])
         attempts = _integer(form, "attempts", 1)
         if not 0 <= attempts <= ATTEMPTS_MAX:
             raise Malformed(f":attempts is {attempts}, which is not between 0 and {ATTEMPTS_MAX}")
-        assembly.complete(process, code, result, time_ns, index, _error_text(form.get("error")), attempts)
+        assembly.complete(process, code, result, time_ns, index, error, attempts)
 
     def _general(self, form: dict[str, Any]) -> None:
         """Add an event of any shape."""
@@ -339,7 +341,7 @@ class EdnReader:
             raise Malformed(f":process is {process!r:.50}, which is neither a number from 0 on nor :nemesis")
         if self._operations is not None and type(key) is not str:
             raise Malformed(f":key is {key!r:.50}, which is no string")
-        self._add(kind, process, f, keyed, payload, time_ns, index, form)
+        self._add(kind, process, f, keyed, payload, time_ns, index, _error_text(form.get("error")), form)
 
 
 def _simple(text: str) -> Any:
