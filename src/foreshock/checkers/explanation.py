@@ -10,12 +10,14 @@ from typing import Any, Final
 from msgspec.structs import replace as with_fields
 
 from foreshock.checkers.argument import Argument, label_of, needs_of, replayed, state_of
+from foreshock.checkers.columns import Ints, OperationColumns
 from foreshock.checkers.core import CoreFinder, decide, noticed
 from foreshock.checkers.entries import NEVER, Entry, crash, thaw
 from foreshock.checkers.models.base import FAILED
 from foreshock.checkers.problem import specialized
 from foreshock.checkers.rows import rows_of
 from foreshock.checkers.search import Deepest, Limits
+from foreshock.checkers.selection import telling_rows
 from foreshock.checkers.shortening import difference, shortened_value
 from foreshock.harness.checker import Counterexample
 from foreshock.harness.history import History, Row
@@ -41,6 +43,31 @@ class Explainer:
     model: Model
     limits: Limits
 
+    def explain_rows(
+        self,
+        key: Any,
+        columns: OperationColumns,
+        rows: Ints,
+        suspects: Sequence[int] = (),
+        deepest: Deepest | None = None,
+        *,
+        briefly: bool = False,
+    ) -> Counterexample:
+        """Explain why the history of one key is illegal, given as rows of columns: see :meth:`explain`.
+
+        A long history with suspects is not looked at as a whole: only at what can matter to them. Where that
+        cannot be told either, the suspects are the answer, and it is said that they may be more than are needed.
+        """
+        if deepest is not None or not suspects or len(rows) <= _WHOLE_SEARCH_MAX:
+            return self.explain(key, columns.entries(rows), suspects, deepest, briefly=briefly)
+        told = telling_rows(columns, rows, suspects, self.model)
+        kept = rows[list(suspects)]
+        if told is None or len(told) > _WHOLE_SEARCH_MAX:
+            core = columns.entries(kept)
+            return self._counterexample(key, core, range(len(core)), None, (), undecided=1)
+        places = told.searchsorted(kept).tolist()
+        return self.explain(key, columns.entries(told), places, whole=False, briefly=briefly)
+
     def explain(
         self,
         key: Any,
@@ -49,15 +76,18 @@ class Explainer:
         deepest: Deepest | None = None,
         *,
         briefly: bool = False,
+        whole: bool = True,
     ) -> Counterexample:
         """Explain why the history of one key is illegal (which must be known already).
 
         ``suspects`` are offsets of a few entries that are thought illegal by themselves, ``deepest`` is where the
         search of these entries ended, if they were searched. ``briefly`` stops at the first impossible operation:
-        no core is worked out, and no argument. Takes until the deadline at most; what could not be worked out by
+        no core is worked out, and no argument. The entries are not searched as a ``whole`` where they are only
+        those that can matter to the suspects. Takes until the deadline at most; what could not be worked out by
         then is left larger than it need be, and the reason says so.
         """
-        deepest = deepest or self._search_whole(entries, bool(suspects))
+        if deepest is None and whole:
+            deepest = self._search_whole(entries, bool(suspects))
         states = () if deepest is None else self._states(entries, deepest)
         if briefly and deepest is not None:
             return self._in_brief(key, entries, deepest, states)
@@ -82,8 +112,6 @@ class Explainer:
 
     def _search_whole(self, entries: Sequence[Entry], has_suspects: bool) -> Deepest | None:
         """Where the search of the whole history ends; ``None`` when that cannot be had in good time."""
-        if has_suspects and len(entries) > _WHOLE_SEARCH_MAX:
-            return None
         now = time.monotonic_ns()
         limits = (
             replace(self.limits, deadline_ns=now + (self.limits.deadline_ns - now) // 4)
@@ -190,7 +218,8 @@ class Explainer:
         undecided: int,
     ) -> str:
         if deepest is None:
-            return "no order of its operations is legal" + (f"; {core} of them show it" if core else "")
+            found = "no order of its operations is legal"
+            return found + (f": {core} of them show it{_maybe(undecided)}" if core else "")
         entry = entries[deepest.impossible]
         reason = (
             f"{label_of(self.model, entry)} by process {entry.process} is impossible in every order of the "
@@ -202,7 +231,7 @@ class Explainer:
             reason += f": just before it returned, the state could be {_or(shown)}"
             reason += self._parted(entries, deepest)
         if undecided:
-            reason += f" (time ran out before the {core} operations of the core were proven minimal)"
+            reason += f" (the core of {core} operations was not proven minimal in time)"
         return reason
 
     def _parted(self, entries: Sequence[Entry], deepest: Deepest) -> str:
@@ -252,6 +281,10 @@ def _moment(entry: Entry) -> int:
 def _last(value: Any) -> Any:
     """What a compare-and-set sets."""
     return value[-1] if isinstance(value, list | tuple) and value else value
+
+
+def _maybe(undecided: int) -> str:
+    return ", or fewer" if undecided else ""
 
 
 def _or(words: Sequence[str]) -> str:

@@ -123,18 +123,20 @@ class LinearizableChecker(Checker):
             share_ns = min(
                 (limits.deadline_ns - now) // (len(illegal) - done), round(_EXPLANATION_S_MAX * 1e9)
             )
-            entries = columns.entries(columns.rows_by_key[outcome.key])
+            rows = columns.rows_by_key[outcome.key]
             key = columns.keys[outcome.key]
             if share_ns <= 0 or limits.should_stop():
-                numbers = [entries[offset].number for offset in outcome.suspects]
+                numbers = columns.index[rows[list(outcome.suspects)]].tolist()
                 reason = "it is illegal, but no time was left to explain it"
-                rows = rows_of(history, numbers, labels_of(self.model))
+                shown = rows_of(history, numbers, labels_of(self.model))
                 counterexamples.append(
-                    Counterexample(key=key, reason=reason, core=tuple(numbers), operations=rows)
+                    Counterexample(key=key, reason=reason, core=tuple(numbers), undecided=1, operations=shown)
                 )
                 continue
             explainer = Explainer(history, self.model, replace(limits, deadline_ns=now + share_ns))
-            found = explainer.explain(key, entries, outcome.suspects, outcome.deepest, briefly=briefly)
+            found = explainer.explain_rows(
+                key, columns, rows, outcome.suspects, outcome.deepest, briefly=briefly
+            )
             counterexamples.append(found)
         counterexamples.sort(key=_shown_at)
         return tuple(counterexamples)
