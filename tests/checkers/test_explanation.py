@@ -13,15 +13,23 @@ import msgspec
 import pytest
 from tests.checkers.model_histories import THINGS, is_legal, random_history
 from tests.checkers.model_trials import in_order, operation
-from tests.checkers.random_histories import context, history_of, limits
+from tests.checkers.random_histories import (
+    columns_of_entries,
+    context,
+    history_of,
+    limits,
+    random_register_history,
+)
 
+from foreshock.checkers import explanation
 from foreshock.checkers.argument import Argument
-from foreshock.checkers.core import CoreFinder
+from foreshock.checkers.core import CoreFinder, noticed
 from foreshock.checkers.entries import Entry, relax
 from foreshock.checkers.explanation import until
 from foreshock.checkers.linearizable import LinearizableChecker, model_of
 from foreshock.checkers.models.base import FAILED
 from foreshock.checkers.models.register import CasRegister, Register
+from foreshock.checkers.selection import telling_rows
 from foreshock.checkers.shortening import TEXT_CHARACTERS_MAX, difference, shortened, shortened_value
 from foreshock.harness.checker import Counterexample
 from foreshock.harness.model import Model
@@ -231,3 +239,49 @@ def test_an_argument_that_cannot_be_finished_says_what_is_known() -> None:
     finder = CoreFinder(entries, CasRegister(), limits(0))
     assert Argument(finder, [0, 1, 2]).dead_ends() == []
     assert Argument(finder, [0, 1, 2]).sentences()[0].startswith("All orders of these 3 operations")
+
+
+@pytest.mark.parametrize("cas", [0.0, 0.5])
+def test_of_a_long_history_nothing_is_left_out_that_matters_to_its_suspects(cas: float) -> None:
+    rng = random.Random(11)
+    model = CasRegister() if cas else Register()
+    fewer = 0
+    for _ in range(300):
+        entries = random_register_history(
+            rng, updates=6, reads=5, cas=cas, distinct=rng.random() < 0.7, ties=False
+        )
+        columns = columns_of_entries({1: entries})
+        (rows,) = columns.rows_by_key
+        ordered = columns.entries(rows)
+        suspects = sorted(rng.sample(range(len(rows)), rng.randint(1, min(3, len(rows)))))
+        told = telling_rows(columns, rows, suspects, model)
+        assert told is not None
+        assert set(noticed(ordered, suspects, model)) <= set(told.tolist())
+        fewer += len(told) < len(rows)
+        reads = [model.is_read(entry.f) for entry in ordered]
+        alone = relax(ordered, suspects, reads)
+        picked = [ordered[place] for place in told.tolist()]
+        kept = [place for place, row in enumerate(told.tolist()) if row in suspects]
+        assert is_legal(relax(picked, kept, [model.is_read(e.f) for e in picked]), model) == is_legal(
+            alone, model
+        )
+    assert fewer > 200
+
+
+def test_where_columns_cannot_tell_what_matters_the_suspects_are_the_answer_and_may_be_too_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(explanation, "_WHOLE_SEARCH_MAX", 3)
+    entries = in_order(
+        (0, "acquire", None, None),
+        (1, "acquire", None, None),
+        (0, "release", None, None),
+        (2, "acquire", None, None),
+    )
+    history = history_of({1: entries})
+    columns = LinearizableChecker("owner-mutex").columns(history)
+    explainer = explanation.Explainer(history, model_of("owner-mutex"), limits())
+    found = explainer.explain_rows(1, columns, columns.rows_by_key[0], (0, 1, 2))
+    assert (found.core, found.undecided, found.argument) == ((0, 2, 4), 1, ())
+    assert found.reason == "no order of its operations is legal: 3 of them show it, or fewer"
+    assert len(found.operations) == 3
