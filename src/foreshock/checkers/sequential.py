@@ -41,6 +41,7 @@ from foreshock.harness.verdict import Verdict
 _KEY_CONFIGURATIONS_MAX: Final = 20_000
 _CORE_CONFIGURATIONS_MAX: Final = 20_000
 _CORE_S_MAX: Final = 20.0
+_BRIEF_CORE_S_MAX: Final = 2.0
 _TOLD_MAX: Final = 12
 """So many operations of a core are told in the reason; more are in the counterexample only."""
 
@@ -92,7 +93,10 @@ class SequentialChecker(Checker):
         if result.verdict is not Verdict.INVALID:
             return self._not_convicted(result, details)
         keys = columns.keys
-        counterexample = _Explainer(history, self.model, keys, limits).explain(items, result)
+        core_s = _CORE_S_MAX if context.explains else _BRIEF_CORE_S_MAX
+        deadline_ns = min(limits.deadline_ns, time.monotonic_ns() + round(core_s * 1e9))
+        explainer = _Explainer(history, self.model, keys, replace(limits, deadline_ns=deadline_ns))
+        counterexample = explainer.explain(items, result)
         details["illegal_keys"] = [] if counterexample.key is None else [counterexample.key]
         reason = f"the history is not sequentially consistent: {counterexample.reason}"
         return CheckResult(
@@ -155,11 +159,7 @@ class _Explainer:
     def explain(self, items: Sequence[Item], result: SequentialResult) -> Counterexample:
         """A core that is illegal by itself; 1-minimal where the time sufficed."""
         assert result.stuck is not None
-        now = time.monotonic_ns()
-        deadline_ns = min(self.limits.deadline_ns, now + round(_CORE_S_MAX * 1e9))
-        core, stuck, is_minimal = self._core(
-            items, result.stuck, replace(self.limits, deadline_ns=deadline_ns)
-        )
+        core, stuck, is_minimal = self._core(items, result.stuck, self.limits)
         numbers = [items[offset].entry.number for offset in core]
         keys = {items[offset].key for offset in core}
         prefix = [items[offset].entry.number for offset in stuck.prefix if offset in core][-PREFIX_MAX:]
