@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from foreshock.checkers.columns import OperationColumns
-from foreshock.checkers.search import Limits, Search, SearchResult
+from foreshock.checkers.search import Deepest, Limits, Search, SearchResult
 from foreshock.harness.model import Model
 
 if TYPE_CHECKING:
@@ -131,3 +131,23 @@ def decide(
 ) -> SearchResult | None:
     """Decide one history of one key; ``None`` where it takes more than so many configurations."""
     return search_of_entries(entries, model).run(limits, configurations_max)
+
+
+def deepest_of(
+    entries: Sequence[Entry], model: Model, limits: Limits, configurations_max: int | None
+) -> Deepest | None:
+    """Where every order of an illegal history ends; ``None`` where that cannot be found out within the limits."""
+    expect(len(entries))
+    if not _compiled.is_loaded:
+        _compiled.searched += len(entries)
+        result = Search(entries, model).run(limits, configurations_max)
+        return None if result is None else result.deepest
+    from foreshock.checkers.encoding import encode_entries
+    from foreshock.checkers.first_impossible import deepest_of as deepest_of_encoded
+    from foreshock.checkers.kernel_search import KernelSearch, Prepared
+
+    encoded = encode_entries(entries, model)
+    if encoded.by_value:
+        return deepest_of_encoded(encoded, limits)
+    found = KernelSearch(Prepared(encoded)).run(limits, configurations_max)
+    return None if found is None else found.deepest

@@ -31,14 +31,18 @@ _TABLE_MIN: Final = 256
 
 
 class Prepared:
-    """The operations of some keys, ready to be searched."""
+    """The operations of some keys, ready to be searched.
 
-    def __init__(self, encoded: Encoded) -> None:
+    With ``exact``, values that nobody observes are told apart all the same: more to search, but no state is hidden.
+    """
+
+    def __init__(self, encoded: Encoded, *, exact: bool = False) -> None:
         self.encoded = encoded
         self.starts = starts = encoded.starts.tolist()
         size, keys = starts[-1], len(encoded)
         longest = max((stop - start for start, stop in pairwise(starts)), default=0)
-        places = _room(4 * longest)
+        values = 2 * (size + keys) if encoded.by_value else 0
+        places = _room(4 * longest + 4)
         ints, longs = np.int32, np.int64
         self.made = Made(
             place=np.empty(size, ints),
@@ -46,7 +50,7 @@ class Prepared:
             first=np.empty(size, longs),
             second=np.empty(size, longs),
             kind=np.empty(size, ints),
-            is_read=np.empty(size, np.bool_),
+            joins=np.empty(size, ints),
             slot=np.empty(size, ints),
             entering_from=np.empty(size + keys, ints),
             entering=np.empty(size, ints),
@@ -57,38 +61,63 @@ class Prepared:
             kinds=np.empty(keys, ints),
             completed_slots=np.empty(keys, ints),
             crashed_slots=np.empty(keys, ints),
+            token=np.empty(values, longs),
+            observed_last=np.empty(values, ints),
+            written_last=np.empty(values, ints),
+            useful_last=np.empty(values, ints),
+            values=np.zeros(keys, ints),
         )
         room = Room(
             value=np.empty(places, longs),
             latest=np.empty(places, longs),
             state=np.zeros(places, longs),
+            number=np.empty(places, ints),
             begin=np.empty(longest + 1, ints),
             end=np.empty(longest + 1, ints),
         )
         e = encoded
-        given = Given(e.starts, e.call, e.ret, e.crashed, e.is_read, e.horizon, e.code, e.first, e.second)
-        prepare(given, self.made, room, encoded.by_value, encoded.unobserved)
+        # The kernel writes over what it is given in these three.
+        own = (e.horizon.copy(), e.code, e.first.copy(), e.second.copy())
+        given = Given(e.starts, e.call, e.ret, e.crashed, e.is_read, *own)
+        prepare(given, self.made, room, encoded.by_value, exact, encoded.initial, encoded.unobserved)
 
     def operations(self, key: int) -> Operations:
         """The operations of a key (counted from 0) as the kernel takes them."""
         made, start = self.made, self.starts[key]
         levels, stop = int(made.levels[key]), start + int(made.kept[key])
         base = start + key
+        values = slice(2 * base, 2 * base + int(made.values[key]))
         return Operations(
             code=made.code[start:stop],
             first=made.first[start:stop],
             second=made.second[start:stop],
             kind=made.kind[start:stop],
-            is_read=made.is_read[start:stop],
+            joins=made.joins[start:stop],
             slot=made.slot[start:stop],
             entering_from=made.entering_from[base : base + levels + 1],
             entering=made.entering[start:stop],
             expiring_from=made.expiring_from[base : base + levels + 1],
             expiring=made.expiring[start:stop],
+            observed_last=made.observed_last[values],
+            written_last=made.written_last[values],
+            useful_last=made.useful_last[values],
             levels=levels,
             mask_words=max(1, (int(made.completed_slots[key]) + 63) >> 6),
             used_words=(int(made.crashed_slots[key]) + 63) >> 6,
+            unobserved=1,
         )
+
+    def state(self, key: int, number: int) -> Any:
+        """The state behind its number in the search of a key."""
+        encoded = self.encoded
+        if encoded.by_value:
+            number = int(self.made.token[2 * (self.starts[key] + key) + number])
+        return encoded.decode(number)
+
+    @property
+    def initial(self) -> int:
+        """The number of the initial state."""
+        return 0 if self.encoded.by_value else self.encoded.initial
 
     def offsets(self, key: int) -> Any:
         """Where each operation of a key, by its number, stood among the key's operations."""
@@ -119,7 +148,7 @@ class KernelSearch:
         self._status = layout.SOLVED if self._levels == 0 else layout.ONGOING
         if self._levels:
             self._memo.stack_parent[0] = self._memo.stack_operation[0] = layout.ROOT
-            self._memo.stack_state[0] = encoded.initial
+            self._memo.stack_state[0] = prepared.initial
             self._registers[layout.STACKED] = 1
 
     @classmethod
@@ -292,12 +321,9 @@ class KernelSearch:
         order: tuple[int, ...] = ()
         if self._levels:
             registers = self._registers
-            # The kernel leaves the step that solved it on top of the stack.
-            top = int(registers[layout.STACKED]) - 1
             order = self._order(
                 int(registers[layout.SOLUTION_PARENT]),
                 int(registers[layout.SOLUTION_OPERATION]),
-                int(self._memo.stack_state[top]),
             )
         return SearchResult(Verdict.VALID, self._levels, self._levels, self.configurations, order=order)
 
@@ -306,20 +332,27 @@ class KernelSearch:
         return SearchResult(Verdict.UNKNOWN, self._levels, passed, self.configurations, stopped=stopped)
 
     def _invalid(self) -> SearchResult:
+        passed = int(self._registers[layout.DEEPEST_LEVEL])
+        # Where states are values the search prunes what is bound to end, so this is not where all orders end.
+        deepest = None if self._encoded.by_value else self.deepest()
+        return SearchResult(Verdict.INVALID, self._levels, passed, self.configurations, deepest=deepest)
+
+    def deepest(self) -> Deepest:
+        """The furthest point that any order reached which was not given up before."""
         registers, levels = self._registers, self._levels
         offsets = self._prepared.offsets(self._key)
         level, number = int(registers[layout.DEEPEST_LEVEL]), int(registers[layout.DEEPEST])
-        memo, operations, decode = self._memo, self._operations, self._encoded.decode
-        prefix = self._order(int(memo.parent[number]), int(memo.operation[number]), int(memo.state[number]))
+        memo, operations = self._memo, self._operations
+        prefix = self._order(int(memo.parent[number]), int(memo.operation[number]))
         move_window(level, operations, self._windows, registers)
         pending = [o for o in (*self._windows.completed.tolist(), *self._windows.crashed.tolist()) if o >= 0]
         states = self._windows.deepest_states[: int(registers[layout.DEEPEST_STATES])].tolist()
         words, used_words = operations.mask_words, operations.used_words
         mask = memo.mask[number * words : (number + 1) * words]
         used = memo.used[number * used_words : (number + 1) * used_words]
-        deepest = Deepest(
+        return Deepest(
             impossible=int(offsets[level]),
-            states=tuple(decode(state) for state in states),
+            states=tuple(self._prepared.state(self._key, state) for state in states),
             pending=tuple(int(offsets[o]) for o in sorted(pending)),
             linearized=frozenset(
                 int(offsets[o])
@@ -328,14 +361,21 @@ class KernelSearch:
             ),
             prefix=prefix,
         )
-        return SearchResult(Verdict.INVALID, levels, level, self.configurations, deepest=deepest)
 
-    def _order(self, parent: int, operation: int, state: int) -> tuple[int, ...]:
-        """The order that leads to ``state`` where ``operation`` is linearized after the configuration ``parent``."""
+    def _order(self, parent: int, operation: int) -> tuple[int, ...]:
+        """The order that leads to where ``operation`` is linearized after the configuration ``parent``."""
         operations, memo = self._operations, self._memo
         order = np.empty(len(operations.code) + 1, dtype=np.int32)
         length = trace(
-            parent, operation, state, operations, self._windows, memo, self._table, self._registers, order
+            parent,
+            operation,
+            self._prepared.initial,
+            operations,
+            self._windows,
+            memo,
+            self._table,
+            self._registers,
+            order,
         )
         return tuple(self._prepared.offsets(self._key)[order[:length]].tolist())
 

@@ -25,6 +25,9 @@ ADD: Final = 3
 TABLE: Final = 4
 """Looked up: states and operations are numbers, and the table says what comes of the two."""
 
+NEVER_LEGAL: Final = 5
+"""Not legal in any state: stands for an operation that is to be found impossible."""
+
 ILLEGAL: Final = -(1 << 63)
 """In place of a state: the operation is not legal."""
 MISSING: Final = -(1 << 63) + 1
@@ -63,27 +66,43 @@ ROOT: Final = -1
 """In place of a parent: the configuration before everything."""
 
 
+NEVER_JOINS: Final = 0
+"""An operation that is tried by turns."""
+READS: Final = 1
+"""One that is linearized at once in a state that it leaves as it is, and is not legal in any other."""
+JOINS: Final = 2
+"""One that is linearized at once in a state that it leaves as it is, and else is tried by turns."""
+
+
 class Operations(NamedTuple):
     """The operations of one key by their numbers: completed ones by their return, then crashed ones by their call.
 
     ``slot`` is the bit of the mask (one for completed, one for crashed operations) that an operation owns while
     it is pending. ``entering[entering_from[j] : entering_from[j + 1]]`` are those that are pending at level ``j`` and
     were not before; ``expiring`` are crashed ones that nothing can notice from level ``j`` on.
+
+    Where states are values: for each value the last level at which somebody becomes pending who has to observe it
+    (``observed_last``), at which somebody does who writes it (``written_last``), and from which on nobody can observe
+    it (``useful_last``). ``unobserved`` stands for all values that nobody observes. Elsewhere these are empty.
     """
 
     code: Int32s
     first: Int64s
     second: Int64s
     kind: Int32s
-    is_read: Bools
+    joins: Int32s
     slot: Int32s
     entering_from: Int32s
     entering: Int32s
     expiring_from: Int32s
     expiring: Int32s
+    observed_last: Int32s
+    written_last: Int32s
+    useful_last: Int32s
     levels: int
     mask_words: int
     used_words: int
+    unobserved: int
 
 
 class Windows(NamedTuple):

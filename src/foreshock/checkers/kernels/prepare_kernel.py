@@ -6,7 +6,19 @@ from typing import NamedTuple
 
 from foreshock.checkers.kernels.compiling import kernel
 from foreshock.checkers.kernels.hashing import mixed
-from foreshock.checkers.kernels.layout import READ, SWAP, TABLE, WRITE, Bools, Int32s, Int64s, Word
+from foreshock.checkers.kernels.layout import (
+    JOINS,
+    NEVER_JOINS,
+    READ,
+    READS,
+    SWAP,
+    TABLE,
+    WRITE,
+    Bools,
+    Int32s,
+    Int64s,
+    Word,
+)
 
 _ROUNDS_MAX = 64
 _NEVER = 1 << 62
@@ -31,7 +43,9 @@ class Made(NamedTuple):
     """What the search needs of them, in the places of their keys.
 
     ``place`` says where an operation stood among its key's. ``entering_from`` and ``expiring_from`` have one place more
-    for each key than there are operations. ``levels``, ``kept``, ``kinds`` and the two numbers of slots are by key.
+    for each key than there are operations. ``token`` (by the number of a value) and the three after it have two for
+    each operation, and two more for each key: the initial value is 0, the unobserved one 1. ``levels``, ``values``,
+    ``kept``, ``kinds`` and the two numbers of slots are by key.
     """
 
     place: Int32s
@@ -39,7 +53,7 @@ class Made(NamedTuple):
     first: Int64s
     second: Int64s
     kind: Int32s
-    is_read: Bools
+    joins: Int32s
     slot: Int32s
     entering_from: Int32s
     entering: Int32s
@@ -50,6 +64,11 @@ class Made(NamedTuple):
     kinds: Int32s
     completed_slots: Int32s
     crashed_slots: Int32s
+    token: Int64s
+    observed_last: Int32s
+    written_last: Int32s
+    useful_last: Int32s
+    values: Int32s
 
 
 class Room(NamedTuple):
@@ -58,7 +77,8 @@ class Room(NamedTuple):
 
     value: Int64s
     latest: Int64s
-    state: Int32s
+    state: Int64s
+    number: Int32s
     begin: Int32s
     end: Int32s
 
@@ -73,13 +93,23 @@ def find(value: Word, room: Room, last: Word, stamp: Word) -> Word:
         place = (place + 1) & last
     room.state[place] = stamp << 1
     room.value[place] = value
+    room.number[place] = -1
     room.latest[place] = _UNNOTICED
     return place
 
 
 @kernel
-def observe(key: Word, given: Given, room: Room, last: Word, unobserved: Word) -> None:
-    """Let all values that nothing observes be one, and find until when a crashed operation can be noticed.
+def observe(
+    key: Word,
+    given: Given,
+    made: Made,
+    room: Room,
+    last: Word,
+    initial: Word,
+    unobserved: Word,
+    exact: bool,
+) -> None:
+    """Number the values, let all that nothing observes be one, and find how long a crashed operation can be noticed.
 
     What it writes is noticed by a read or compare-and-set that found it and returned, or by a crashed one for as
     long as that is itself of use. Where that is not found out in so many rounds, it may matter for ever.
@@ -88,7 +118,7 @@ def observe(key: Word, given: Given, room: Room, last: Word, unobserved: Word) -
     crashed_swaps = False
     for o in range(start, stop):
         code, crashed = given.code[o], given.crashed[o]
-        if code == WRITE or (code == READ and crashed):
+        if code not in (READ, SWAP) or (code == READ and crashed):
             continue
         place = find(given.first[o], room, last, stamp)
         room.state[place] = stamp << 1 | 1
@@ -108,17 +138,63 @@ def observe(key: Word, given: Given, room: Room, last: Word, unobserved: Word) -
                 if latest > room.latest[place]:
                     room.latest[place] = latest
                     changed = True
+    base = 2 * (start + key)
+    made.token[base] = initial
+    made.token[base + 1] = unobserved
+    room.number[find(initial, room, last, stamp)] = 0
+    room.number[find(unobserved, room, last, stamp)] = 1
+    count = 2
     for o in range(start, stop):
-        if given.code[o] == READ:
-            continue
-        written = given.first[o] if given.code[o] == WRITE else given.second[o]
-        place = find(written, room, last, stamp)
-        given.horizon[o] = _NEVER if changed else room.latest[place]
-        if room.state[place] & 1 == 0:
-            if given.code[o] == WRITE:
-                given.first[o] = unobserved
-            else:
-                given.second[o] = unobserved
+        if given.code[o] != READ:
+            written = given.first[o] if given.code[o] == WRITE else given.second[o]
+            place = find(written, room, last, stamp)
+            given.horizon[o] = _NEVER if changed else room.latest[place]
+            if room.state[place] & 1 == 0 and not exact:
+                if given.code[o] == WRITE:
+                    given.first[o] = unobserved
+                else:
+                    given.second[o] = unobserved
+        count = number_value(given.first, o, made, room, last, stamp, base, count)
+        if given.code[o] == SWAP:
+            count = number_value(given.second, o, made, room, last, stamp, base, count)
+    made.values[key] = count
+
+
+@kernel
+def number_value(
+    column: Int64s, o: Word, made: Made, room: Room, last: Word, stamp: Word, base: Word, count: Word
+) -> Word:
+    """Put the number of a value in its place; returns how many values there are then."""
+    place = find(column[o], room, last, stamp)
+    if room.number[place] < 0:
+        room.number[place] = count
+        made.token[base + count] = column[o]
+        count += 1
+    column[o] = room.number[place]
+    return count
+
+
+@kernel
+def note_values(key: Word, given: Given, made: Made, room: Room, exact: bool) -> None:
+    """Find for each value until when it is observed and written; with ``exact`` as if each were of use for ever."""
+    start, kept, levels = given.starts[key], made.kept[key], made.levels[key]
+    base = 2 * (start + key)
+    for number in range(base, base + made.values[key]):
+        made.observed_last[number] = made.written_last[number] = -1
+        made.useful_last[number] = levels + 1 if exact else -1
+    for o in range(kept):
+        code, begin = made.code[start + o], room.begin[o]
+        if code in (WRITE, SWAP):
+            written = base + (made.first[start + o] if code == WRITE else made.second[start + o])
+            made.written_last[written] = max(made.written_last[written], begin)
+        if code in (READ, SWAP):
+            observed = base + made.first[start + o]
+            if o < levels:
+                made.observed_last[observed] = max(made.observed_last[observed], begin)
+            useful = begin if code == READ else o + 1 if o < levels else room.end[o]
+            made.useful_last[observed] = max(made.useful_last[observed], useful)
+        if code == WRITE and made.first[start + o] == 1:
+            made.joins[start + o] = JOINS
 
 
 @kernel
@@ -156,7 +232,7 @@ def keep(key: Word, given: Given, made: Made, room: Room) -> None:
         made.code[to] = given.code[o]
         made.first[to] = given.first[o]
         made.second[to] = given.second[o]
-        made.is_read[to] = given.is_read[o]
+        made.joins[to] = READS if given.is_read[o] else NEVER_JOINS
         room.begin[kept] = begin
         room.end[kept] = end
         kept += 1
@@ -258,13 +334,21 @@ def number_kinds(key: Word, given: Given, made: Made, room: Room, last: Word) ->
 
 
 @kernel
-def prepare(given: Given, made: Made, room: Room, by_value: bool, unobserved: Word) -> None:
-    """Make every key ready. ``by_value``: operations read, write and swap values, and horizons are to be found."""
+def prepare(
+    given: Given, made: Made, room: Room, by_value: bool, exact: bool, initial: Word, unobserved: Word
+) -> None:
+    """Make every key ready.
+
+    ``by_value``: operations read, write and swap values, and horizons are to be found. ``exact``: values that nobody
+    observes are told apart all the same.
+    """
     last = len(room.value) - 1
     for key in range(len(given.starts) - 1):
         if by_value:
-            observe(key, given, room, last, unobserved)
+            observe(key, given, made, room, last, initial, unobserved, exact)
         keep(key, given, made, room)
+        if by_value:
+            note_values(key, given, made, room, exact)
         arrange(key, given, made, room)
         place_in_slots(key, given, made, room)
         number_kinds(key, given, made, room, last)

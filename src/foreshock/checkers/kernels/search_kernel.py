@@ -19,7 +19,9 @@ from foreshock.checkers.kernels.layout import (
     MISSING,
     NEEDS_SPACE,
     NEEDS_STEP,
+    NEVER_JOINS,
     ONGOING,
+    READS,
     ROOT,
     SOLUTION_OPERATION,
     SOLUTION_PARENT,
@@ -27,8 +29,10 @@ from foreshock.checkers.kernels.layout import (
     STACKED,
     STOP,
     STOPPED,
+    SWAP,
     TRY_COMPLETED,
     TRY_CRASHED,
+    WRITE,
     Int32s,
     Int64s,
     Memo,
@@ -41,6 +45,8 @@ from foreshock.checkers.kernels.memo_kernel import push, remember
 from foreshock.checkers.kernels.window_kernel import after, clear_bit, is_set, move_window, set_bit
 
 _MISSING_STEP = -3
+_ANYBODY = -1
+_NOBODY = -2
 
 
 @kernel
@@ -54,63 +60,130 @@ def follow(
     table: Table,
     registers: Int64s,
     order: Int32s,
-) -> tuple[Word, Word]:
+) -> tuple[Word, Word, Word]:
     """Linearize an operation after a configuration, and go on as far as nothing needs deciding.
 
-    Leaves the masks in ``windows``; returns the level reached (the number of levels: solved; -3: a step is missing)
-    and how many operations were put into ``order``, which has no room when nobody wants to know.
+    Leaves the masks in ``windows``; returns the level reached (the number of levels: solved; -3: a step is missing),
+    the state there, and how many operations were put into ``order``, which has no room when nobody wants to know.
     """
-    words, used_words, levels = operations.mask_words, operations.used_words, operations.levels
-    mask, used, slot = windows.mask, windows.used, operations.slot
-    level: Word = 0
-    ordered = 0
-    wants_order = len(order) > 0
+    levels, slot, mask, used = operations.levels, operations.slot, windows.mask, windows.used
+    level, ordered = start_from(parent, operation, operations, windows, memo, order)
+    while True:
+        move_window(level, operations, windows, registers)
+        ordered = join(state, windows.completed, operations, windows, table, registers, order, ordered)
+        while ordered >= 0 and is_set(mask, slot[level]):
+            clear_bit(mask, slot[level])
+            level += 1
+            if level == levels:
+                return level, state, ordered
+            for place in range(operations.expiring_from[level], operations.expiring_from[level + 1]):
+                clear_bit(used, slot[operations.expiring[place]])
+            entering = operations.entering[
+                operations.entering_from[level] : operations.entering_from[level + 1]
+            ]
+            ordered = join(state, entering, operations, windows, table, registers, order, ordered)
+        if ordered < 0:
+            return _MISSING_STEP, state, 0
+        if (
+            len(operations.useful_last) == 0
+            or state == operations.unobserved
+            or operations.useful_last[state] > level
+        ):
+            return level, state, ordered
+        # Nobody is left to observe the value, so it is as good as any other such.
+        state = operations.unobserved
+
+
+@kernel
+def start_from(
+    parent: Word, operation: Word, operations: Operations, windows: Windows, memo: Memo, order: Int32s
+) -> tuple[Word, Word]:
+    """Put the masks after an operation that follows a configuration into ``windows``; the level, how many in order."""
+    words, used_words = operations.mask_words, operations.used_words
     if parent == ROOT:
-        mask[:] = 0
-        used[:] = 0
-    else:
-        level = memo.level[parent]
-        for word in range(words):
-            mask[word] = memo.mask[parent * words + word]
-        for word in range(used_words):
-            used[word] = memo.used[parent * used_words + word]
-        set_bit(mask if operation < levels else used, slot[operation])
-        if wants_order:
-            order[ordered] = operation
-            ordered += 1
-    move_window(level, operations, windows, registers)
-    for place in range(len(windows.completed)):
-        other = windows.completed[place]
-        if other < 0 or not operations.is_read[other] or is_set(mask, place):
+        windows.mask[:] = 0
+        windows.used[:] = 0
+        return 0, 0
+    for word in range(words):
+        windows.mask[word] = memo.mask[parent * words + word]
+    for word in range(used_words):
+        windows.used[word] = memo.used[parent * used_words + word]
+    set_bit(windows.mask if operation < operations.levels else windows.used, operations.slot[operation])
+    ordered = 0
+    if len(order) > 0:
+        order[0] = operation
+        ordered = 1
+    return np.int64(memo.level[parent]), ordered
+
+
+@kernel
+def join(
+    state: Word,
+    candidates: Int32s,
+    operations: Operations,
+    windows: Windows,
+    table: Table,
+    registers: Int64s,
+    order: Int32s,
+    ordered: Word,
+) -> Word:
+    """Linearize those pending operations that leave the state as it is and are better done with (-1: none)."""
+    for other in candidates:
+        if other < 0 or other >= operations.levels or operations.joins[other] == NEVER_JOINS:
+            continue
+        place = operations.slot[other]
+        if is_set(windows.mask, place):
             continue
         end = after(state, other, operations, table, registers)
         if end == MISSING:
-            return _MISSING_STEP, 0
+            return -1
         if end == state:
-            set_bit(mask, place)
-            if wants_order:
+            set_bit(windows.mask, place)
+            if len(order) > 0:
                 order[ordered] = other
                 ordered += 1
-    while is_set(mask, slot[level]):
-        clear_bit(mask, slot[level])
-        level += 1
-        if level == levels:
-            break
-        for place in range(operations.expiring_from[level], operations.expiring_from[level + 1]):
-            clear_bit(used, slot[operations.expiring[place]])
-        for place in range(operations.entering_from[level], operations.entering_from[level + 1]):
-            other = operations.entering[place]
-            if other >= levels or not operations.is_read[other]:
-                continue
-            end = after(state, other, operations, table, registers)
-            if end == MISSING:
-                return _MISSING_STEP, 0
-            if end == state:
-                set_bit(mask, slot[other])
-                if wants_order:
-                    order[ordered] = other
-                    ordered += 1
-    return level, ordered
+    return ordered
+
+
+@kernel
+def may_leave(
+    state: Word, level: Word, configuration: Word, operations: Operations, windows: Windows, memo: Memo
+) -> Word:
+    """Who may change the state: -1 anybody, -2 nobody, else this operation alone.
+
+    Whoever is to observe the value, and has not yet, needs it to stay, unless somebody is left who can bring it back.
+    """
+    if len(operations.observed_last) == 0 or operations.written_last[state] > level:
+        return _ANYBODY
+    mask = memo.mask[configuration * operations.mask_words : (configuration + 1) * operations.mask_words]
+    used = memo.used[configuration * operations.used_words : (configuration + 1) * operations.used_words]
+    swaps = 0
+    only = _ANYBODY
+    for place in range(len(windows.completed)):
+        other = windows.completed[place]
+        if other < 0 or is_set(mask, place):
+            continue
+        if writes(other, state, operations):
+            return _ANYBODY
+        if operations.code[other] == SWAP and operations.first[other] == state:
+            swaps += 1
+            only = other
+    for place in range(len(windows.crashed)):
+        other = windows.crashed[place]
+        if other >= 0 and not is_set(used, place) and writes(other, state, operations):
+            return _ANYBODY
+    if operations.observed_last[state] > level or swaps > 1:
+        return _NOBODY
+    return only
+
+
+@kernel
+def writes(operation: Word, value: Word, operations: Operations) -> Word:
+    """Whether an operation can bring a value back."""
+    code = operations.code[operation]
+    return (code == WRITE and operations.first[operation] == value) or (
+        code == SWAP and operations.second[operation] == value and operations.first[operation] != value
+    )
 
 
 @kernel
@@ -182,16 +255,19 @@ def branch(
     words = operations.mask_words if completed else operations.used_words
     taken = (memo.mask if completed else memo.used)[configuration * words : (configuration + 1) * words]
     count = 0
+    leaver = may_leave(state, level, configuration, operations, windows, memo)
     for place in range(len(slots)):
         operation = slots[place]
         # A read that is still unlinearized disagrees with the state: it was tried on arrival.
-        if operation < 0 or operations.is_read[operation] or is_set(taken, place):
+        if operation < 0 or operations.joins[operation] == READS or is_set(taken, place):
             continue
         next_state = after(state, operation, operations, table, registers)
         if next_state == ILLEGAL:
             continue
         if next_state == MISSING:
             return False
+        if next_state != state and leaver != _ANYBODY and leaver != operation:
+            continue
         if not completed:
             if next_state == state:
                 continue
@@ -254,7 +330,9 @@ def search_on(
                 registers[STACKED] = top + 1
                 return NEEDS_STEP
             continue
-        level, _ = follow(parent, operation, state, operations, windows, memo, table, registers, no_order)
+        level, state, _ = follow(
+            parent, operation, state, operations, windows, memo, table, registers, no_order
+        )
         if level == _MISSING_STEP:
             return NEEDS_STEP
         if level == operations.levels:
@@ -272,7 +350,7 @@ def search_on(
 def trace(
     parent: Word,
     operation: Word,
-    state: Word,
+    initial: Word,
     operations: Operations,
     windows: Windows,
     memo: Memo,
@@ -281,22 +359,28 @@ def trace(
     order: Int32s,
 ) -> Word:
     """Write down the order that leads to an operation after a configuration, with what comes by itself; its length."""
-    steps = 0
+    steps = 1
     at = parent
     while at != ROOT:
         at = memo.parent[at]
         steps += 1
-    path = np.empty(steps, dtype=np.int32)
-    at = parent
+    before = np.empty(steps, dtype=np.int32)
+    then = np.empty(steps, dtype=np.int32)
     for place in range(steps - 1, -1, -1):
-        path[place] = at
-        at = memo.parent[at]
+        before[place] = parent
+        then[place] = operation
+        if parent != ROOT:
+            operation = memo.operation[parent]
+            parent = memo.parent[parent]
     ordered = 0
-    for number in path:
-        _, count = follow(
-            memo.parent[number],
-            memo.operation[number],
-            memo.state[number],
+    for place in range(steps):
+        state = initial
+        if before[place] != ROOT:
+            state = after(memo.state[before[place]], then[place], operations, table, registers)
+        _, _, count = follow(
+            before[place],
+            then[place],
+            state,
             operations,
             windows,
             memo,
@@ -305,5 +389,4 @@ def trace(
             order[ordered:],
         )
         ordered += count
-    _, count = follow(parent, operation, state, operations, windows, memo, table, registers, order[ordered:])
-    return ordered + count
+    return ordered

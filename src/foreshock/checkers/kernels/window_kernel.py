@@ -12,6 +12,7 @@ from foreshock.checkers.kernels.layout import (
     MISSING,
     MISSING_CLASS,
     MISSING_STATE,
+    NEVER_LEGAL,
     READ,
     SWAP,
     WINDOW_LEVEL,
@@ -36,6 +37,8 @@ def after(state: Word, operation: Word, operations: Operations, table: Table, re
     second = operations.second[operation]
     if code == SWAP:
         return second if state == first else ILLEGAL
+    if code == NEVER_LEGAL:
+        return ILLEGAL
     if code == ADD:
         total = state + first
         return total if second < 0 or 0 <= total <= second else ILLEGAL

@@ -1,0 +1,83 @@
+"""Where every order of an illegal history ends, found by the compiled search.
+
+It prunes what is bound to end, so where its own orders ended is too early. But every part of a legal history up to some
+event is legal itself; so the first return that no linearization survives is found by asking about parts. Of the part
+before that return all orders are then walked through, for the states that are possible just before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from foreshock.checkers.encoding import Encoded
+from foreshock.checkers.entries import NEVER
+from foreshock.checkers.kernel_search import KernelSearch, Prepared
+from foreshock.checkers.kernels.layout import NEVER_LEGAL
+from foreshock.checkers.search import Deepest, Limits
+from foreshock.harness.verdict import Verdict
+
+_EXACT_CONFIGURATIONS_MAX: Final = 20_000
+
+
+def deepest_of(encoded: Encoded, limits: Limits) -> Deepest | None:
+    """Where every order of one key's illegal history ends; ``None`` where the limits do not allow to find out."""
+    levels = int(np.count_nonzero(~encoded.crashed))
+    first = _first(lambda level: _is_illegal(until(encoded, level), limits), levels)
+    if first is None:
+        return None
+    part = until(encoded, first)
+    impossible = np.arange(len(part.code)) == first
+    part = replace(part, code=np.where(impossible, NEVER_LEGAL, part.code).astype(np.int32))
+    # With every value as it is, where that is not too much, so that the states can be told.
+    for exact, most in ((True, _EXACT_CONFIGURATIONS_MAX), (False, None)):
+        search = KernelSearch(Prepared(part, exact=exact))
+        result = search.run(limits, most)
+        if result is not None and result.verdict is Verdict.INVALID:
+            return search.deepest()
+    return None
+
+
+def until(encoded: Encoded, level: int) -> Encoded:
+    """The history as it was known at its ``level``-th return: what had not returned yet may still never happen."""
+    position = encoded.ret[level]
+    begun = np.flatnonzero(encoded.call <= position)
+    returned = begun[begun <= level]
+    others = begun[begun > level]
+    order = np.concatenate((returned, others[np.argsort(encoded.call[others], kind="stable")]))
+    crashed = np.arange(len(order)) > level
+    return replace(
+        encoded,
+        starts=np.array((0, len(order))),
+        offset=encoded.offset[order],
+        call=encoded.call[order],
+        ret=np.where(crashed, NEVER, encoded.ret[order]),
+        crashed=crashed,
+        is_read=encoded.is_read[order],
+        horizon=encoded.horizon[order],
+        code=encoded.code[order],
+        first=encoded.first[order],
+        second=encoded.second[order],
+    )
+
+
+def _first(holds: Callable[[int], bool | None], count: int) -> int | None:
+    """The least number below ``count`` for which something holds that holds for all greater ones too; the last does."""
+    low, high = 0, count - 1
+    while low < high:
+        middle = (low + high) // 2
+        answer = holds(middle)
+        if answer is None:
+            return None
+        low, high = (low, middle) if answer else (middle + 1, high)
+    return low if count else None
+
+
+def _is_illegal(part: Encoded, limits: Limits) -> bool | None:
+    result = KernelSearch(Prepared(part)).run(limits)
+    if result is None or result.verdict is Verdict.UNKNOWN:
+        return None
+    return result.verdict is Verdict.INVALID
