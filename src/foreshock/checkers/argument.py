@@ -20,7 +20,7 @@ from foreshock.checkers.shortening import difference, shortened
 from foreshock.harness.model import ILLEGAL, UNKNOWN, Model
 from foreshock.harness.verdict import Verdict
 
-ARGUED_MAX: Final = 16
+ARGUED_MAX: Final = 32
 """The argument of a larger core would be longer than anyone reads."""
 _LISTED_MAX: Final = 4
 _LISTED_OPERATIONS_MAX: Final = 8

@@ -47,9 +47,15 @@ class Kind(StrEnum):
 
 @cache
 def _entry_points(kind: Kind) -> dict[str, EntryPoint]:
+    return {point.name: point for point in _all_entry_points().select(group=f"foreshock.{kind.value}")}
+
+
+@cache
+def _all_entry_points() -> Any:
+    """Those of everything that is installed: to look for one kind means to look through them all."""
     from importlib.metadata import entry_points  # slow to import, and the command line's help does without it
 
-    return {point.name: point for point in entry_points(group=f"foreshock.{kind.value}")}
+    return entry_points()
 
 
 def names(kind: Kind) -> list[str]:
