@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tests.checkers.oracle import is_linearizable
-from tests.checkers.random_histories import limits, random_positions
+from tests.checkers.random_histories import columns_of_entries, limits, random_positions
 
 from foreshock.checkers.decision import Decision
 from foreshock.checkers.entries import NEVER, Entry
+from foreshock.checkers.fast_paths import Finding
 from foreshock.checkers.models.kv import Kv
 from foreshock.checkers.models.register import READS
 from foreshock.checkers.search import SearchResult
@@ -102,10 +103,10 @@ def wrong_kv_searches(search: Callable[..., SearchResult], histories: Sequence[l
     )
 
 
-def wrong_appends(decide: Callable[[list[Entry]], Any], histories: Sequence[list[Entry]]) -> int:
+def wrong_appends(decide: Callable[..., Mapping[int, Finding]], histories: Sequence[list[Entry]]) -> int:
     """How many decisions of the append chains are wrong."""
-    decisions = [decide(history)[0] for history in histories]
+    found = decide(columns_of_entries(dict(enumerate(histories))), range(len(histories)))
     return sum(
-        decision != Decision.NOT_APPLICABLE and (decision == Decision.VALID) != is_linearizable(history, Kv())
-        for decision, history in zip(decisions, histories, strict=True)
+        (finding.decision == Decision.VALID) != is_linearizable(histories[key], Kv())
+        for key, finding in found.items()
     )

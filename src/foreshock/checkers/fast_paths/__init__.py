@@ -11,6 +11,7 @@ _MODELS: Final = "foreshock.checkers.models."
 _OF_MODEL: Final[dict[str, tuple[str, ...]]] = {
     "register.Register": ("zones.ZONES",),
     "register.CasRegister": ("zones.ZONES", "clusters.CLUSTERS"),
+    "kv.Kv": ("appends.APPENDS",),
     "lock.Mutex": ("holds.HOLDS",),
     "lock.OwnerMutex": ("owned.OWNED",),
     "lock.FencedMutex": ("fenced.FENCED",),

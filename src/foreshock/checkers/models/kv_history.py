@@ -22,7 +22,7 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from foreshock.checkers.entries import NEVER, UNNOTICED, Entry
-from foreshock.checkers.models.prefixes import EMPTY, Prefixes
+from foreshock.checkers.models.prefixes import EMPTY, Prefixes, first_texts
 from foreshock.checkers.models.register import CAS, DELETES, READS, WRITES
 from foreshock.harness.model import ILLEGAL, UNKNOWN, Illegal
 
@@ -62,7 +62,11 @@ class KvOfHistory:
         written |= {model.pair(e.value)[1] for e in entries if e.f == CAS}
         appended = Counter(model.text(e.f, e.value) for e in entries if e.f == APPEND)
         returned = {e.result for e in observers if e.f in READS and isinstance(e.result, str)}
-        self._prefixes = prefixes = Prefixes(observed, returned, written, appended)
+        first = None
+        if "" not in written and not any(e.f in DELETES for e in entries):
+            updates_ret = (e.ret for e in entries if e.f not in READS and not e.crashed)
+            first = first_texts(((e.value, e.call) for e in entries if e.f == APPEND), updates_ret)
+        self._prefixes = prefixes = Prefixes(observed, returned, written, appended, first)
         self._spent = {
             text for text, forced in prefixes.forced_by.items() if text and forced >= appended[text]
         }

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from foreshock.checkers.entries import UNNOTICED
+from foreshock.checkers.entries import NEVER, UNNOTICED
 
 EMPTY: Final = 0
 """The node of the empty text: always there."""
@@ -27,12 +27,13 @@ class Prefixes:
 
     ``observed`` gives for each observed value until when it is; ``returned`` are those that completed gets
     returned, so that they were certainly there; ``written`` are the values that are set whatever was there before,
-    or by a compare-and-set; ``appended`` the texts that are appended.
+    or by a compare-and-set; ``appended`` the texts that are appended, of which only ``first`` (all of them when not
+    given) can find the key absent or empty.
 
-    ``nodes`` gives the node of an observed or written value, where it is useful; ``steps_by[text][node]`` is where
-    an append leads; ``until`` and ``step_until`` say until when anything is observed that a node, or the append of
-    a text, may have had a part in. ``forced_by[text]`` counts the nodes that must be visited and that only an append
-    of this text leads to.
+    ``nodes`` gives the node of an observed or written value, where it is useful; ``steps`` are the appends between
+    useful nodes, from the longest values down, and ``steps_by[text][node]`` is where an append leads; ``until`` and
+    ``step_until`` say until when anything is observed that a node, or the append of a text, may have had a part in.
+    ``forced_by[text]`` counts the nodes that must be visited and that only an append of this text leads to.
     """
 
     def __init__(
@@ -41,14 +42,16 @@ class Prefixes:
         returned: Collection[str],
         written: Collection[str],
         appended: Collection[str],
+        first: Collection[str] | None = None,
     ) -> None:
         self._appended = frozenset(appended) - {""}
+        self._first = self._appended if first is None else frozenset(first)
         self._lengths = sorted({len(text) for text in self._appended})
         self._written = frozenset(written)
         self._written_lengths = sorted({len(text) for text in self._written})
         self._longest: list[str] = []
         self._places: list[tuple[int, int]] = [(0, 0)]
-        self._steps: list[Step] = []
+        self.steps: list[Step] = []
         self.nodes: dict[str, int] = {"": EMPTY}
         self.roots = {EMPTY}
         at = {0: EMPTY}
@@ -73,7 +76,7 @@ class Prefixes:
         ways = {node: int(node in self.roots) for node in self.until}
         if EMPTY in ways and "" in self._written:
             ways[EMPTY] = 2
-        for step in sorted(self._steps, key=lambda step: self._places[step.source][1]):
+        for step in reversed(self.steps):
             ways[step.target] = min(2, ways[step.target] + ways[step.source])
         return ways
 
@@ -99,11 +102,11 @@ class Prefixes:
                 end = position + length
                 if end > len(value):
                     break
-                if end <= shared or value[position:end] not in self._appended:
+                if end <= shared or value[position:end] not in (self._appended if position else self._first):
                     continue
                 if end not in at:
                     heappush(open_positions, end)
-                self._steps.append(Step(at[position], self._node_at(end, at), value[position:end]))
+                self.steps.append(Step(at[position], self._node_at(end, at), value[position:end]))
         return at
 
     def _node_at(self, position: int, at: dict[int, int]) -> int:
@@ -118,7 +121,7 @@ class Prefixes:
         self.step_until: dict[str, int] = {}
         self.steps_by: dict[str, dict[int, int]] = {}
         kept = []
-        for step in sorted(self._steps, key=lambda step: -self._places[step.source][1]):
+        for step in sorted(self.steps, key=lambda step: -self._places[step.source][1]):
             end = until.get(step.target, UNNOTICED)
             if end == UNNOTICED:
                 continue
@@ -127,13 +130,13 @@ class Prefixes:
             self.step_until[step.text] = max(self.step_until.get(step.text, UNNOTICED), end)
             self.steps_by.setdefault(step.text, {})[step.source] = step.target
         self.until = until
-        self._steps = kept
+        self.steps = kept
         self.nodes = {value: node for value, node in self.nodes.items() if node in until}
 
     def _forced(self, returned: Collection[str]) -> Counter[str]:
         """How many different nodes must be visited to which only an append of a text leads, by text."""
         steps_to: dict[int, list[Step]] = {}
-        for step in self._steps:
+        for step in self.steps:
             steps_to.setdefault(step.target, []).append(step)
         forced: Counter[str] = Counter()
         seen: set[int] = set()
@@ -147,6 +150,15 @@ class Prefixes:
                 forced[ways[0].text] += 1
                 node = ways[0].source
         return forced
+
+
+def first_texts(appends: Iterable[tuple[str, int]], updates_ret: Iterable[int]) -> set[str]:
+    """The texts whose append can be the first update of all: called before any update that is certain returned.
+
+    ``appends`` are texts with their calls. Where nothing makes a key absent or empty again, only these find it so.
+    """
+    earliest = min(updates_ret, default=NEVER)
+    return {text for text, call in appends if call <= earliest}
 
 
 def _shared(one: str, other: str) -> int:
