@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +15,7 @@ from foreshock.harness.errors import UsageError
 from foreshock.harness.formats.reading import detected, read_history
 from foreshock.harness.formats.writing import write_history
 from foreshock.harness.history import History, Row
+from foreshock.harness.history_values import DEPTH_MAX
 from foreshock.harness.operation import OperationType
 
 ENDINGS = {"foreshock": ".jsonl", "parquet": ".parquet", "edn": ".edn", "csv": ".csv"}
@@ -103,3 +106,34 @@ def test_crashed_operations_that_nothing_ends_stay_open(tmp_path: Path) -> None:
     for ending in ENDINGS.values():
         write_history(history, tmp_path / f"h{ending}")
         assert exact(read_history(tmp_path / f"h{ending}")) == exact(history)
+
+
+@pytest.mark.parametrize("ending", [".edn", ".csv"])
+def test_values_come_back_as_deep_and_as_great_as_they_may_be_and_others_are_refused(
+    ending: str, tmp_path: Path
+) -> None:
+    fitting = [
+        10**4299,
+        -(10**4000),
+        [0.1, -0.0, 5e-324, 1.7976931348623157e308],
+        "\x00\u2028",
+        nested(DEPTH_MAX),
+    ]
+    history = History.of(
+        Row(0, "x", None, value, value, OK, 2 * number, 2 * number + 1)
+        for number, value in enumerate(fitting)
+    )
+    write_history(history, tmp_path / f"h{ending}")
+    assert exact(read_history(tmp_path / f"h{ending}")) == exact(history)
+    line = '{"index":0,"type":"invoke","process":0,"f":"x","value":%s}\n'
+    (tmp_path / "deep.jsonl").write_text(line % json.dumps(nested(DEPTH_MAX + 1)))
+    with pytest.raises(UsageError, match=r"cannot be written as (edn|csv): a value nests more than 100 deep"):
+        write_history(read_history(tmp_path / "deep.jsonl"), tmp_path / f"deep{ending}")
+    assert {path.name for path in tmp_path.iterdir()} == {f"h{ending}", "deep.jsonl"}
+
+
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for level in range(depth):
+        value = {"a": value} if level % 2 else [value]
+    return value

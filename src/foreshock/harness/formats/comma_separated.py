@@ -22,7 +22,7 @@ from foreshock.harness.formats.streams import LINE_BYTES_MAX, lines
 from foreshock.harness.formats.timed_operations import TimedOperations
 from foreshock.harness.history import History, Row
 from foreshock.harness.history_columns import ATTEMPTS_MAX, TYPE_CODES
-from foreshock.harness.history_values import NONE_PAYLOAD, ValueTable
+from foreshock.harness.history_values import NONE_PAYLOAD, ValueTable, json_text
 from foreshock.harness.operation import NEMESIS
 from foreshock.harness.options import nearest
 
@@ -285,4 +285,4 @@ def _value_cell(value: Any) -> str:
         and value[0] != '"'
     ):
         return value
-    return _encode(value).decode()
+    return json_text(value).decode()

@@ -46,6 +46,8 @@ _NAMES_OF: Final = re.compile(
     r"\{(?::(?:process|type|f|key|value|time|index|error)[ ](?:" + _VALUE + r")[\s,]*+)++\}", re.ASCII
 )
 _NAME: Final = re.compile(r":([a-z]++)[ ]" + _VALUE, re.ASCII)
+_WRAPPED: Final = 4
+"""How deep a value stands in an event at most: in a record's tag, its map, a tag of its own, and that one's vector."""
 _REQUIRED: Final = frozenset({"process", "type", "f"})
 SHAPES_MAX: Final = 8
 """How many orders of names are looked for in one file before the others are left to the parser."""
@@ -212,7 +214,7 @@ class EdnReader:
         else:
             if sign == "#" and not final and self._position + 2 > len(self._text):
                 raise Unfinished
-            form, end = parse(self._text, self._position, final=final)
+            form, end = parse(self._text, self._position, final=final, depth=-_WRAPPED)
             if not isinstance(form, dict):
                 raise Malformed(f"{form!r:.50} is no event: a map with :process, :type and :f is")
             self._general(form)

@@ -24,8 +24,9 @@ from typing import Any, Final, NamedTuple
 from foreshock.harness.errors import PlugInError
 from foreshock.harness.history_values import DEPTH_MAX, json_text
 
-DIGITS_MAX: Final = 1000
-"""The most characters that a number may have."""
+DIGITS_MAX: Final = 4300
+"""The most characters that a number may have, which is as much as Python and our own files take."""
+HEXADECIMAL_DIGITS_MAX: Final = 3500
 
 _TOKEN: Final = re.compile(
     r"""
@@ -80,13 +81,14 @@ class KeyedValue(NamedTuple):
     value: Any
 
 
-def parse(text: str, position: int, *, final: bool) -> tuple[Any, int]:
+def parse(text: str, position: int, *, final: bool, depth: int = 0) -> tuple[Any, int]:
     """The form that begins at a position, after space and comments, and the position after it.
 
+    ``depth`` is that of the form itself: below zero, what it holds may nest as deep as if it stood alone.
     Raises :class:`Unfinished` when the text ends first (or, unless ``final``, could go on), and :class:`NotEdn`.
     """
     parser = _Parser(text, final=final)
-    value = parser.form(position, 0)
+    value = parser.form(position, depth)
     return value, parser.position
 
 
@@ -143,7 +145,7 @@ class _Parser:
             if kind == "special":
                 return match[0]
             raise ValueError(f"{match[0]!r} closes nothing that is open")
-        except (ValueError, PlugInError) as error:
+        except (ValueError, ArithmeticError, PlugInError) as error:
             raise NotEdn(start, str(error)) from None
 
     def _items(self, opening: re.Match[str], depth: int) -> list[Any]:
@@ -208,8 +210,9 @@ def _atom(text: str) -> Any:
 
 
 def _number(text: str) -> Any:
-    if len(text) > DIGITS_MAX:
-        raise ValueError(f"a number has {len(text)} characters; {DIGITS_MAX} are the most")
+    most = HEXADECIMAL_DIGITS_MAX if _HEXADECIMAL.match(text) else DIGITS_MAX
+    if len(text) > most:
+        raise ValueError(f"a number has {len(text)} characters; {most} are the most")
     if _INTEGER.fullmatch(text):
         return int(text.rstrip("N"))
     if _DECIMAL.fullmatch(text):

@@ -17,6 +17,7 @@ import msgspec
 from foreshock.harness.formats.assembly import ECHOES
 from foreshock.harness.formats.timed_operations import refuse_two_at_once
 from foreshock.harness.history import History, Row
+from foreshock.harness.history_values import json_text
 from foreshock.harness.operation import NEMESIS, OperationType
 
 _KEYWORD: Final = re.compile(r"[A-Za-z][\w.*+!?-]*", re.ASCII)
@@ -85,7 +86,16 @@ def _event(row: Row, index: int, kind: str, value: Any, time_ns: int, more: str)
 
 
 def edn(value: Any) -> str:
-    """A value that JSON can hold as EDN, from which the same value is read."""
+    """A value that JSON can hold as EDN, from which the same value is read.
+
+    Raises ``PlugInError`` when it nests too deep.
+    """
+    if type(value) in (list, dict):
+        json_text(value)
+    return _edn(value)
+
+
+def _edn(value: Any) -> str:
     return _WRITERS[type(value)](value)
 
 
@@ -95,11 +105,11 @@ def _text(value: str) -> str:
 
 
 def _vector(value: list[Any]) -> str:
-    return f"[{' '.join(map(edn, value))}]"
+    return f"[{' '.join(map(_edn, value))}]"
 
 
 def _map(value: dict[str, Any]) -> str:
-    return "{" + ", ".join(f"{_text(name)} {edn(part)}" for name, part in value.items()) + "}"
+    return "{" + ", ".join(f"{_text(name)} {_edn(part)}" for name, part in value.items()) + "}"
 
 
 _WRITERS: Final[dict[type, Callable[[Any], str]]] = {

@@ -67,6 +67,8 @@ def write_history(history: History, path: Path, format_name: str | None = None) 
             compressed.replace(path)
         else:
             plain.replace(path)
+    except PlugInError as error:
+        raise UsageError(f"{path} cannot be written as {known.name}: {error}") from None
     except OSError as error:
         raise HarnessError(
             f"the history {str(path)!r} cannot be written: {error.strerror or error}"
