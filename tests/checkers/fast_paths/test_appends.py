@@ -36,7 +36,6 @@ MISTAKES = [
     Mistake("appends find anything", appends, "place.get(source.get(node, NOBODY), NOBODY))", "NOBODY)"),
     Mistake("unread updates do nothing", appends, "if row not in used:", "if False:"),
     Mistake("crashed gets count", appends, "if columns.crashed[row]:", "if False:"),
-    Mistake("absent is empty", appends, 'or ("" in found.puts and True in got)', ""),
     Mistake("values from nowhere", appends, "if value not in prefixes.nodes:", "if False:"),
     Mistake("one legal assignment is not enough", appends, "if register not in conflicts", "if register < 0"),
     Mistake("what is called as a get returns came too late", appends, "<= columns.ret[readers[node]]", "< 0"),
@@ -61,7 +60,7 @@ MODEL_MISTAKES = [
     Mistake("all ways are forced", prefixes, "node in self.roots or len(ways) != 1", "not ways"),
     Mistake("shared beginnings are walked once only", prefixes, "if end <= shared or", "if position < shared or"),
     Mistake("only the longest values are known", prefixes, "for part in group if", "for part in group[-1:] if"),
-    Mistake("a step is of use if its source is", prefixes, "until.get(step.t", "until.get(step.source or step.t"),
+    Mistake("a step is of use if its source is", prefixes, "get(step.target, UN", "get(step.source, UN"),
 ]  # fmt: skip
 
 

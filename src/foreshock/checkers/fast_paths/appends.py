@@ -85,13 +85,12 @@ def decide_by_appends(columns: OperationColumns, keys: Collection[int]) -> dict[
 
 
 def _operations(columns: OperationColumns, rows: Sequence[int]) -> _Key | None:
-    """The operations by what they did; ``None`` where something is no text, or absent and ``""`` are told apart."""
+    """The operations by what they did; ``None`` where something is no text, or appends nothing."""
     found = _Key()
     kinds = [
         found.gets if name in READS else found.puts if name in WRITES else found.appends
         for name in columns.names
     ]
-    got: set[Any] = set()
     for row, f in zip(rows, columns.f[rows].tolist(), strict=True):
         kind = kinds[f]
         value = columns.values[row]
@@ -99,14 +98,12 @@ def _operations(columns: OperationColumns, rows: Sequence[int]) -> _Key | None:
             if columns.crashed[row]:
                 continue
             value = columns.results[row]
-            got.add(value is None)
+            # Where an empty text can be put, both can be made in two ways, and are left to the search.
             value = "" if value is None else value
         if not isinstance(value, str):
             return None
         kind.setdefault(value, []).append(row)
-    if "" in found.appends or ("" in found.puts and True in got):
-        return None
-    return found
+    return None if "" in found.appends else found
 
 
 def _chains_of(columns: OperationColumns, operations: _Key) -> _Chains | list[int] | None:
