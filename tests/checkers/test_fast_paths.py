@@ -204,3 +204,17 @@ def test_windows_are_the_same_from_a_checkpoint_as_from_the_start() -> None:
     expected = [list(forward.at(level)) for level in range(ready.levels)]
     assert [list(backward.at(level)) for level in reversed(range(ready.levels))] == expected[::-1]
     assert all(window[0] == level for level, window in enumerate(expected))
+
+
+@pytest.mark.parametrize(
+    "odd", ["text", True, 1.5, [1, 2], {"a": 1}, 1 << 61, -(1 << 62) - 1, 1 << 70], ids=str
+)
+def test_compare_and_sets_of_values_of_any_kind_are_told_apart(odd: Any) -> None:
+    legal = [
+        Entry(0, 0, 1, "cas", [None, odd]),
+        Entry(1, 2, 3, "cas", [odd, 1]),
+        Entry(2, 4, 5, "read", None, 1),
+    ]
+    stale = [*legal[:2], Entry(2, 4, 5, "read", None, odd)]
+    nowhere = [legal[0], Entry(1, 2, 3, "cas", [[odd], 1])]
+    assert by_clusters(legal, stale, nowhere) == [Decision.VALID, Decision.INVALID, Decision.INVALID]

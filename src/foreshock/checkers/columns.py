@@ -120,13 +120,20 @@ class OperationColumns:
         is_pair = np.array([isinstance(pair, list) and len(pair) == 2 for pair in pairs], dtype=np.bool_)
         if not is_pair.all():
             pairs = [pair if known else (0, 0) for pair, known in zip(pairs, is_pair.tolist(), strict=True)]
-        first = np.array([self._part(pair[0]) for pair in pairs], dtype=np.int64)
-        second = np.array([self._part(pair[1]) for pair in pairs], dtype=np.int64)
+        first, second = (self._parts([pair[part] for pair in pairs]) for part in (0, 1))
         return first, second, is_pair
 
+    def _parts(self, values: Sequence[Any]) -> Ints:
+        """The tokens of values, most of which are thought small integers."""
+        try:
+            tokens = np.array([v if type(v) is int else self._part(v) for v in values], dtype=np.int64)
+        except OverflowError:
+            return np.array([self._part(value) for value in values], dtype=np.int64)
+        for place in np.flatnonzero(np.abs(tokens) >= INTEGER_LIMIT).tolist():
+            tokens[place] = self._part(values[place])
+        return tokens
+
     def _part(self, value: Any) -> int:
-        if type(value) is int and -INTEGER_LIMIT < value < INTEGER_LIMIT:
-            return value
         return ABSENT if value is None else self._token(freeze(value))
 
     def token_of(self, value: Any) -> int:
