@@ -145,7 +145,7 @@ class _Parser:
             if kind == "special":
                 return match[0]
             raise ValueError(f"{match[0]!r} closes nothing that is open")
-        except (ValueError, ArithmeticError, PlugInError) as error:
+        except (ValueError, PlugInError) as error:
             raise NotEdn(start, str(error)) from None
 
     def _items(self, opening: re.Match[str], depth: int) -> list[Any]:
@@ -219,7 +219,10 @@ def _number(text: str) -> Any:
         number = float(text.rstrip("M"))
         if number - number != 0:
             raise ValueError(f"the number {text} is too great")
-        exact = text[-1] != "M" or Decimal(text[:-1]) == Decimal(number) or repr(number) == text[:-1]
+        try:
+            exact = text[-1] != "M" or Decimal(text[:-1]) == Decimal(number) or repr(number) == text[:-1]
+        except ArithmeticError:
+            raise ValueError(f"the exponent of {text} is out of reach") from None
         return number if exact else text[:-1]
     if _RATIO.fullmatch(text):
         above, _, below = text.partition("/")
