@@ -26,6 +26,7 @@ _LISTED_MAX: Final = 4
 _LISTED_OPERATIONS_MAX: Final = 8
 _NAMED_MAX: Final = 4
 _STATES_MAX: Final = 100
+_UPDATES_MAX: Final = 2_000
 _DEAD_ENDS_MAX: Final = 60
 _QUESTIONS_MAX: Final = 250
 _APART: Final = 4
@@ -197,6 +198,8 @@ class Argument:
         model = specialized(self._model, self._finder.relaxed(self._core))
         matter = noticed(self._entries, self._core, self._model)
         updates = [o for o in matter if o != last and not model.is_read(self._entries[o].f)]
+        if len(updates) > _UPDATES_MAX:
+            return None
         states: dict[Any, None] = {model.initial(): None}
         helpers: dict[int, None] = {}
         waiting = list(states)

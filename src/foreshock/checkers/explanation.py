@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace as with_fields
 
-from foreshock.checkers.argument import Argument, label_of, needs_of, replayed, state_of
+from foreshock.checkers.argument import Argument, label_of, names_of, needs_of, replayed, state_of
 from foreshock.checkers.columns import Ints, OperationColumns
 from foreshock.checkers.core import CoreFinder, decide, noticed
 from foreshock.checkers.entries import NEVER, Entry, crash, thaw
@@ -30,7 +30,10 @@ PREFIX_MAX: Final = 24
 _STATES_MAX: Final = 16
 _NEEDED_MAX: Final = 24
 _STATES_IN_REASON_MAX: Final = 4
-_WHOLE_SEARCH_MAX: Final = 100_000
+_NAMED_MAX: Final = 6
+_LONG: Final = 1_000
+"""From so many operations on, what does not matter to the suspects is worth leaving out first."""
+_WHOLE_SEARCH_MAX: Final = 20_000
 """Histories of more operations are explained from their suspects alone, where a fast path gave some."""
 _WHOLE_CONFIGURATIONS_MAX: Final = 300_000
 
@@ -58,9 +61,12 @@ class Explainer:
         A long history with suspects is not looked at as a whole: only at what can matter to them. Where that
         cannot be told either, the suspects are the answer, and it is said that they may be more than are needed.
         """
-        if deepest is not None or not suspects or len(rows) <= _WHOLE_SEARCH_MAX:
+        searched_max = min(_LONG, _WHOLE_SEARCH_MAX) if briefly else _WHOLE_SEARCH_MAX
+        if deepest is not None or not suspects or len(rows) <= searched_max:
             return self.explain(key, columns.entries(rows), suspects, deepest, briefly=briefly)
         told = telling_rows(columns, rows, suspects, self.model)
+        if told is None and len(rows) <= _WHOLE_SEARCH_MAX:
+            return self.explain(key, columns.entries(rows), suspects, briefly=briefly)
         kept = rows[list(suspects)]
         if told is None or len(told) > _WHOLE_SEARCH_MAX:
             core = columns.entries(kept)
@@ -96,12 +102,12 @@ class Explainer:
         else:
             pool = noticed(entries, suspects, self.model) if suspects else list(range(len(entries)))
             part = [entries[o] for o in pool]
+        finder, pool = self._finder(part, pool, suspects)
         places = {o: place for place, o in enumerate(pool)}
-        finder = CoreFinder(part, self.model, self.limits)
         suspected = [places[o] for o in suspects if o in places]
         if briefly:
             return self._in_brief(key, entries, *self._deepest_of(finder, suspected, pool))
-        latest = sorted(range(len(part)), key=lambda p: _moment(part[p]), reverse=True)
+        latest = sorted(range(len(pool)), key=lambda p: _moment(finder.entries[p]), reverse=True)
         core = finder.find(suspected, latest)
         if deepest is None:
             deepest, states = self._deepest_of(finder, core, pool)
@@ -109,6 +115,23 @@ class Explainer:
         in_whole = sorted(pool[p] for p in core)
         found = self._counterexample(key, entries, in_whole, deepest, states, finder.undecided)
         return with_fields(found, argument=argument)
+
+    def _finder(
+        self, part: list[Entry], pool: list[int], suspects: Sequence[int]
+    ) -> tuple[CoreFinder, list[int]]:
+        """Who finds the core, and the offsets that its entries have in the whole.
+
+        Where the suspects of a long history show it by themselves, what nothing of them notices is not looked at.
+        """
+        wanted = set(suspects)
+        suspected = [place for place, offset in enumerate(pool) if offset in wanted]
+        if suspected and len(part) > _LONG:
+            places = noticed(part, suspected, self.model)
+            short = CoreFinder([part[place] for place in places], self.model, self.limits)
+            kept = set(suspected)
+            if short.is_illegal([at for at, place in enumerate(places) if place in kept]):
+                return short, [pool[place] for place in places]
+        return CoreFinder(part, self.model, self.limits), pool
 
     def _search_whole(self, entries: Sequence[Entry], has_suspects: bool) -> Deepest | None:
         """Where the search of the whole history ends; ``None`` when that cannot be had in good time."""
@@ -148,7 +171,7 @@ class Explainer:
         """The reason, and nothing to draw it from."""
         return Counterexample(
             key=shortened_value(key),
-            reason=self._reason(entries, deepest, states, 0, 0),
+            reason=self._reason(entries, deepest, states, (), 0),
             core=(),
             impossible=None if deepest is None else entries[deepest.impossible].number,
             states=states[:_STATES_MAX],
@@ -171,7 +194,7 @@ class Explainer:
         numbers = {entries[o].number for o in named} | {int(number) for number in needed}
         return Counterexample(
             key=shortened_value(key),
-            reason=self._reason(entries, deepest, states, len(core), undecided),
+            reason=self._reason(entries, deepest, states, core, undecided),
             core=tuple(sorted(entries[o].number for o in core)),
             impossible=None if impossible is None else entries[impossible].number,
             states=states[:_STATES_MAX],
@@ -214,12 +237,11 @@ class Explainer:
         entries: Sequence[Entry],
         deepest: Deepest | None,
         states: Sequence[str],
-        core: int,
+        core: Sequence[int],
         undecided: int,
     ) -> str:
         if deepest is None:
-            found = "no order of its operations is legal"
-            return found + (f": {core} of them show it{_maybe(undecided)}" if core else "")
+            return "no order of its operations is legal" + self._shown_by(entries, core, undecided)
         entry = entries[deepest.impossible]
         reason = (
             f"{label_of(self.model, entry)} by process {entry.process} is impossible in every order of the "
@@ -231,8 +253,16 @@ class Explainer:
             reason += f": just before it returned, the state could be {_or(shown)}"
             reason += self._parted(entries, deepest)
         if undecided:
-            reason += f" (the core of {core} operations was not proven minimal in time)"
+            reason += f" (the core of {len(core)} operations was not proven minimal in time)"
         return reason
+
+    def _shown_by(self, entries: Sequence[Entry], core: Sequence[int], undecided: int) -> str:
+        """What shows it, in words, where it is not known at which return the last order ended."""
+        fewer = ", or fewer of them" if undecided else ""
+        if not core or len(core) > _NAMED_MAX:
+            return f": {len(core)} of them show it{fewer}" if core else ""
+        names = names_of(self.model, entries, core)
+        return f", as these show{fewer}: {', '.join(names[o] for o in core)}"
 
     def _parted(self, entries: Sequence[Entry], deepest: Deepest) -> str:
         """Where a long text that came back parts from the one that was there."""
@@ -281,10 +311,6 @@ def _moment(entry: Entry) -> int:
 def _last(value: Any) -> Any:
     """What a compare-and-set sets."""
     return value[-1] if isinstance(value, list | tuple) and value else value
-
-
-def _maybe(undecided: int) -> str:
-    return ", or fewer" if undecided else ""
 
 
 def _or(words: Sequence[str]) -> str:
