@@ -15,6 +15,8 @@ from foreshock.harness.operation import OperationType
 
 DEADLINE_S: Final = 5.0
 LATE_S_MAX: Final = 1.0
+PATIENCE_S: Final = 60.0
+"""After so long a process that neither answers nor gives up is ended, and counts as dead."""
 MEMORY_BYTES: Final = 512 << 20
 PROCESS_MEMORY_BYTES: Final = 4 << 30
 _BEYOND_THE_CAP: Final = 1.25
@@ -170,7 +172,9 @@ def measure(only: str, findings: Findings) -> None:
         f"{'history':42} {'operations':>10} {'verdict':>8} {'seconds':>8} {'peak MiB':>8}  how far, or by what"
     )
     for name in (name for name in CASES if only in name):
-        found = measure_alone("adversarial", name, memory_max_bytes=PROCESS_MEMORY_BYTES)
+        found = measure_alone(
+            "adversarial", name, patience_s=PATIENCE_S, memory_max_bytes=PROCESS_MEMORY_BYTES
+        )
         if "died" in found:
             findings.wrong.append(f"{name}: died, {found['died']}")
             print(f"{name:42} died: {found['died']}")

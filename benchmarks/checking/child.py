@@ -15,10 +15,12 @@ _CLEAR: Final = Path("/proc/self/clear_refs")
 _RESET_PEAK: Final = "5"
 
 
-def measure_alone(kind: str, *arguments: object, memory_max_bytes: int | None = None) -> dict[str, Any]:
+def measure_alone(
+    kind: str, *arguments: object, patience_s: float, memory_max_bytes: int | None = None
+) -> dict[str, Any]:
     """What the measurement ``kind`` gives in a new process; ``died`` says how when it does not come back.
 
-    ``memory_max_bytes`` limits the address space of that process.
+    It is ended after ``patience_s``; ``memory_max_bytes`` limits the address space of that process.
     """
     command = [sys.executable, "-m", "benchmarks.checking.child", kind, *map(str, arguments)]
 
@@ -26,7 +28,12 @@ def measure_alone(kind: str, *arguments: object, memory_max_bytes: int | None = 
         if memory_max_bytes is not None:
             resource.setrlimit(resource.RLIMIT_AS, (memory_max_bytes, memory_max_bytes))
 
-    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=limit)
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, preexec_fn=limit, timeout=patience_s
+        )
+    except subprocess.TimeoutExpired:
+        return {"died": f"it was ended after {patience_s:.0f} s"}
     if done.returncode:
         last = done.stderr.strip().splitlines()
         return {"died": f"exit code {done.returncode}" + (f": {last[-1]}" if last else "")}

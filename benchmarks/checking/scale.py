@@ -84,7 +84,7 @@ def measure(sizes: Sequence[int], only: str, findings: Findings) -> None:
     for name, case in CASES.items():
         before_us = 0.0
         for count in (size for size in sizes if only in name and size <= case.operations_max):
-            found = measure_alone("scale", name, count)
+            found = measure_alone("scale", name, count, patience_s=4 * DEADLINE_S)
             what = f"{name}, {count} operations"
             if "died" in found:
                 findings.wrong.append(f"{what}: died, {found['died']}")
