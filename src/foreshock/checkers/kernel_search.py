@@ -19,7 +19,7 @@ from foreshock.checkers.kernels.layout import Int64s, Memo, Operations, Table, W
 from foreshock.checkers.kernels.memo_kernel import rehash
 from foreshock.checkers.kernels.prepare_kernel import Given, Made, Room, prepare
 from foreshock.checkers.kernels.search_kernel import search_on, trace
-from foreshock.checkers.kernels.window_kernel import move_window, put_in_table
+from foreshock.checkers.kernels.window_kernel import put_in_table
 from foreshock.checkers.search import Deepest, Limits, SearchResult
 from foreshock.harness.verdict import Verdict
 
@@ -41,7 +41,7 @@ class Prepared:
         self.starts = starts = encoded.starts.tolist()
         size, keys = starts[-1], len(encoded)
         longest = max((stop - start for start, stop in pairwise(starts)), default=0)
-        values = 2 * (size + keys) if encoded.by_value else 0
+        values, of_values = (2 * (size + keys), size) if encoded.by_value else (0, 0)
         places = _room(4 * longest + 4)
         ints, longs = np.int32, np.int64
         self.made = Made(
@@ -61,10 +61,13 @@ class Prepared:
             kinds=np.empty(keys, ints),
             completed_slots=np.empty(keys, ints),
             crashed_slots=np.empty(keys, ints),
+            observer_begin=np.empty(of_values, ints),
+            observer_needs=np.empty(of_values, ints),
+            needs=np.empty(of_values, ints),
+            swaps=np.zeros(keys, ints),
             token=np.empty(values, longs),
-            observed_last=np.empty(values, ints),
-            written_last=np.empty(values, ints),
             useful_last=np.empty(values, ints),
+            observers_from=np.empty(values + keys, ints),
             values=np.zeros(keys, ints),
         )
         room = Room(
@@ -74,6 +77,8 @@ class Prepared:
             number=np.empty(places, ints),
             begin=np.empty(longest + 1, ints),
             end=np.empty(longest + 1, ints),
+            writers_from=np.empty(2 * longest + 4, ints),
+            writer_begin=np.empty(longest + 1, ints),
         )
         e = encoded
         # The kernel writes over what it is given in these three.
@@ -86,7 +91,9 @@ class Prepared:
         made, start = self.made, self.starts[key]
         levels, stop = int(made.levels[key]), start + int(made.kept[key])
         base = start + key
-        values = slice(2 * base, 2 * base + int(made.values[key]))
+        values = int(made.values[key])
+        own = slice(start, stop) if values else slice(0)
+        awaited = slice(2 * start + 3 * key, 2 * start + 3 * key + values + 1) if values else slice(0)
         return Operations(
             code=made.code[start:stop],
             first=made.first[start:stop],
@@ -98,13 +105,16 @@ class Prepared:
             entering=made.entering[start:stop],
             expiring_from=made.expiring_from[base : base + levels + 1],
             expiring=made.expiring[start:stop],
-            observed_last=made.observed_last[values],
-            written_last=made.written_last[values],
-            useful_last=made.useful_last[values],
+            observers_from=made.observers_from[awaited],
+            observer_begin=made.observer_begin[own],
+            observer_needs=made.observer_needs[own],
+            needs=made.needs[own],
+            useful_last=made.useful_last[2 * base : 2 * base + values],
             levels=levels,
             mask_words=max(1, (int(made.completed_slots[key]) + 63) >> 6),
             used_words=(int(made.crashed_slots[key]) + 63) >> 6,
             unobserved=1,
+            has_swaps=bool(made.swaps[key]),
         )
 
     def state(self, key: int, number: int) -> Any:
@@ -170,9 +180,9 @@ class KernelSearch:
                 initial=1,
                 decode=int,
             )
-            search = cls(Prepared(encoded))
-            search.run(Limits(time.monotonic_ns() + 10**12, 1 << 30))
-            rehash(search._operations, search._memo, np.full(1 << 12, -1, dtype=np.int32))
+            cls(Prepared(encoded)).run(Limits(time.monotonic_ns() + 10**12, 1 << 30))
+        table = np.full(2, -1, dtype=np.int32)
+        rehash(table, np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64), table, table, 1)
         put_in_table(0, 0, _empty_table(2))
 
     @property
@@ -313,7 +323,8 @@ class KernelSearch:
         grown = {name: _doubled(getattr(memo, name)) for name in growing if name != "table"}
         if full:
             grown["table"] = np.full(2 * len(memo.table), -1, dtype=np.int32)
-            rehash(self._operations, memo, grown["table"])
+            words = self._operations.mask_words
+            rehash(memo.level, memo.state, memo.mask, memo.table, grown["table"], words)
         self._memo = memo._replace(**grown)
         return True
 
@@ -344,8 +355,7 @@ class KernelSearch:
         level, number = int(registers[layout.DEEPEST_LEVEL]), int(registers[layout.DEEPEST])
         memo, operations = self._memo, self._operations
         prefix = self._order(int(memo.parent[number]), int(memo.operation[number]))
-        move_window(level, operations, self._windows, registers)
-        pending = [o for o in (*self._windows.completed.tolist(), *self._windows.crashed.tolist()) if o >= 0]
+        pending = _pending_at(level, operations)
         states = self._windows.deepest_states[: int(registers[layout.DEEPEST_STATES])].tolist()
         words, used_words = operations.mask_words, operations.used_words
         mask = memo.mask[number * words : (number + 1) * words]
@@ -353,7 +363,7 @@ class KernelSearch:
         return Deepest(
             impossible=int(offsets[level]),
             states=tuple(self._prepared.state(self._key, state) for state in states),
-            pending=tuple(int(offsets[o]) for o in sorted(pending)),
+            pending=tuple(int(offsets[o]) for o in pending),
             linearized=frozenset(
                 int(offsets[o])
                 for o in pending
@@ -378,6 +388,12 @@ class KernelSearch:
             order,
         )
         return tuple(self._prepared.offsets(self._key)[order[:length]].tolist())
+
+
+def _pending_at(level: int, operations: Operations) -> list[int]:
+    begun = operations.entering[: operations.entering_from[level + 1]]
+    over = operations.expiring[: operations.expiring_from[level + 1]]
+    return sorted(o for o in set(begun.tolist()).difference(over.tolist()) if o >= level)
 
 
 def _doubled(array: Any) -> Any:

@@ -18,4 +18,14 @@ def kernel(function: _Function) -> _Function:
         return function
     import numba
 
-    return cast(_Function, numba.njit(cache=True, nogil=True)(function))
+    return cast(_Function, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+
+
+def part(function: _Function) -> _Function:
+    """The same for a function that only kernels call: it needs no way in from Python, which is most of the compiling."""
+    if INTERPRETED:
+        return function
+    import numba
+
+    options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return cast(_Function, numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function))

@@ -81,9 +81,11 @@ class Operations(NamedTuple):
     it is pending. ``entering[entering_from[j] : entering_from[j + 1]]`` are those that are pending at level ``j`` and
     were not before; ``expiring`` are crashed ones that nothing can notice from level ``j`` on.
 
-    Where states are values: for each value the last level at which somebody becomes pending who has to observe it
-    (``observed_last``), at which somebody does who writes it (``written_last``), and from which on nobody can observe
-    it (``useful_last``). ``unobserved`` stands for all values that nobody observes. Elsewhere these are empty.
+    Where states are values (elsewhere these are empty): ``observers_from[v] : observers_from[v + 1]`` are those who
+    have to observe the value ``v``, by the level at which they become pending (``observer_begin``).
+    ``observer_needs`` is the last level at which somebody becomes pending who writes ``v`` in time for them: for
+    whichever of them and those after them it is least; ``needs`` is the same for each operation by itself. From the
+    level ``useful_last[v]`` on nobody can observe ``v``; ``unobserved`` stands for all values that nobody observes.
     """
 
     code: Int32s
@@ -96,13 +98,16 @@ class Operations(NamedTuple):
     entering: Int32s
     expiring_from: Int32s
     expiring: Int32s
-    observed_last: Int32s
-    written_last: Int32s
+    observers_from: Int32s
+    observer_begin: Int32s
+    observer_needs: Int32s
+    needs: Int32s
     useful_last: Int32s
     levels: int
     mask_words: int
     used_words: int
     unobserved: int
+    has_swaps: bool
 
 
 class Windows(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from foreshock.checkers.kernels.compiling import kernel
+from foreshock.checkers.kernels.compiling import kernel, part
 from foreshock.checkers.kernels.hashing import mixed
 from foreshock.checkers.kernels.layout import (
     CONFIGURATIONS,
@@ -26,7 +26,7 @@ KNOWN = -1
 """In place of a new configuration: it was entered before."""
 
 
-@kernel
+@part
 def remember(
     level: Word,
     state: Word,
@@ -85,7 +85,7 @@ def remember(
     return number
 
 
-@kernel
+@part
 def note_deepest(level: Word, state: Word, number: Word, windows: Windows, registers: Int64s) -> None:
     """Keep what is known of the furthest level: its first configuration, and the states there."""
     if level > registers[DEEPEST_LEVEL]:
@@ -101,7 +101,7 @@ def note_deepest(level: Word, state: Word, number: Word, windows: Windows, regis
         registers[DEEPEST_STATES] = count + 1
 
 
-@kernel
+@part
 def push(parent: Word, operation: Word, state: Word, memo: Memo, registers: Int64s) -> None:
     """Put something to try on the stack."""
     top = registers[STACKED]
@@ -112,17 +112,15 @@ def push(parent: Word, operation: Word, state: Word, memo: Memo, registers: Int6
 
 
 @kernel
-def rehash(operations: Operations, memo: Memo, table: Int32s) -> None:
-    """Fill a larger hash table (all -1) with the configurations so far."""
-    words = operations.mask_words
+def rehash(level: Int32s, state: Int64s, mask: Int64s, old: Int32s, table: Int32s, words: int) -> None:
+    """Fill a larger hash table (all -1) with the configurations that the old one holds."""
     last = len(table) - 1
-    for place in range(len(memo.table)):
-        head = memo.table[place]
+    for head in old:
         if head < 0:
             continue
-        code = mixed(memo.state[head] ^ (np.int64(memo.level[head]) << np.int64(40)))
+        code = mixed(state[head] ^ (np.int64(level[head]) << np.int64(40)))
         for word in range(words):
-            code = mixed(code ^ memo.mask[head * words + word])
+            code = mixed(code ^ mask[head * words + word])
         target = code & last
         while table[target] >= 0:
             target = (target + 1) & last

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from foreshock.checkers.kernels.compiling import kernel
+from foreshock.checkers.kernels.compiling import kernel, part
 from foreshock.checkers.kernels.hashing import mixed
 from foreshock.checkers.kernels.layout import (
     JOINS,
@@ -19,6 +19,8 @@ from foreshock.checkers.kernels.layout import (
     Int64s,
     Word,
 )
+
+Sorted = Int64s | Int32s
 
 _ROUNDS_MAX = 64
 _NEVER = 1 << 62
@@ -43,9 +45,9 @@ class Made(NamedTuple):
     """What the search needs of them, in the places of their keys.
 
     ``place`` says where an operation stood among its key's. ``entering_from`` and ``expiring_from`` have one place more
-    for each key than there are operations. ``token`` (by the number of a value) and the three after it have two for
-    each operation, and two more for each key: the initial value is 0, the unobserved one 1. ``levels``, ``values``,
-    ``kept``, ``kinds`` and the two numbers of slots are by key.
+    for each key than there are operations. ``token`` and ``useful_last`` (by the number of a value) have two for each
+    operation, and two more for each key: the initial value is 0, the unobserved one 1; ``observers_from`` has three
+    more. ``levels``, ``values``, ``kept``, ``kinds``, ``swaps`` and the two numbers of slots are by key.
     """
 
     place: Int32s
@@ -64,10 +66,13 @@ class Made(NamedTuple):
     kinds: Int32s
     completed_slots: Int32s
     crashed_slots: Int32s
+    observer_begin: Int32s
+    observer_needs: Int32s
+    needs: Int32s
+    swaps: Int32s
     token: Int64s
-    observed_last: Int32s
-    written_last: Int32s
     useful_last: Int32s
+    observers_from: Int32s
     values: Int32s
 
 
@@ -81,9 +86,11 @@ class Room(NamedTuple):
     number: Int32s
     begin: Int32s
     end: Int32s
+    writers_from: Int32s
+    writer_begin: Int32s
 
 
-@kernel
+@part
 def find(value: Word, room: Room, last: Word, stamp: Word) -> Word:
     """The place of a value in the table of this key (whose places bear its stamp); makes one where there is none."""
     place = mixed(value) & last
@@ -98,7 +105,7 @@ def find(value: Word, room: Room, last: Word, stamp: Word) -> Word:
     return place
 
 
-@kernel
+@part
 def observe(
     key: Word,
     given: Given,
@@ -160,7 +167,7 @@ def observe(
     made.values[key] = count
 
 
-@kernel
+@part
 def number_value(
     column: Int64s, o: Word, made: Made, room: Room, last: Word, stamp: Word, base: Word, count: Word
 ) -> Word:
@@ -174,31 +181,78 @@ def number_value(
     return count
 
 
-@kernel
+@part
 def note_values(key: Word, given: Given, made: Made, room: Room, exact: bool) -> None:
-    """Find for each value until when it is observed and written; with ``exact`` as if each were of use for ever."""
+    """Find until when each value is of use; with ``exact`` as if each were for ever."""
     start, kept, levels = given.starts[key], made.kept[key], made.levels[key]
     base = 2 * (start + key)
-    for number in range(base, base + made.values[key]):
-        made.observed_last[number] = made.written_last[number] = -1
-        made.useful_last[number] = levels + 1 if exact else -1
+    made.useful_last[base : base + made.values[key]] = levels + 1 if exact else -1
+    swaps = 0
     for o in range(kept):
         code, begin = made.code[start + o], room.begin[o]
-        if code in (WRITE, SWAP):
-            written = base + (made.first[start + o] if code == WRITE else made.second[start + o])
-            made.written_last[written] = max(made.written_last[written], begin)
         if code in (READ, SWAP):
             observed = base + made.first[start + o]
-            if o < levels:
-                made.observed_last[observed] = max(made.observed_last[observed], begin)
             useful = begin if code == READ else o + 1 if o < levels else room.end[o]
             made.useful_last[observed] = max(made.useful_last[observed], useful)
+        if code == SWAP:
+            swaps += 1
         if code == WRITE and made.first[start + o] == 1:
             made.joins[start + o] = JOINS
+    made.swaps[key] = swaps
 
 
-@kernel
-def count_below(values: Int64s, start: Word, stop: Word, bound: Word) -> Word:
+@part
+def list_observers(key: Word, given: Given, made: Made, room: Room) -> None:
+    """List who has to observe each value, and until which level somebody becomes pending who writes it in time."""
+    start, kept, levels = given.starts[key], made.kept[key], made.levels[key]
+    values = made.values[key]
+    base = 2 * start + 3 * key  # each key before has three places more than twice its operations
+    writers_from, observers_from = room.writers_from, made.observers_from
+    writers_from[: values + 1] = 0
+    observers_from[base : base + values + 1] = 0
+    for o in range(start, start + kept):
+        code = made.code[o]
+        if code in (WRITE, SWAP):
+            writers_from[(made.first[o] if code == WRITE else made.second[o]) + 1] += 1
+        if code in (READ, SWAP) and o - start < levels:
+            observers_from[base + made.first[o] + 1] += 1
+    for value in range(values):
+        writers_from[value + 1] += writers_from[value]
+        observers_from[base + value + 1] += observers_from[base + value]
+    for place in range(kept):
+        o = made.entering[start + place]
+        code = made.code[start + o]
+        if code in (WRITE, SWAP):
+            written = made.first[start + o] if code == WRITE else made.second[start + o]
+            room.writer_begin[writers_from[written]] = room.begin[o]
+            writers_from[written] += 1
+    for value in range(values, 0, -1):
+        writers_from[value] = writers_from[value - 1]
+    writers_from[0] = 0
+    for place in range(kept):
+        o = made.entering[start + place]
+        if o >= levels or made.code[start + o] not in (READ, SWAP):
+            continue
+        observed = made.first[start + o]
+        first, last = writers_from[observed], writers_from[observed + 1]
+        in_time = count_below(room.writer_begin, first, last, o + 1)
+        needs = room.writer_begin[first + in_time - 1] if in_time > 0 else -1
+        made.needs[start + o] = needs
+        to = start + observers_from[base + observed]
+        made.observer_begin[to] = room.begin[o]
+        made.observer_needs[to] = needs
+        observers_from[base + observed] += 1
+    for value in range(values, 0, -1):
+        observers_from[base + value] = observers_from[base + value - 1]
+    observers_from[base] = 0
+    for value in range(values):
+        first = start + observers_from[base + value]
+        for place in range(start + observers_from[base + value + 1] - 2, first - 1, -1):
+            made.observer_needs[place] = min(made.observer_needs[place], made.observer_needs[place + 1])
+
+
+@part
+def count_below(values: Sorted, start: Word, stop: Word, bound: Word) -> Word:
     """How many of the sorted values from ``start`` to ``stop`` are less than a bound."""
     low, high = start, stop
     while low < high:
@@ -210,7 +264,7 @@ def count_below(values: Int64s, start: Word, stop: Word, bound: Word) -> Word:
     return low - start
 
 
-@kernel
+@part
 def keep(key: Word, given: Given, made: Made, room: Room) -> None:
     """Number the operations that matter, and find the levels at which they become pending and stop to matter."""
     start, stop = given.starts[key], given.starts[key + 1]
@@ -240,7 +294,7 @@ def keep(key: Word, given: Given, made: Made, room: Room) -> None:
     made.kept[key] = kept
 
 
-@kernel
+@part
 def arrange(key: Word, given: Given, made: Made, room: Room) -> None:
     """List the operations by the level at which they become pending, and the crashed ones by that of their end."""
     start, levels, kept = given.starts[key], made.levels[key], made.kept[key]
@@ -270,7 +324,7 @@ def arrange(key: Word, given: Given, made: Made, room: Room) -> None:
     made.expiring_from[base] = 0
 
 
-@kernel
+@part
 def place_in_slots(key: Word, given: Given, made: Made, room: Room) -> None:
     """Give each operation the bit that it owns while it is pending: completed and crashed ones have a mask each."""
     start, levels = given.starts[key], made.levels[key]
@@ -303,7 +357,7 @@ def place_in_slots(key: Word, given: Given, made: Made, room: Room) -> None:
     made.crashed_slots[key] = crashed_slots
 
 
-@kernel
+@part
 def number_kinds(key: Word, given: Given, made: Made, room: Room, last: Word) -> None:
     """Give operations that do the same the same number. Those that are looked up in a table bring theirs along."""
     start, kept = given.starts[key], made.kept[key]
@@ -350,5 +404,7 @@ def prepare(
         if by_value:
             note_values(key, given, made, room, exact)
         arrange(key, given, made, room)
+        if by_value:
+            list_observers(key, given, made, room)
         place_in_slots(key, given, made, room)
         number_kinds(key, given, made, room, last)

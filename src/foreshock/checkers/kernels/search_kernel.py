@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from foreshock.checkers.kernels.compiling import kernel
+from foreshock.checkers.kernels.compiling import kernel, part
 from foreshock.checkers.kernels.layout import (
     CONFIGURATIONS,
     EXHAUSTED,
@@ -21,6 +21,7 @@ from foreshock.checkers.kernels.layout import (
     NEEDS_STEP,
     NEVER_JOINS,
     ONGOING,
+    READ,
     READS,
     ROOT,
     SOLUTION_OPERATION,
@@ -49,7 +50,7 @@ _ANYBODY = -1
 _NOBODY = -2
 
 
-@kernel
+@part
 def follow(
     parent: Word,
     operation: Word,
@@ -94,7 +95,7 @@ def follow(
         state = operations.unobserved
 
 
-@kernel
+@part
 def start_from(
     parent: Word, operation: Word, operations: Operations, windows: Windows, memo: Memo, order: Int32s
 ) -> tuple[Word, Word]:
@@ -116,7 +117,7 @@ def start_from(
     return np.int64(memo.level[parent]), ordered
 
 
-@kernel
+@part
 def join(
     state: Word,
     candidates: Int32s,
@@ -145,15 +146,19 @@ def join(
     return ordered
 
 
-@kernel
+@part
 def may_leave(
     state: Word, level: Word, configuration: Word, operations: Operations, windows: Windows, memo: Memo
 ) -> Word:
     """Who may change the state: -1 anybody, -2 nobody, else this operation alone.
 
-    Whoever is to observe the value, and has not yet, needs it to stay, unless somebody is left who can bring it back.
+    Whoever is to observe the value, and has not yet, needs it to stay, unless somebody who can bring it back in time is
+    pending, or will be.
     """
-    if len(operations.observed_last) == 0 or operations.written_last[state] > level:
+    if len(operations.observers_from) == 0:
+        return _ANYBODY
+    locked = is_awaited(state, level, operations)
+    if not locked and not operations.has_swaps:
         return _ANYBODY
     mask = memo.mask[configuration * operations.mask_words : (configuration + 1) * operations.mask_words]
     used = memo.used[configuration * operations.used_words : (configuration + 1) * operations.used_words]
@@ -165,19 +170,35 @@ def may_leave(
             continue
         if writes(other, state, operations):
             return _ANYBODY
-        if operations.code[other] == SWAP and operations.first[other] == state:
+        if (
+            operations.code[other] == SWAP
+            and operations.first[other] == state
+            and operations.needs[other] <= level
+        ):
             swaps += 1
             only = other
     for place in range(len(windows.crashed)):
         other = windows.crashed[place]
         if other >= 0 and not is_set(used, place) and writes(other, state, operations):
             return _ANYBODY
-    if operations.observed_last[state] > level or swaps > 1:
-        return _NOBODY
-    return only
+    return _NOBODY if locked or swaps > 1 else only
 
 
-@kernel
+@part
+def is_awaited(value: Word, level: Word, operations: Operations) -> Word:
+    """Whether somebody not pending yet has to observe a value, and nobody becomes pending who writes it in time."""
+    low, stop = operations.observers_from[value], operations.observers_from[value + 1]
+    high = stop
+    while low < high:
+        middle = (low + high) >> 1
+        if operations.observer_begin[middle] <= level:
+            low = middle + 1
+        else:
+            high = middle
+    return low < stop and operations.observer_needs[low] <= level
+
+
+@part
 def writes(operation: Word, value: Word, operations: Operations) -> Word:
     """Whether an operation can bring a value back."""
     code = operations.code[operation]
@@ -186,7 +207,7 @@ def writes(operation: Word, value: Word, operations: Operations) -> Word:
     )
 
 
-@kernel
+@part
 def add_follower(operation: Word, state: Word, count: Word, windows: Windows) -> Word:
     """Insert a follower so that those with greater numbers come first; returns the new count."""
     place = count
@@ -199,7 +220,7 @@ def add_follower(operation: Word, state: Word, count: Word, windows: Windows) ->
     return count + 1
 
 
-@kernel
+@part
 def is_noticed(
     state: Word,
     next_state: Word,
@@ -234,7 +255,7 @@ def is_noticed(
     return 0
 
 
-@kernel
+@part
 def branch(
     configuration: Word,
     phase: Word,
@@ -292,12 +313,27 @@ def branch(
         if windows.tried[kind] == 1:
             windows.followers[place] = -1 - windows.followers[place]
         windows.tried[kind] = 1
+    favourite = favoured(level, state, count, operations, windows)
     for place in range(count):
         operation = windows.followers[place]
         if operation >= 0:
             windows.tried[operations.kind[operation]] = 0
-            push(configuration, operation, windows.followed_by[place], memo, registers)
+            if place != favourite:
+                push(configuration, operation, windows.followed_by[place], memo, registers)
+    if favourite >= 0:
+        push(configuration, windows.followers[favourite], windows.followed_by[favourite], memo, registers)
     return True
+
+
+@part
+def favoured(level: Word, state: Word, count: Word, operations: Operations, windows: Windows) -> Word:
+    """Which follower to try before all others: the one that lets the next to return be legal (-1: none stands out)."""
+    if operations.code[level] not in (READ, SWAP) or operations.first[level] == state:
+        return -1
+    for place in range(count - 1, -1, -1):
+        if windows.followers[place] >= 0 and windows.followed_by[place] == operations.first[level]:
+            return place
+    return -1
 
 
 @kernel

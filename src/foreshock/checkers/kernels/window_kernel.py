@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from foreshock.checkers.kernels.compiling import kernel
+from foreshock.checkers.kernels.compiling import kernel, part
 from foreshock.checkers.kernels.hashing import mixed
 from foreshock.checkers.kernels.layout import (
     ADD,
@@ -25,7 +25,7 @@ from foreshock.checkers.kernels.layout import (
 )
 
 
-@kernel
+@part
 def after(state: Word, operation: Word, operations: Operations, table: Table, registers: Int64s) -> Word:
     """The state after an operation, ``ILLEGAL``, or ``MISSING`` with the question noted in the registers."""
     code = operations.code[operation]
@@ -66,25 +66,25 @@ def put_in_table(key: Word, answer: Word, table: Table) -> None:
     table.after[place] = answer
 
 
-@kernel
+@part
 def is_set(words: Int64s, bit: Word) -> Word:
     """Whether a bit is set."""
     return (words[bit >> 6] >> np.int64(bit & 63)) & 1 == 1
 
 
-@kernel
+@part
 def set_bit(words: Int64s, bit: Word) -> None:
     """Set a bit."""
     words[bit >> 6] |= np.int64(1) << np.int64(bit & 63)
 
 
-@kernel
+@part
 def clear_bit(words: Int64s, bit: Word) -> None:
     """Clear a bit."""
     words[bit >> 6] &= ~(np.int64(1) << np.int64(bit & 63))
 
 
-@kernel
+@part
 def move_window(level: Word, operations: Operations, windows: Windows, registers: Int64s) -> None:
     """Let the window stand at a level. To go back costs as much as it did to come."""
     at = registers[WINDOW_LEVEL]
