@@ -5,7 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, Final
 
+import numpy as np
+
+from foreshock.checkers.columns import OperationColumns
 from foreshock.checkers.fast_paths.base import FastPath, Finding
+from foreshock.checkers.kernels.layout import READ, SWAP
+from foreshock.checkers.models.register import CasRegister, Register
 
 _MODELS: Final = "foreshock.checkers.models."
 _OF_MODEL: Final[dict[str, tuple[str, ...]]] = {
@@ -24,6 +29,8 @@ _OF_MODEL: Final[dict[str, tuple[str, ...]]] = {
     "counter.Counter": ("counters.COUNTS",),
 }
 """By the exact class: a subclass may mean something else. Only what a model needs is imported."""
+_LOOKED_THROUGH_MAX: Final = 5_000
+"""Up to so many operations it is cheaper to look for repeated values one by one than to let a fast path find out."""
 
 
 def fast_paths_of(model: object) -> tuple[FastPath, ...]:
@@ -34,6 +41,23 @@ def fast_paths_of(model: object) -> tuple[FastPath, ...]:
     return tuple(_path(place, model) for place in _OF_MODEL.get(name.removeprefix(_MODELS), ()))
 
 
+def worth_trying(model: object, columns: OperationColumns) -> list[int]:
+    """The keys to try the fast paths on: all, but for those of a small register history whose values plainly repeat."""
+    keys = range(len(columns.keys))
+    if type(model) not in (Register, CasRegister) or len(columns) > _LOOKED_THROUGH_MAX:
+        return list(keys)
+    code, first, second = columns.as_registers
+    written = np.where(code == SWAP, second, first)
+    writing = np.flatnonzero(code > READ)
+    seen: set[tuple[int, int]] = set()
+    repeating = set()
+    for write in zip(columns.key[writing].tolist(), written[writing].tolist(), strict=True):
+        if write in seen:
+            repeating.add(write[0])
+        seen.add(write)
+    return [key for key in keys if key not in repeating]
+
+
 def _path(place: str, model: object) -> FastPath:
     """The fast path at ``module.NAME``; where that is a function, it makes one for the model."""
     module, name = place.split(".")
@@ -42,4 +66,4 @@ def _path(place: str, model: object) -> FastPath:
     return path
 
 
-__all__ = ["FastPath", "Finding", "fast_paths_of"]
+__all__ = ["FastPath", "Finding", "fast_paths_of", "worth_trying"]

@@ -164,8 +164,9 @@ def never_empty(stays: Stays) -> tuple[int, ...] | None:
 
 def _covering(stays: Stays, core: Ints, row: int, call: int, ret: int) -> tuple[int, ...]:
     """An operation that found nothing, and a chain of elements whose cores cover it."""
-    moment, chain = call, []
-    while moment <= ret:
+    moment, chain = call, list[int]()
+    # Each goes on where the one before it ends, so none comes twice.
+    while moment <= ret and len(chain) < len(core):
         over = core[stays.put_ret[core] < moment]
         best = int(over[np.argmax(stays.take_call[over])])
         chain.append(best)

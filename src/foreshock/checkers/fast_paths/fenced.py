@@ -58,6 +58,8 @@ class _Conflict(Exception):
 
 def decide_fenced(operations: Sequence[Operation]) -> Finding:
     """Decide one lock, from its operations in the order of their calls."""
+    if not operations:
+        return Finding(Decision.VALID)
     releases = [operation for operation in operations if not operation.is_acquire]
     named = [operation for operation in releases if operation.token is not None]
     try:
@@ -152,11 +154,12 @@ def _tokens(columns: OperationColumns, rows: Ints) -> Ints:
     tokens = np.where(is_acquire, columns.result[rows], columns.value[rows])
     tokens[is_acquire & columns.crashed[rows]] = _NO_TOKEN
     objects = np.flatnonzero(tokens < ABSENT)
-    results = columns.results if len(objects) else ()
+    granted = objects[is_acquire[objects]]
+    results = dict(zip(granted.tolist(), columns.values_of("result", rows[granted]), strict=True))
     for place in objects.tolist():
         token = _STRANGE
         if is_acquire[place]:
-            result: Any = results[rows[place]]
+            result: Any = results[place]
             found = result.get("token") if isinstance(result, Mapping) else None
             if isinstance(found, int) and not isinstance(found, bool) and abs(found) < -ABSENT:
                 token = found

@@ -128,7 +128,7 @@ def _told(model: Semaphore, columns: OperationColumns, acquires: Ints) -> Ints:
     for place in objects.tolist():
         payload = int(payloads[place])
         if payload not in known:
-            value: Any = columns.values[acquires[place]]
+            value: Any = columns.values_of("value", acquires[place : place + 1])[0]
             known[payload] = model.permits_of(value)
         told[place] = known[payload]
     return told

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -151,7 +151,7 @@ def _modes(columns: OperationColumns, acquires: Ints) -> Ints:
     different, places = np.unique(payloads, return_inverse=True)
     _, first = np.unique(payloads, return_index=True)
     for payload, place in zip(different.tolist(), first.tolist(), strict=True):
-        value: Any = columns.values[acquires[place]] if payload < ABSENT else None
+        (value,) = columns.values_of("value", acquires[place : place + 1]) if payload < ABSENT else (None,)
         mode = value.get("mode") if isinstance(value, Mapping) else value
         known[payload] = (
             {READ: _READ, WRITE: _WRITE}.get(mode, _UNKNOWN) if isinstance(mode, str) else _UNKNOWN

@@ -35,21 +35,21 @@ EXCLUSIVE, READ, PERMIT, REENTRANT = 0, 1, 2, 3
 def depth_after(facts: Ints, beliefs: Ints, row: int, belief: int) -> int:
     """How often the process holds the lock after an ok operation that is no release."""
     if facts[F, row] != ACQUIRE:
-        return 1 if belief < 0 else beliefs[HELD, belief]
+        return 1 if belief < 0 else int(beliefs[HELD, belief])
     if facts[DEPTH, row] != NOTHING:
-        return facts[DEPTH, row]
+        return int(facts[DEPTH, row])
     if belief < 0 or facts[MODE, row] != REENTRANT or facts[TOKEN, belief] != facts[TOKEN, row]:
         return 1
-    return beliefs[HELD, belief] + 1
+    return int(beliefs[HELD, belief]) + 1
 
 
 @kernel
 def ends_at(facts: Ints, row: int, granted: bool) -> int:
     """Where an operation ends the belief that its process had; ``NEVER`` where it does not."""
     if facts[F, row] == RELEASE or (facts[F, row] == ACQUIRE and granted):
-        return facts[CALL, row]
+        return int(facts[CALL, row])
     if facts[F, row] == RENEW and (granted or facts[TYPE, row] == FAIL):
-        return facts[RET, row]
+        return int(facts[RET, row])
     return NEVER
 
 
