@@ -190,6 +190,11 @@ def columns_of_entries(entries_by_key: Mapping[Any, Sequence[Entry]]) -> Operati
     def ints(values: Iterable[int]) -> Any:
         return np.array(list(values), dtype=np.int64)
 
+    def values_of(column: str, some: Any) -> list[Any]:
+        place = 2 if column == "value" else 3
+        chosen = rows if some is None else [rows[row] for row in some.tolist()]
+        return table.values([row[place] for row in chosen])
+
     return OperationColumns(
         index=ints(e.number for e in entries),
         call=ints(e.call for e in entries),
@@ -205,7 +210,7 @@ def columns_of_entries(entries_by_key: Mapping[Any, Sequence[Entry]]) -> Operati
         ret_ns=ints(e.times[1] for e in entries),
         keys=list(entries_by_key),
         names=names,
-        values_of=lambda column: [table.value(row[2 if column == "value" else 3]) for row in rows],
+        values_of=values_of,
     )
 
 

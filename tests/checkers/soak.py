@@ -183,14 +183,14 @@ def compiled() -> Iterator[None]:
 def by_kernel(histories: Histories, model: Model) -> Answers:
     """The compiled search, of operations that come as entries."""
     with compiled():
-        return [_by_compiled(engines.search_of_entries(history, model)) for history in histories]
+        return [_by_compiled(engines.search_of_entries(history, model, limits())) for history in histories]
 
 
 def by_kernel_of_columns(histories: Histories, model: Model) -> Answers:
     """The compiled search, of operations that come as columns, all histories together."""
     columns = columns_of_entries(dict(enumerate(histories)))
     with compiled():
-        start = engines.searches_of(columns, range(len(histories)), model)
+        start = engines.searches_of(columns, range(len(histories)), model, limits())
         return [_by_compiled(start(key)) for key in range(len(histories))]
 
 

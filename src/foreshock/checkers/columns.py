@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from foreshock.checkers.entries import NEVER, Entry, freeze
+from foreshock.checkers.kernels.layout import READ, SWAP, WRITE, Int32s
 from foreshock.checkers.models.base import FAILED
+from foreshock.checkers.models.register import CAS, DELETES, READS, WRITES
 from foreshock.harness.history import NONE_PAYLOAD, History
 from foreshock.harness.history_columns import FAIL_CODE, INFO_CODE
 from foreshock.harness.history_values import INTEGER_LIMIT
@@ -24,6 +26,25 @@ ABSENT: Final = NONE_PAYLOAD
 """The token of ``None``."""
 
 
+NO_CODE: Final = -1
+_REGISTER_CODES: Final = {
+    **dict.fromkeys(READS, READ),
+    **dict.fromkeys(WRITES | DELETES, WRITE),
+    CAS: SWAP,
+}
+
+
+class RegisterColumns(NamedTuple):
+    """Operations as those of registers, by row: what each does (as ``kernels/layout.py`` has it) with which tokens.
+
+    ``NO_CODE`` where a register has no such operation, or its value is no pair. Those of crashed reads mean nothing.
+    """
+
+    code: Int32s
+    first: Ints
+    second: Ints
+
+
 @dataclass(frozen=True)
 class OperationColumns:
     """The operations that happened or may have happened, in the order of their calls.
@@ -32,7 +53,8 @@ class OperationColumns:
 
     ``call`` and ``ret`` are positions as in :class:`~foreshock.checkers.entries.Entry` (``ret`` is ``NEVER`` for
     crashed ones), ``key`` counts into ``keys``, ``f`` into ``names``. Values are payloads as in
-    :meth:`foreshock.harness.history.History.payloads`; ``values_of`` decodes the columns ``value`` and ``result``.
+    :meth:`foreshock.harness.history.History.payloads`; ``values_of`` decodes the columns ``value`` and ``result``, or
+    some rows of them.
     """
 
     index: Ints
@@ -49,7 +71,7 @@ class OperationColumns:
     ret_ns: Ints
     keys: Sequence[Any]
     names: Sequence[str]
-    values_of: Callable[[str], Sequence[Any]]
+    values_of: Callable[[str, Ints | None], Sequence[Any]]
 
     def __len__(self) -> int:
         return len(self.index)
@@ -57,12 +79,12 @@ class OperationColumns:
     @cached_property
     def values(self) -> Sequence[Any]:
         """What was asked for, as objects."""
-        return self.values_of("value")
+        return self.values_of("value", None)
 
     @cached_property
     def results(self) -> Sequence[Any]:
         """What came back, as objects."""
-        return self.values_of("result")
+        return self.values_of("result", None)
 
     def f_in(self, names: Collection[str]) -> Bools:
         """Which rows have one of these operation names."""
@@ -81,21 +103,22 @@ class OperationColumns:
         """The entries of some rows."""
         columns = (self.index, self.call, self.ret, self.f, self.crashed, self.failed, self.process)
         times = (self.call_ns, self.ret_ns)
-        lists = [rows.tolist(), *(column[rows].tolist() for column in (*columns, *times))]
-        values, results, names = self.values, self.results, self.names
+        values, results = self.values_of("value", rows), self.values_of("result", rows)
+        lists = [values, results, *(column[rows].tolist() for column in (*columns, *times))]
+        names = self.names
         return [
             Entry(
                 index,
                 call,
                 ret,
                 names[f],
-                values[row],
-                UNKNOWN if crashed else FAILED if failed else results[row],
+                value,
+                UNKNOWN if crashed else FAILED if failed else result,
                 crashed,
                 process,
                 (call_ns, ret_ns),
             )
-            for row, index, call, ret, f, crashed, failed, process, call_ns, ret_ns in zip(
+            for value, result, index, call, ret, f, crashed, failed, process, call_ns, ret_ns in zip(
                 *lists, strict=True
             )
         ]
@@ -108,15 +131,14 @@ class OperationColumns:
         tokens: Ints = (self.value if column == "value" else self.result)[rows]
         others = np.flatnonzero(tokens < ABSENT)
         if len(others):
-            objects = self.values if column == "value" else self.results
-            for place in others.tolist():
-                tokens[place] = self._token(freeze(objects[rows[place]]))
+            objects = self.values_of(column, rows[others])
+            for place, value in zip(others.tolist(), objects, strict=True):
+                tokens[place] = self._token(freeze(value))
         return tokens
 
     def pair_tokens(self, rows: Ints) -> tuple[Ints, Ints, Bools]:
         """The tokens of the two parts of the values of some rows that are pairs, and which are (0 elsewhere)."""
-        values = self.values
-        pairs = [values[row] for row in rows.tolist()]
+        pairs = self.values_of("value", rows)
         is_pair = np.array([isinstance(pair, list) and len(pair) == 2 for pair in pairs], dtype=np.bool_)
         if not is_pair.all():
             pairs = [pair if known else (0, 0) for pair, known in zip(pairs, is_pair.tolist(), strict=True)]
@@ -135,6 +157,27 @@ class OperationColumns:
 
     def _part(self, value: Any) -> int:
         return ABSENT if value is None else self._token(freeze(value))
+
+    @cached_property
+    def as_registers(self) -> RegisterColumns:
+        """The operations as those of registers."""
+        codes = [_REGISTER_CODES.get(name, NO_CODE) for name in self.names]
+        code = np.array(codes or [NO_CODE], dtype=np.int32)[self.f]
+        is_read = code == READ
+        first = np.where(is_read, self.result, self.value)
+        second = np.zeros(len(first), dtype=np.int64)
+        swaps = np.flatnonzero(code == SWAP)
+        if len(swaps):
+            first[swaps], second[swaps], is_pair = self.pair_tokens(swaps)
+            code[swaps[~is_pair]] = NO_CODE
+        deleted = [place for place, name in enumerate(self.names) if name in DELETES]
+        if deleted:
+            first[np.isin(self.f, deleted)] = ABSENT
+        if (first < ABSENT).any():
+            for column, chosen in (("result", is_read & ~self.crashed), ("value", code == WRITE)):
+                odd = np.flatnonzero(chosen & (first < ABSENT))
+                first[odd] = self.tokens(column, odd)
+        return RegisterColumns(code, first, second)
 
     def token_of(self, value: Any) -> int:
         """The token of a frozen value."""
@@ -177,9 +220,8 @@ def columns_of(
     payloads, first, key = np.unique(history.payloads("key")[rows], return_index=True, return_inverse=True)
     index = history.column("invoke_index")[rows]
 
-    def values_of(name: str) -> list[Any]:
-        found = history.values(name)
-        return found if len(rows) == len(found) else [found[row] for row in rows.tolist()]
+    def values_of(name: str, some: Ints | None) -> list[Any]:
+        return history.values(name, rows if some is None else rows[some])
 
     return OperationColumns(
         index=index,

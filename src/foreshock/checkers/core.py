@@ -6,21 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from foreshock.checkers.engines import decide, deepest_of
 from foreshock.checkers.entries import Entry, relax
 from foreshock.checkers.problem import useful_horizons
-from foreshock.checkers.search import Limits, Search, SearchResult
+from foreshock.checkers.search import Deepest, Limits, Search, SearchResult
 from foreshock.harness.model import Model
 from foreshock.harness.verdict import Verdict
 
 TEST_CONFIGURATIONS_MAX: Final = 50_000
 """How far one question on the way to a core is searched."""
-
-
-def decide(
-    entries: Sequence[Entry], model: Model, limits: Limits, configurations_max: int | None = None
-) -> SearchResult | None:
-    """The one place from which an explanation searches; ``None`` when that took too many configurations."""
-    return Search(entries, model).run(limits, configurations_max)
+_WORTH_COMPILED: Final = 200
+"""From so many operations on a question goes to whichever search is loaded."""
 
 
 @dataclass
@@ -47,12 +43,19 @@ class CoreFinder:
         return relax(self.entries, keep, self._reads)
 
     def judge(self, keep: Sequence[int]) -> SearchResult | None:
-        """Search the history with all but ``keep`` (offsets) left out; ``None`` when that took too long."""
-        return self.search(self.relaxed(keep))
+        """Decide the history with all but ``keep`` (offsets) left out; ``None`` when that took too long."""
+        entries = self.relaxed(keep)
+        if len(entries) < _WORTH_COMPILED:
+            return self.search(entries)
+        return decide(entries, self.model, self.limits, TEST_CONFIGURATIONS_MAX)
+
+    def deepest(self, keep: Sequence[int]) -> Deepest | None:
+        """Where every order of that illegal history ends; ``None`` when that took too long to find out."""
+        return deepest_of(self.relaxed(keep), self.model, self.limits, TEST_CONFIGURATIONS_MAX)
 
     def search(self, entries: Sequence[Entry]) -> SearchResult | None:
-        """Search some entries within the limits of one question; ``None`` when that took too long."""
-        return decide(entries, self.model, self.limits, TEST_CONFIGURATIONS_MAX)
+        """Search some entries, few of them, and keep the order that is found; ``None`` when that took too long."""
+        return Search(entries, self.model).run(self.limits, TEST_CONFIGURATIONS_MAX)
 
     def is_illegal(self, keep: Sequence[int]) -> bool:
         """Whether these operations are illegal by themselves; a question that stays open counts as no."""

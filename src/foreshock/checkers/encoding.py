@@ -6,18 +6,19 @@ and its answers are kept in a table (:class:`Answers`).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import numpy as np
 
-from foreshock.checkers.columns import ABSENT, Bools, Ints, OperationColumns
+from foreshock.checkers.columns import ABSENT, NO_CODE, Bools, Ints, OperationColumns
 from foreshock.checkers.entries import Entry, freeze
 from foreshock.checkers.kernels.layout import ILLEGAL, READ, SWAP, TABLE, WRITE, Int32s
 from foreshock.checkers.models.base import UNOBSERVED, unknown_operation
 from foreshock.checkers.models.lock import ACQUIRE, RELEASE, Mutex, OwnerMutex
-from foreshock.checkers.models.register import CAS, DELETES, READS, CasRegister, Register
+from foreshock.checkers.models.register import CAS, READS, CasRegister, Register
 from foreshock.checkers.problem import Question, is_reading, questions_of, specialized, useful_horizons
 from foreshock.harness.errors import PlugInError
 from foreshock.harness.model import ILLEGAL as ILLEGAL_OF_MODEL
@@ -25,6 +26,9 @@ from foreshock.harness.model import Model
 
 _UNOBSERVED_TOKEN: Final = ABSENT + 1
 """Between the token of ``None`` and those of integers, so that it is nobody else's."""
+
+_STATE_BYTES: Final = 120
+"""What a state costs beside itself: its number, its places in a table and a list."""
 
 Decode = Callable[[int], Any]
 
@@ -66,6 +70,8 @@ class Answers:
         self._questions = questions
         self._numbers: dict[Hashable, int] = {}
         self.states: list[Any] = []
+        self.bytes_used = 0
+        """About what the states take."""
         self.initial = self._number(model.initial())
 
     def after(self, state: int, kind: int) -> int:
@@ -80,6 +86,7 @@ class Answers:
             raise PlugInError(unhashable(self._model.name, state)) from error
         if number == len(self.states):
             self.states.append(state)
+            self.bytes_used += sys.getsizeof(state) + _STATE_BYTES
         return number
 
 
@@ -215,35 +222,32 @@ def _encode_registers(columns: OperationColumns, keys: Sequence[int], model: Reg
     by = (columns.call[rows], ret)
     order = np.lexsort((*by, np.repeat(np.arange(len(keys)), lengths)) if len(of_keys) > 1 else by)
     rows = rows[order]
-    unknown = rows[~columns.f_in(model.operations)[rows]]
-    if len(unknown):
-        raise unknown_operation(model.name, columns.names[columns.f[unknown[0]]], sorted(model.operations))
-    is_read, is_cas = columns.f_in(READS)[rows], columns.f_in({CAS})[rows]
-    is_delete = columns.f_in(DELETES)[rows]
-    crashed = columns.crashed[rows]
-    code = np.where(is_read, READ, np.where(is_cas, SWAP, WRITE)).astype(np.int32)
-    first = np.full(len(rows), ABSENT, dtype=np.int64)
-    second = np.zeros(len(rows), dtype=np.int64)
-    observing, writing = np.flatnonzero(is_read & ~crashed), np.flatnonzero(~(is_read | is_cas | is_delete))
-    first[observing] = columns.tokens("result", rows[observing])
-    first[writing] = columns.tokens("value", rows[writing])
-    swaps = np.flatnonzero(is_cas)
-    for place, row in zip(swaps.tolist(), rows[swaps].tolist(), strict=True):
-        old, new = model.pair(columns.values[row])
-        first[place], second[place] = columns.token_of(old), columns.token_of(new)
+    registers = columns.as_registers
+    code = registers.code[rows]
+    if (code == NO_CODE).any() or (type(model) is Register and (code == SWAP).any()):
+        _refuse(columns, rows, model)
     return Encoded(
         starts=starts,
         offset=order - np.repeat(starts[:-1], lengths) if len(of_keys) > 1 else order,
         call=columns.call[rows],
         ret=ret[order],
-        crashed=crashed,
-        is_read=is_read,
+        crashed=columns.crashed[rows],
+        is_read=code == READ,
         horizon=np.zeros(len(rows), dtype=np.int64),
         code=code,
-        first=first,
-        second=second,
+        first=registers.first[rows],
+        second=registers.second[rows],
         initial=columns.token_of(model.initial()),
         decode=lambda token: UNOBSERVED if token == _UNOBSERVED_TOKEN else columns.value_of(token),
         by_value=True,
         unobserved=_UNOBSERVED_TOKEN,
     )
+
+
+def _refuse(columns: OperationColumns, rows: Ints, model: Register) -> None:
+    """Raise what the model says of the first operation that is none of its own."""
+    for entry in columns.entries(rows):
+        if entry.f not in model.operations:
+            raise unknown_operation(model.name, entry.f, sorted(model.operations))
+        if entry.f == CAS:
+            model.pair(entry.value)

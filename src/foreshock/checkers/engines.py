@@ -57,6 +57,8 @@ class _Compiled:
         self.is_loaded = False
         self.searched = 0
         self.lock = threading.Lock()
+        self.loading: threading.Thread | None = None
+        self.failure: BaseException | None = None
 
 
 _compiled = _Compiled()
@@ -67,34 +69,51 @@ def is_compiled() -> bool:
     return _compiled.is_loaded
 
 
-def expect(operations: int) -> None:
+def expect(operations: int, deadline_ns: int | None = None) -> None:
     """Say that so many more operations are about to be searched: loads the compiled search where that pays."""
     if not _compiled.is_loaded and _compiled.searched + operations > WORTH_LOADING:
-        load()
+        load(deadline_ns)
 
 
-def load() -> None:
-    """Load the compiled search; compiles it, and says so, where that was never done."""
+def load(deadline_ns: int | None = None) -> bool:
+    """Load the compiled search; compiles it, and says so, where that was never done. Whether it is there then.
+
+    Waits until the deadline (on ``time.monotonic_ns()``) at most. What is still being compiled then goes on being so,
+    and serves whoever comes later: a check is not held up beyond its deadline, and nothing is compiled twice.
+    """
     with _compiled.lock:
         if _compiled.is_loaded:
-            return
-        started = time.monotonic()
-        news = threading.Timer(_NEWS_S, logger.info, ["compiling the checker, once for this installation"])
-        news.daemon = True
-        news.start()
-        try:
-            from foreshock.checkers.kernel_search import KernelSearch
+            return True
+        if _compiled.loading is None:
+            _compiled.loading = threading.Thread(target=_load, name="load the compiled search")
+            _compiled.loading.start()
+        loading = _compiled.loading
+    started = time.monotonic()
+    rest_s = None if deadline_ns is None else max(0.0, (deadline_ns - time.monotonic_ns()) / 1e9)
+    loading.join(_NEWS_S if rest_s is None else min(_NEWS_S, rest_s))
+    if loading.is_alive():
+        logger.info("compiling the checker, once for this installation")
+        loading.join(None if rest_s is None else max(0.0, rest_s - (time.monotonic() - started)))
+    if _compiled.failure is not None:
+        raise _compiled.failure
+    _compiled.is_loaded = not loading.is_alive()
+    return _compiled.is_loaded
 
-            KernelSearch.warm_up()
-        finally:
-            news.cancel()
-        _compiled.is_loaded = True
-        logger.debug("loaded the compiled search in %.2f s", time.monotonic() - started)
+
+def _load() -> None:
+    try:
+        from foreshock.checkers.kernel_search import KernelSearch
+
+        KernelSearch.warm_up()
+    except Exception as error:  # noqa: BLE001 - kept for whoever waits, who raises it
+        _compiled.failure = error
 
 
-def searches_of(columns: OperationColumns, keys: Sequence[int], model: Model) -> Callable[[int], Searching]:
+def searches_of(
+    columns: OperationColumns, keys: Sequence[int], model: Model, limits: Limits
+) -> Callable[[int], Searching]:
     """What makes the search of each of these keys, when it is its turn."""
-    expect(sum(len(columns.rows_by_key[key]) for key in keys))
+    expect(sum(len(columns.rows_by_key[key]) for key in keys), limits.deadline_ns)
     prepared: dict[int, tuple[Prepared, int]] = {}
 
     def start(key: int) -> Searching:
@@ -114,9 +133,9 @@ def searches_of(columns: OperationColumns, keys: Sequence[int], model: Model) ->
     return start
 
 
-def search_of_entries(entries: Sequence[Entry], model: Model) -> Searching:
+def search_of_entries(entries: Sequence[Entry], model: Model, limits: Limits) -> Searching:
     """A search of these operations."""
-    expect(len(entries))
+    expect(len(entries), limits.deadline_ns)
     if _compiled.is_loaded:
         from foreshock.checkers.encoding import encode_entries
         from foreshock.checkers.kernel_search import KernelSearch, Prepared
@@ -130,14 +149,14 @@ def decide(
     entries: Sequence[Entry], model: Model, limits: Limits, configurations_max: int | None = None
 ) -> SearchResult | None:
     """Decide one history of one key; ``None`` where it takes more than so many configurations."""
-    return search_of_entries(entries, model).run(limits, configurations_max)
+    return search_of_entries(entries, model, limits).run(limits, configurations_max)
 
 
 def deepest_of(
     entries: Sequence[Entry], model: Model, limits: Limits, configurations_max: int | None
 ) -> Deepest | None:
     """Where every order of an illegal history ends; ``None`` where that cannot be found out within the limits."""
-    expect(len(entries))
+    expect(len(entries), limits.deadline_ns)
     if not _compiled.is_loaded:
         _compiled.searched += len(entries)
         result = Search(entries, model).run(limits, configurations_max)

@@ -11,7 +11,8 @@ from msgspec.structs import replace as with_fields
 
 from foreshock.checkers.argument import Argument, label_of, names_of, needs_of, replayed, state_of
 from foreshock.checkers.columns import Ints, OperationColumns
-from foreshock.checkers.core import CoreFinder, decide, noticed
+from foreshock.checkers.core import CoreFinder, noticed
+from foreshock.checkers.engines import deepest_of
 from foreshock.checkers.entries import NEVER, Entry, crash, thaw
 from foreshock.checkers.models.base import FAILED
 from foreshock.checkers.problem import specialized
@@ -23,7 +24,6 @@ from foreshock.harness.checker import Counterexample
 from foreshock.harness.history import History, Row
 from foreshock.harness.model import UNKNOWN, Model
 from foreshock.harness.operation import OperationType
-from foreshock.harness.verdict import Verdict
 
 PREFIX_MAX: Final = 24
 """How many of the last operations of the legal prefix an explanation keeps."""
@@ -141,8 +141,7 @@ class Explainer:
             if has_suspects
             else self.limits
         )
-        result = decide(entries, self.model, limits, _WHOLE_CONFIGURATIONS_MAX if has_suspects else None)
-        return result.deepest if result is not None else None
+        return deepest_of(entries, self.model, limits, _WHOLE_CONFIGURATIONS_MAX if has_suspects else None)
 
     def _deepest_of(
         self, finder: CoreFinder, core: Sequence[int], pool: Sequence[int]
@@ -152,10 +151,9 @@ class Explainer:
         relaxed_offsets = [
             pool[p] for p, entry in enumerate(finder.entries) if p in kept or not self.model.is_read(entry.f)
         ]
-        result = finder.judge(core)
-        if result is None or result.verdict is not Verdict.INVALID or result.deepest is None:
+        found = finder.deepest(core)
+        if found is None:
             return None, ()
-        found = result.deepest
         in_whole = Deepest(
             impossible=relaxed_offsets[found.impossible],
             states=found.states,

@@ -15,7 +15,7 @@ import numpy as np
 
 from foreshock.checkers.encoding import Encoded
 from foreshock.checkers.entries import NEVER
-from foreshock.checkers.kernel_search import KernelSearch, Prepared
+from foreshock.checkers.kernel_search import KernelSearch, Prepared, pending_at
 from foreshock.checkers.kernels.layout import NEVER_LEGAL
 from foreshock.checkers.search import Deepest, Limits
 from foreshock.harness.verdict import Verdict
@@ -37,8 +37,17 @@ def deepest_of(encoded: Encoded, limits: Limits) -> Deepest | None:
         search = KernelSearch(Prepared(part, exact=exact))
         result = search.run(limits, most)
         if result is not None and result.verdict is Verdict.INVALID:
-            return search.deepest()
+            found = search.deepest()
+            pending = _pending(encoded, first)
+            return replace(found, pending=pending, linearized=found.linearized.intersection(pending))
     return None
+
+
+def _pending(encoded: Encoded, level: int) -> tuple[int, ...]:
+    """What is pending at a return of the whole history, where more is of use to somebody than in a part of it."""
+    prepared = Prepared(encoded)
+    offsets = prepared.offsets(0)
+    return tuple(int(offsets[o]) for o in pending_at(level, prepared.operations(0)))
 
 
 def until(encoded: Encoded, level: int) -> Encoded:

@@ -28,6 +28,9 @@ _SLICE_NS: Final = 20_000_000
 _WATCH_AFTER_NS: Final = 100_000_000
 _CAPACITY_MIN: Final = 128
 _TABLE_MIN: Final = 256
+_WEIGH_EVERY: Final = 64
+"""After so many answers of a model it is asked whether they take too much time or memory."""
+_OUT_OF_MEMORY: Final = "its memory limit was reached"
 
 
 class Prepared:
@@ -194,7 +197,8 @@ class KernelSearch:
     def bytes_used(self) -> int:
         """The memory that the search holds by now."""
         arrays = (*self._memo, *self._table, *(a for a in self._operations if isinstance(a, np.ndarray)))
-        return sum(array.nbytes for array in arrays)
+        states = self._encoded.answers.bytes_used if self._encoded.answers is not None else 0
+        return sum(array.nbytes for array in arrays) + states
 
     @property
     def progress(self) -> str:
@@ -255,9 +259,13 @@ class KernelSearch:
             )
             if status == layout.NEEDS_STEP:
                 self._answer()
+                if self._answered % _WEIGH_EVERY == 0 and self.bytes_used > limits.memory_bytes:
+                    return _OUT_OF_MEMORY
+                if self._answered % _WEIGH_EVERY == 0 and (stopped := limits.exceeded()):
+                    return stopped
             elif status == layout.NEEDS_SPACE:
                 if not self._grow(limits.memory_bytes):
-                    return "its memory limit was reached"
+                    return _OUT_OF_MEMORY
             else:
                 self._status = status
                 return ""
@@ -329,14 +337,14 @@ class KernelSearch:
         return True
 
     def _valid(self) -> SearchResult:
-        order: tuple[int, ...] = ()
-        if self._levels:
-            registers = self._registers
-            order = self._order(
-                int(registers[layout.SOLUTION_PARENT]),
-                int(registers[layout.SOLUTION_OPERATION]),
-            )
-        return SearchResult(Verdict.VALID, self._levels, self._levels, self.configurations, order=order)
+        return SearchResult(Verdict.VALID, self._levels, self._levels, self.configurations)
+
+    def order(self) -> tuple[int, ...]:
+        """The legal order that was found, in offsets into the operations of the key; call it when it was valid."""
+        if not self._levels:
+            return ()
+        registers = self._registers
+        return self._order(int(registers[layout.SOLUTION_PARENT]), int(registers[layout.SOLUTION_OPERATION]))
 
     def _unknown(self, stopped: str) -> SearchResult:
         passed = max(int(self._registers[layout.DEEPEST_LEVEL]), 0)
@@ -355,7 +363,7 @@ class KernelSearch:
         level, number = int(registers[layout.DEEPEST_LEVEL]), int(registers[layout.DEEPEST])
         memo, operations = self._memo, self._operations
         prefix = self._order(int(memo.parent[number]), int(memo.operation[number]))
-        pending = _pending_at(level, operations)
+        pending = pending_at(level, operations)
         states = self._windows.deepest_states[: int(registers[layout.DEEPEST_STATES])].tolist()
         words, used_words = operations.mask_words, operations.used_words
         mask = memo.mask[number * words : (number + 1) * words]
@@ -390,7 +398,8 @@ class KernelSearch:
         return tuple(self._prepared.offsets(self._key)[order[:length]].tolist())
 
 
-def _pending_at(level: int, operations: Operations) -> list[int]:
+def pending_at(level: int, operations: Operations) -> list[int]:
+    """The numbers of the operations that are pending at a level, those that return first in front."""
     begun = operations.entering[: operations.entering_from[level + 1]]
     over = operations.expiring[: operations.expiring_from[level + 1]]
     return sorted(o for o in set(begun.tolist()).difference(over.tolist()) if o >= level)

@@ -15,10 +15,10 @@ from typing import Any, Final, cast
 
 from foreshock.checkers.columns import OperationColumns, columns_of
 from foreshock.checkers.decision import Decision
+from foreshock.checkers.encoding import takes_many
 from foreshock.checkers.engines import searches_of
 from foreshock.checkers.explanation import Explainer, labels_of
-from foreshock.checkers.fast_paths import Finding, fast_paths_of
-from foreshock.checkers.models.base import ObservesFailures
+from foreshock.checkers.fast_paths import Finding, fast_paths_of, worth_trying
 from foreshock.checkers.rounds import Rounds, Searched
 from foreshock.checkers.rows import rows_of
 from foreshock.checkers.search import Deepest, Limits
@@ -76,8 +76,10 @@ class LinearizableChecker(Checker):
 
     def check(self, history: History, context: CheckContext) -> CheckResult:
         """Decide every key; invalid when one is illegal, else unknown when one was left undecided."""
-        started = time.monotonic()
         columns = self.columns(history)
+        if takes_many(self.model):
+            columns.as_registers  # noqa: B018 - values as numbers: still reading, and no deciding
+        started = time.monotonic()
         limits = Limits(context.deadline_ns, context.memory_limit_bytes, context.should_stop)
         outcomes = self._decide(columns, limits)
         illegal = [outcome for outcome in outcomes if outcome.verdict is Verdict.INVALID]
@@ -87,24 +89,24 @@ class LinearizableChecker(Checker):
 
     def columns(self, history: History) -> OperationColumns:
         """The operations to put into an order, and when each began and ended."""
-        observed = self.model.observed_failures if isinstance(self.model, ObservesFailures) else ()
-        return columns_of(history, self._operations, observed)
+        return columns_of(history, self._operations, getattr(self.model, "observed_failures", ()))
 
     def _decide(self, columns: OperationColumns, limits: Limits) -> list[KeyOutcome]:
         outcomes = self._decide_fast(columns)
         rest = [key for key in range(len(columns.keys)) if key not in outcomes]
         rest.sort(key=lambda key: len(columns.rows_by_key[key]))
-        for searched in Rounds(rest, searches_of(columns, rest, self.model), limits).run():
+        for searched in Rounds(rest, searches_of(columns, rest, self.model, limits), limits).run():
             outcomes[searched.key] = _searched_outcome(searched)
         return [outcomes[key] for key in sorted(outcomes)]
 
     def _decide_fast(self, columns: OperationColumns) -> dict[int, KeyOutcome]:
         """What the fast paths decide, each of them the keys that those before it left."""
         outcomes: dict[int, KeyOutcome] = {}
+        open_keys = worth_trying(self.model, columns) if self._fast_paths else []
         for path in self._fast_paths:
-            open_keys = [key for key in range(len(columns.keys)) if key not in outcomes]
-            for key, finding in path.decide(columns, open_keys).items():
+            for key, finding in path.decide(columns, open_keys).items() if open_keys else ():
                 outcomes[key] = _fast_outcome(columns, key, path.name, finding)
+            open_keys = [key for key in open_keys if key not in outcomes]
         return outcomes
 
     def _explain(

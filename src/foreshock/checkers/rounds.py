@@ -132,8 +132,7 @@ class Rounds:
             return
         self._plain_configurations += search.configurations
         if self._plain_configurations > PLAIN_CONFIGURATIONS_MAX or is_compiled():
-            load()
-            turn.search = None
+            turn.search = None if load(self._limits.deadline_ns) else search
 
 
 def workers() -> int:

@@ -246,9 +246,8 @@ def _in_order(columns: OperationColumns, order: Ints) -> OperationColumns:
     """The same rows in another order."""
     values_of = columns.values_of
 
-    def ordered(name: str) -> list[Any]:
-        values = values_of(name)
-        return [values[row] for row in order.tolist()]
+    def ordered(name: str, rows: Ints | None) -> Sequence[Any]:
+        return values_of(name, order if rows is None else order[rows])
 
     names = [field.name for field in fields(columns) if isinstance(getattr(columns, field.name), np.ndarray)]
     return replace(columns, values_of=ordered, **{name: getattr(columns, name)[order] for name in names})

@@ -195,9 +195,10 @@ class History:
         """A mask of where the column ``key``, ``value`` or ``result`` is ``None``."""
         return np.asarray(self.payloads(name) == NONE_PAYLOAD)
 
-    def values(self, name: str) -> list[Any]:
-        """The column ``key``, ``value`` or ``result`` as objects, made anew by each call."""
-        return list(map(self._columns.values.value, self.payloads(name).tolist()))
+    def values(self, name: str, rows: Array | None = None) -> list[Any]:
+        """The column ``key``, ``value`` or ``result`` (of some rows) as objects, made anew by each call."""
+        payloads = self.payloads(name)
+        return self._columns.values.values((payloads if rows is None else payloads[rows]).tolist())
 
     @cached_property
     def frame(self) -> pd.DataFrame:

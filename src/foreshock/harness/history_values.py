@@ -81,6 +81,17 @@ class ValueTable:
             return None
         return _decode(self.texts[NONE_PAYLOAD - 1 - payload])
 
+    def values(self, payloads: list[int]) -> list[Any]:
+        """The values of many payloads; all that is JSON text is decoded in one go."""
+        texts = [self.texts[NONE_PAYLOAD - 1 - payload] for payload in payloads if payload < NONE_PAYLOAD]
+        if not texts:
+            return [None if payload == NONE_PAYLOAD else payload for payload in payloads]
+        decoded = iter(_decode(b"[" + b",".join(texts) + b"]"))
+        return [
+            payload if payload > NONE_PAYLOAD else None if payload == NONE_PAYLOAD else next(decoded)
+            for payload in payloads
+        ]
+
     def text(self, payload: int) -> bytes:
         """The value of a payload as JSON text."""
         if payload > NONE_PAYLOAD:

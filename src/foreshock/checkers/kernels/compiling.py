@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
 
@@ -22,10 +22,10 @@ def kernel(function: _Function) -> _Function:
 
 
 def part(function: _Function) -> _Function:
-    """The same for a function that only kernels call: it needs no way in from Python, which is most of the compiling."""
+    """The same for a function that only kernels call, and that so needs no way in from Python."""
     if INTERPRETED:
         return function
     import numba
 
-    options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    options: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     return cast(_Function, numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function))

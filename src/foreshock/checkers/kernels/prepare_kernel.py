@@ -220,26 +220,26 @@ def list_observers(key: Word, given: Given, made: Made, room: Room) -> None:
         writers_from[value + 1] += writers_from[value]
         observers_from[base + value + 1] += observers_from[base + value]
     for place in range(kept):
-        o = made.entering[start + place]
-        code = made.code[start + o]
+        operation = made.entering[start + place]
+        code = made.code[start + operation]
         if code in (WRITE, SWAP):
-            written = made.first[start + o] if code == WRITE else made.second[start + o]
-            room.writer_begin[writers_from[written]] = room.begin[o]
+            written = made.first[start + operation] if code == WRITE else made.second[start + operation]
+            room.writer_begin[writers_from[written]] = room.begin[operation]
             writers_from[written] += 1
     for value in range(values, 0, -1):
         writers_from[value] = writers_from[value - 1]
     writers_from[0] = 0
     for place in range(kept):
-        o = made.entering[start + place]
-        if o >= levels or made.code[start + o] not in (READ, SWAP):
+        operation = made.entering[start + place]
+        if operation >= levels or made.code[start + operation] not in (READ, SWAP):
             continue
-        observed = made.first[start + o]
+        observed = made.first[start + operation]
         first, last = writers_from[observed], writers_from[observed + 1]
-        in_time = count_below(room.writer_begin, first, last, o + 1)
+        in_time = count_below(room.writer_begin, first, last, operation + 1)
         needs = room.writer_begin[first + in_time - 1] if in_time > 0 else -1
-        made.needs[start + o] = needs
+        made.needs[start + operation] = needs
         to = start + observers_from[base + observed]
-        made.observer_begin[to] = room.begin[o]
+        made.observer_begin[to] = room.begin[operation]
         made.observer_needs[to] = needs
         observers_from[base + observed] += 1
     for value in range(values, 0, -1):
