@@ -63,8 +63,13 @@ def register_history(
     return _history(times, lost, table, ["read", "cas", "write"], f=kind, key=key, value=value, result=result)
 
 
-def lock_history(count: int, *, keys: int, processes: int = 50, seed: int = 1) -> History:
-    """Locks that many want at once: who waits gets the lock in turn, with a token greater than the one before."""
+def lock_history(
+    count: int, *, keys: int, processes: int = 50, named: bool = False, seed: int = 1
+) -> History:
+    """Locks that many want at once: who waits gets the lock in turn, with a token greater than the one before.
+
+    With ``named``, each release names the token that it gives back.
+    """
     rng = random.Random(seed)
     columns = _LockRun(keys, processes).run(rng, count)
     table = ValueTable()
@@ -74,7 +79,6 @@ def lock_history(count: int, *, keys: int, processes: int = 50, seed: int = 1) -
     result[f == 0] = _texts(table, [b'{"token":%d,"ttl_ms":null}' % t for t in token[f == 0].tolist()])
     call, ret = (np.frombuffer(a, dtype=np.int64).astype(np.float64) for a in (columns.call, columns.ret))
     times = _Times(np.frombuffer(columns.process, dtype=np.int64), call, call, ret)
-    zero = np.zeros(count, dtype=np.int64)
     return _history(
         times,
         np.zeros(count, dtype=np.bool_),
@@ -82,7 +86,41 @@ def lock_history(count: int, *, keys: int, processes: int = 50, seed: int = 1) -
         ["acquire", "release"],
         f=f,
         key=np.frombuffer(columns.key, dtype=np.int64),
-        value=zero,
+        value=np.where(f == 1, token if named else NONE_PAYLOAD, 0),
+        result=result,
+    )
+
+
+def use_history(
+    count: int, *, keys: int, processes: int = 50, crashed: float = 0.0, seed: int = 1
+) -> History:
+    """Uses of guarded counters, under grants that last for three uses each.
+
+    ``crashed``: the share of uses whose end nobody heard of; half of these took effect.
+    """
+    rng = np.random.default_rng(seed)
+    lost = rng.random(count) < crashed
+    times = _times(rng, count, processes, lost)
+    key = rng.integers(0, keys, count)
+    happened = ~lost | (rng.random(count) < 0.5)
+    order = np.lexsort((times.effect, key))
+    before = np.cumsum(happened[order]) - happened[order]
+    start = np.searchsorted(key[order], key[order], side="left")
+    seen = np.empty(count, dtype=np.int64)
+    seen[order] = before - before[start]
+    table = ValueTable()
+    value = _texts(table, [b'{"token":%d,"until_ns":null}' % token for token in (seen // 3).tolist()])
+    result = np.full(count, NONE_PAYLOAD)
+    told = np.flatnonzero(~lost)
+    result[told] = _texts(table, [b'{"seen":%d,"wrote":%d}' % (n, n + 1) for n in seen[told].tolist()])
+    return _history(
+        times,
+        lost,
+        table,
+        ["use"],
+        f=np.zeros(count, dtype=np.int64),
+        key=key,
+        value=value,
         result=result,
     )
 
@@ -174,6 +212,7 @@ class _LockRun:
         self._row = [-1] * processes
         self._runnable = list(range(processes))
         self._holds: list[int | None] = [None] * processes
+        self._given = [-1] * processes
         self._event = self._acquires = self._tokens = 0
 
     def run(self, rng: random.Random, count: int) -> _LockRun:
@@ -225,8 +264,10 @@ class _LockRun:
         if self.f[row] == 0:
             self.token[row] = self._tokens = self._tokens + 1
             self._holds[process] = key
+            self._given[process] = self._tokens
             return
         self._holds[process] = None
+        self.token[row] = self._given[process]
         waiting = self._waiting[key]
         self._holder[key] = next_one = waiting.pop(0) if waiting else None
         if next_one is not None:

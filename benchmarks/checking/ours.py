@@ -59,6 +59,19 @@ def check_command_often(model: str, files: Sequence[Path], *, times: int) -> Com
     return middle._replace(search_s=statistics.median(run.search_s for run in runs))
 
 
+def whole_command_s(model: str, files: Sequence[Path], *, times: int) -> float:
+    """The median time of a whole ``foreshock check``, import and all: every verdict with its reason."""
+    command = [FORESHOCK, "check", "--model", model, *map(str, files)]
+    took = []
+    for _ in range(times + 1):
+        began = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        took.append(time.perf_counter() - began)
+        if done.returncode not in (0, 1) or done.stdout.count("\n") != len(files):
+            raise SystemExit(f"{' '.join(command[:5])} ... gave no answer:\n{done.stderr[-1000:]}")
+    return statistics.median(took[1:])
+
+
 def check(
     checker: Checker, history: History, *, deadline_s: float, memory_bytes: int
 ) -> tuple[CheckResult, float]:

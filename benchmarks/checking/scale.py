@@ -8,8 +8,10 @@ from typing import Any, Final, NamedTuple
 
 from benchmarks.checking.child import PeakMemory, measure_alone
 from benchmarks.checking.figures import Findings, title
-from benchmarks.checking.generated import lock_history, register_history
+from benchmarks.checking.generated import lock_history, register_history, use_history
 from benchmarks.checking.ours import check
+from foreshock.checkers.fencing import FencingChecker
+from foreshock.checkers.guarded_resource import GuardedResourceChecker
 from foreshock.checkers.linearizable import LinearizableChecker
 from foreshock.checkers.mutex import MutexChecker
 from foreshock.checkers.statistics import StatisticsChecker
@@ -24,7 +26,7 @@ SECONDS_AIM: Final = 3.0
 BYTES_AIM: Final = 200
 GROWTH_AIM: Final = 2.0
 """Seconds an operation may at most so often be those of the next smaller size: n log n, and caches that end."""
-_WARM_OPERATIONS: Final = 20_000
+_WARM_OPERATIONS: Final = 30_000
 _SMALL_S: Final = 0.05
 
 
@@ -46,6 +48,14 @@ def _locks(count: int, keys: int) -> History:
     return lock_history(count, keys=keys)
 
 
+def _named(count: int, keys: int) -> History:
+    return lock_history(count, keys=keys, named=True)
+
+
+def _uses(count: int, keys: int) -> History:
+    return use_history(count, keys=keys, crashed=0.001)
+
+
 def _cases() -> dict[str, Case]:
     """By name; each kind with many keys and with one."""
     kinds: dict[str, tuple[Callable[[], Checker], Callable[[int, int], History]]] = {
@@ -57,7 +67,12 @@ def _cases() -> dict[str, Case]:
         ),
         "mutex": (lambda: LinearizableChecker("mutex"), _locks),
         "owner-mutex": (lambda: LinearizableChecker("owner-mutex"), _locks),
+        "fenced-mutex": (lambda: LinearizableChecker("fenced-mutex"), _locks),
+        "fenced-mutex, named": (lambda: LinearizableChecker("fenced-mutex"), _named),
         "locks by belief": (MutexChecker, _locks),
+        "locks by token": (FencingChecker, _locks),
+        "uses by token": (FencingChecker, _uses),
+        "uses by count": (GuardedResourceChecker, _uses),
     }
     cases = {}
     for name, (checker, make) in kinds.items():

@@ -56,6 +56,8 @@ class _Compiled:
     def __init__(self) -> None:
         self.is_loaded = False
         self.searched = 0
+        self.announced = 0
+        self.waited_s = 0.0
         self.lock = threading.Lock()
         self.loading: threading.Thread | None = None
         self.failure: BaseException | None = None
@@ -69,10 +71,25 @@ def is_compiled() -> bool:
     return _compiled.is_loaded
 
 
+def announce(operations: int) -> None:
+    """Say that about so many operations are still to come, in this and other histories, searched or not."""
+    _compiled.announced = operations
+
+
 def expect(operations: int, deadline_ns: int | None = None) -> None:
-    """Say that so many more operations are about to be searched: loads the compiled search where that pays."""
-    if not _compiled.is_loaded and _compiled.searched + operations > WORTH_LOADING:
+    """Say that so many operations are about to be searched: loads the compiled search where that pays.
+
+    Where many more were announced, the first that have to be searched say that most of those will, too.
+    """
+    if _compiled.is_loaded or not operations:
+        return
+    if _compiled.searched + max(operations, _compiled.announced) > WORTH_LOADING:
         load(deadline_ns)
+
+
+def waited_s() -> float:
+    """For how long anybody has waited for the compiled search to be loaded, in all (s)."""
+    return _compiled.waited_s
 
 
 def load(deadline_ns: int | None = None) -> bool:
@@ -94,6 +111,7 @@ def load(deadline_ns: int | None = None) -> bool:
     if loading.is_alive():
         logger.info("compiling the checker, once for this installation")
         loading.join(None if rest_s is None else max(0.0, rest_s - (time.monotonic() - started)))
+    _compiled.waited_s += time.monotonic() - started
     if _compiled.failure is not None:
         raise _compiled.failure
     _compiled.is_loaded = not loading.is_alive()

@@ -25,8 +25,13 @@ _EXACT_CONFIGURATIONS_MAX: Final = 20_000
 
 def deepest_of(encoded: Encoded, limits: Limits) -> Deepest | None:
     """Where every order of one key's illegal history ends; ``None`` where the limits do not allow to find out."""
-    levels = int(np.count_nonzero(~encoded.crashed))
-    first = _first(lambda level: _is_illegal(until(encoded, level), limits), levels)
+    whole = KernelSearch(Prepared(encoded)).run(limits)
+    if whole is None or whole.verdict is not Verdict.INVALID:
+        return None
+    # Some order came as far as this, and most often none comes much farther.
+    first = _first(
+        lambda level: _is_illegal(until(encoded, level), limits), whole.passed, int(whole.returns) - 1
+    )
     if first is None:
         return None
     part = until(encoded, first)
@@ -73,16 +78,19 @@ def until(encoded: Encoded, level: int) -> Encoded:
     )
 
 
-def _first(holds: Callable[[int], bool | None], count: int) -> int | None:
-    """The least number below ``count`` for which something holds that holds for all greater ones too; the last does."""
-    low, high = 0, count - 1
+def _first(holds: Callable[[int], bool | None], low: int, high: int) -> int | None:
+    """The least number from ``low`` on for which something holds that holds from there on; it does for ``high``."""
+    step = 1
     while low < high:
-        middle = (low + high) // 2
+        middle = min(low + step - 1, (low + high) // 2)
         answer = holds(middle)
         if answer is None:
             return None
-        low, high = (low, middle) if answer else (middle + 1, high)
-    return low if count else None
+        if answer:
+            high = middle
+        else:
+            low, step = middle + 1, 2 * step
+    return low
 
 
 def _is_illegal(part: Encoded, limits: Limits) -> bool | None:

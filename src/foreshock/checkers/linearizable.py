@@ -13,10 +13,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
+from foreshock.checkers import engines
 from foreshock.checkers.columns import OperationColumns, columns_of
 from foreshock.checkers.decision import Decision
 from foreshock.checkers.encoding import takes_many
-from foreshock.checkers.engines import searches_of
 from foreshock.checkers.explanation import Explainer, labels_of
 from foreshock.checkers.fast_paths import Finding, fast_paths_of, worth_trying
 from foreshock.checkers.rounds import Rounds, Searched
@@ -79,13 +79,18 @@ class LinearizableChecker(Checker):
         columns = self.columns(history)
         if takes_many(self.model):
             columns.as_registers  # noqa: B018 - values as numbers: still reading, and no deciding
-        started = time.monotonic()
+        started, waited_s = time.monotonic(), engines.waited_s()
         limits = Limits(context.deadline_ns, context.memory_limit_bytes, context.should_stop)
         outcomes = self._decide(columns, limits)
         illegal = [outcome for outcome in outcomes if outcome.verdict is Verdict.INVALID]
-        decided_s = time.monotonic() - started
+        # To load the compiled search is no deciding either.
+        decided_s = time.monotonic() - started - (engines.waited_s() - waited_s)
         counterexamples = self._explain(history, columns, illegal, limits, briefly=not context.explains)
         return self._result(columns, outcomes, counterexamples, decided_s, time.monotonic() - started)
+
+    def announce(self, operations: int) -> None:
+        """Say that about so many operations are still to come, in this history and others that follow."""
+        engines.announce(operations)
 
     def columns(self, history: History) -> OperationColumns:
         """The operations to put into an order, and when each began and ended."""
@@ -95,7 +100,7 @@ class LinearizableChecker(Checker):
         outcomes = self._decide_fast(columns)
         rest = [key for key in range(len(columns.keys)) if key not in outcomes]
         rest.sort(key=lambda key: len(columns.rows_by_key[key]))
-        for searched in Rounds(rest, searches_of(columns, rest, self.model, limits), limits).run():
+        for searched in Rounds(rest, engines.searches_of(columns, rest, self.model, limits), limits).run():
             outcomes[searched.key] = _searched_outcome(searched)
         return [outcomes[key] for key in sorted(outcomes)]
 

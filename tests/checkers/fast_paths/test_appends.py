@@ -32,7 +32,7 @@ MISTAKES = [
     Mistake("several ways are as good as one", appends, "count > 1 for count", "count > 9 for count"),
     Mistake("heads may be put twice", appends, "len(rows) > 1 and value in", "len(rows) > 9 and value in"),
     Mistake("equal appends are one", appends, "if other != row]", "]"),
-    Mistake("only one assignment is tried", appends, "readers), ASSIGNMENTS_MAX + 1)", "readers), 1)"),
+    Mistake("only one assignment is tried", appends, "tries), ASSIGNMENTS_MAX + 1)", "tries), 1)"),
     Mistake("appends find anything", appends, "place.get(source.get(node, NOBODY), NOBODY))", "NOBODY)"),
     Mistake("unread updates do nothing", appends, "if row not in used:", "if False:"),
     Mistake("crashed gets count", appends, "if columns.crashed[row]:", "if False:"),
@@ -211,3 +211,17 @@ def test_a_mistake_in_the_model_of_a_history_is_found(
         monkeypatch.setattr(kv, "KvOfHistory", wrong.KvOfHistory)
     histories = EMPTY_AND_ABSENT + kv_samples(44, 3000)
     assert is_found(lambda part: wrong_kv_searches(search, part), histories)
+
+
+def test_equal_appends_that_lead_nowhere_are_left_to_the_search_in_good_time() -> None:
+    """Of ever so many ways to tell equal appends apart, none is right: the last of them begins after it was read."""
+    texts = ["a", "b"] * 20
+    history = [Entry(n, n, 1000 + n, "append", text, None, False, n) for n, text in enumerate(texts[:39])]
+    history.append(Entry(39, 900, 2000, "append", "b", None, False, 39))
+    reads = ["".join(texts[: n + 1]) for n in range(40)]
+    history += [
+        Entry(40 + n, 50 + 2 * n, 51 + 2 * n, "get", None, read, False, 40) for n, read in enumerate(reads)
+    ]
+    findings = appends.APPENDS.decide(columns_of_entries({"k": history}), [0])
+    assert all(finding.decision is Decision.INVALID for finding in findings.values())
+    assert search(history, Kv(), limits()).verdict is Verdict.INVALID

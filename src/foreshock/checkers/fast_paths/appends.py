@@ -37,6 +37,8 @@ from foreshock.checkers.models.prefixes import EMPTY, Prefixes, first_texts
 from foreshock.checkers.models.register import READS, WRITES
 
 METHOD: Final = "append chains"
+TRIES_MAX: Final = 2_000
+"""So often at most it is tried, for each text, which of the appends of it is which."""
 ASSIGNMENTS_MAX: Final = 64
 """So many ways to say which of several equal appends made which value are tried for a key."""
 
@@ -113,10 +115,8 @@ def _chains_of(columns: OperationColumns, operations: _Key) -> _Chains | list[in
     for value, rows in operations.gets.items():
         if value not in prefixes.nodes:
             return rows[:1]
-    ways = prefixes.ways()
-    if any(count > 1 for count in ways.values()):
-        return None
-    if any(len(rows) > 1 and value in prefixes.nodes for value, rows in operations.puts.items()):
+    in_ways = any(count > 1 for count in prefixes.ways().values())
+    if in_ways or any(len(rows) > 1 and value in prefixes.nodes for value, rows in puts.items()):
         return None
     readers = {
         prefixes.nodes[value]: min(rows, key=columns.ret.__getitem__)
@@ -130,9 +130,9 @@ def _chains_of(columns: OperationColumns, operations: _Key) -> _Chains | list[in
         made.setdefault(step.text, []).append(step.target)
     choices = []
     for text, nodes in made.items():
-        choice = list(
-            islice(_choices(columns, operations.appends[text], nodes, readers), ASSIGNMENTS_MAX + 1)
-        )
+        choice = _ways_of(columns, operations.appends[text], nodes, readers)
+        if choice is None:
+            return None
         if not choice:
             return sorted({*operations.appends[text], *(readers[node] for node in nodes)})
         choices.append(choice)
@@ -140,6 +140,15 @@ def _chains_of(columns: OperationColumns, operations: _Key) -> _Chains | list[in
         return None
     assignments = [{n: row for part in parts for n, row in part.items()} for parts in product(*choices)]
     return _Chains(operations, prefixes, readers, assignments)
+
+
+def _ways_of(
+    columns: OperationColumns, rows: Sequence[int], nodes: Sequence[int], readers: dict[int, int]
+) -> list[Assignment] | None:
+    """The ways to let equal appends make these nodes; ``None`` when they cannot be listed in few tries."""
+    tries = _Tries()
+    ways = list(islice(_choices(columns, rows, nodes, readers, tries), ASSIGNMENTS_MAX + 1))
+    return None if tries.are_too_many else ways
 
 
 def _first_texts(columns: OperationColumns, operations: _Key) -> set[str] | None:
@@ -153,8 +162,29 @@ def _first_texts(columns: OperationColumns, operations: _Key) -> set[str] | None
     return first_texts(appends, columns.ret[updates].tolist())
 
 
+class _Tries:
+    """How often it was tried to let an append make a node: most ways may lead nowhere, and are no fewer for that."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    @property
+    def are_too_many(self) -> bool:
+        """Whether the search is to take over."""
+        return self._count > TRIES_MAX
+
+    def one_more(self) -> bool:
+        """Count one; no when it is one too many."""
+        self._count += 1
+        return not self.are_too_many
+
+
 def _choices(
-    columns: OperationColumns, rows: Sequence[int], nodes: Sequence[int], readers: dict[int, int]
+    columns: OperationColumns,
+    rows: Sequence[int],
+    nodes: Sequence[int],
+    readers: dict[int, int],
+    tries: _Tries,
 ) -> Iterator[Assignment]:
     """The ways to let equal appends make these nodes, none of them called after a get that saw its node returned."""
     if not nodes:
@@ -162,9 +192,9 @@ def _choices(
         return
     node, others = nodes[0], nodes[1:]
     for row in rows:
-        if columns.call[row] <= columns.ret[readers[node]]:
+        if columns.call[row] <= columns.ret[readers[node]] and tries.one_more():
             left = [other for other in rows if other != row]
-            for rest in _choices(columns, left, others, readers):
+            for rest in _choices(columns, left, others, readers, tries):
                 yield {node: row, **rest}
 
 

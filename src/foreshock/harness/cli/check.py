@@ -32,6 +32,8 @@ PAGE_REPORTER = "check"
 _COLORS = {"valid": "green", "unknown": "yellow", "invalid": "red"}
 EXPLAINED_KEYS_MAX = 20
 """Of a history with more illegal keys, the others are listed by ``--explain`` without their counterexamples."""
+OPERATION_BYTES = 100
+"""About what an operation takes in a history, in any of the formats that are text."""
 
 
 @click.command(epilog="\b\nTry: foreshock check store/latest/history.jsonl --model cas-register --explain")
@@ -111,6 +113,8 @@ def command(
     with spare_stdout(as_json=as_json):
         checker = checker_of(checker_name, model, parse_assignments(assignments))
         checked = []
+        if len(files) > 1 and hasattr(checker, "announce"):
+            checker.announce(_operations_in(files))
         for file in files:
             context = CheckContext(
                 deadline_ns=time.monotonic_ns() + round(deadline * 1e9),
@@ -121,6 +125,11 @@ def command(
             if not as_json:
                 _show(checked[-1], explained=explained, quiet=quiet)
     return _conclude(checked, page, as_json=as_json, quiet=quiet)
+
+
+def _operations_in(files: tuple[Path, ...]) -> int:
+    """About how many operations the files hold, from their sizes."""
+    return sum(file.stat().st_size for file in files if file.is_file()) // OPERATION_BYTES
 
 
 def _show(checked: Checked, *, explained: bool, quiet: bool) -> None:
