@@ -11,14 +11,17 @@ import numpy as np
 
 from foreshock.checkers.columns import ABSENT, Bools, Ints
 from foreshock.checkers.entries import NEVER
-from foreshock.checkers.rows import EXCLUSIVE, PERMIT, READ, REENTRANT, mode_of, permits_of
+from foreshock.checkers.kernels.layout import Int32s
+from foreshock.checkers.lock_columns import MODES, asked_modes, parts_of
 from foreshock.harness.history import History
 from foreshock.harness.history_columns import INFO_CODE
+from foreshock.harness.history_values import INTEGER_LIMIT
 
-_AT_ONCE: Final = 1 << 14
 _MILLISECOND_NS: Final = 1_000_000
 _NAMES: Final = ("acquire", "renew", "release")
-_MODES: Final = (EXCLUSIVE, READ, PERMIT, REENTRANT)
+NOTHING: Final = -(1 << 62)
+"""What the compiled loop knows as nothing."""
+_NARROW_MAX: Final = 1 << 60
 
 
 @dataclass(frozen=True)
@@ -86,38 +89,42 @@ def belief_columns(history: History, drift_bound_ns: int) -> BeliefColumns:
     from foreshock.checkers.kernels import belief_kernel as kernel
 
     clients = history.clients()
-    results = _results(clients, drift_bound_ns)
-    kind = clients.column("type")
-    rows = np.flatnonzero(
-        np.isin(clients.column("f"), [clients.code(n) for n in _NAMES]) | (kind == INFO_CODE)
-    )
-    facts, modes = _facts(clients, rows), list(_MODES)
-    _note_values(facts, clients, rows, modes)
-    told = np.searchsorted(facts[kernel.CALL], results[0])
-    facts[kernel.EXPIRES_NS, told], facts[kernel.TOKEN, told], facts[kernel.DEPTH, told] = results[1:]
-    del results, told
-    process_of, process = np.unique(clients.column("process")[rows], return_inverse=True)
-    key = clients.payloads("key")[rows]
-    key_of, key_number = np.unique(key, return_inverse=True)
-    facts[kernel.PROCESS] = process.reshape(-1)
-    pairs, place = np.unique(
-        facts[kernel.PROCESS] * len(key_of) + key_number.reshape(-1), return_inverse=True
-    )
-    facts[kernel.PLACE] = np.where(facts[kernel.F] == kernel.OTHER, kernel.NOTHING, place.reshape(-1))
-    del process, key_number, place
-    beliefs, began = kernel.trace(facts, len(pairs), len(process_of))
+    kind, f = clients.column("type"), clients.column("f")
+    rows = np.flatnonzero(np.isin(f, [clients.code(name) for name in _NAMES]) | (kind == INFO_CODE))
+    narrow = np.empty((kernel.NARROW_FACTS, len(rows)), dtype=np.int32)
+    narrow[kernel.TYPE], narrow[kernel.F] = kind[rows], kernel.OTHER
+    for number, name in enumerate(_NAMES):
+        narrow[kernel.F, f[rows] == clients.code(name)] = number
+    del kind, f
+    pairs, process_of = _note_places(narrow, clients, rows)
+    granted = np.flatnonzero((narrow[kernel.F] <= kernel.RENEW) & (narrow[kernel.TYPE] == kernel.OK))
+    narrow[kernel.GRANT] = -1
+    narrow[kernel.GRANT, granted] = np.arange(len(granted))
+    modes = list(MODES)
+    grants = _grants(clients, rows[granted], modes, drift_bound_ns)
+    facts = np.empty((kernel.FACTS, len(rows)), dtype=np.int64)
+    named = {"CALL": "invoke_index", "RET": "complete_index", "RET_NS": "complete_ns"}
+    for fact, column in named.items():
+        facts[getattr(kernel, fact)] = clients.column(column)[rows]
+    beliefs, began = kernel.trace(facts, narrow, grants, pairs, len(process_of))
+    del grants
+    began &= beliefs[kernel.END_NS] > facts[kernel.RET_NS, granted]
+    began &= beliefs[kernel.END_INDEX] > facts[kernel.RET, granted]
     kept = np.flatnonzero(began)
-    kept = kept[
-        (beliefs[kernel.END_NS, kept] > facts[kernel.RET_NS, kept])
-        & (beliefs[kernel.END_INDEX, kept] > facts[kernel.RET, kept])
-    ]
-    kept = kept[np.lexsort((facts[kernel.RET, kept], key[kept]))]
+    at = granted[kept]
+    key, start = clients.payloads("key")[rows[at]], facts[kernel.RET, at]
+    order = np.lexsort((start, key))
+    kept, at = kept[order], at[order]
+    key, start, process = key[order], start[order], process_of[narrow[kernel.PROCESS, at]]
+    del rows, granted, began, order, narrow
+    call, start_ns = facts[kernel.CALL, at], facts[kernel.RET_NS, at]
+    del facts, at
     return BeliefColumns(
-        key=key[kept],
-        process=process_of[facts[kernel.PROCESS, kept]],
-        call=facts[kernel.CALL, kept],
-        start_index=facts[kernel.RET, kept],
-        start_ns=facts[kernel.RET_NS, kept],
+        key=key,
+        process=process,
+        call=call,
+        start_index=start,
+        start_ns=start_ns,
         end_index=beliefs[kernel.END_INDEX, kept],
         end_ns=beliefs[kernel.END_NS, kept],
         renewed=beliefs[kernel.RENEWED, kept],
@@ -129,62 +136,58 @@ def belief_columns(history: History, drift_bound_ns: int) -> BeliefColumns:
     )
 
 
-def _facts(clients: History, rows: Ints) -> Ints:
-    """What the compiled loop wants to know of each operation, but for what its values say."""
+def _note_places(narrow: Int32s, clients: History, rows: Ints) -> tuple[int, Ints]:
+    """Number the processes and the pairs of process and lock; answers how many pairs, and who the processes are."""
     from foreshock.checkers.kernels import belief_kernel as kernel
 
-    facts = np.empty((kernel.FACTS, len(rows)), dtype=np.int64)
-    facts[kernel.F] = kernel.OTHER
-    f = clients.column("f")[rows]
-    for number, name in enumerate(_NAMES):
-        facts[kernel.F, f == clients.code(name)] = number
-    named = {"TYPE": "type", "CALL": "invoke_index", "RET": "complete_index", "RET_NS": "complete_ns"}
-    for fact, name in named.items():
-        facts[getattr(kernel, fact)] = clients.column(name)[rows]
-    facts[kernel.EXPIRES_NS], facts[kernel.TOKEN], facts[kernel.DEPTH] = NEVER, kernel.NOTHING, kernel.NOTHING
-    return facts
+    process_of, process = np.unique(clients.column("process")[rows], return_inverse=True)
+    narrow[kernel.PROCESS] = process.reshape(-1)
+    del process
+    keys, key = np.unique(clients.payloads("key")[rows], return_inverse=True)
+    pair = narrow[kernel.PROCESS] * np.int64(len(keys)) + key.reshape(-1)
+    del key
+    pairs, place = np.unique(pair, return_inverse=True)
+    narrow[kernel.PLACE] = place.reshape(-1)
+    narrow[kernel.PLACE, narrow[kernel.F] == kernel.OTHER] = -1
+    return len(pairs), process_of
 
 
-def _note_values(facts: Ints, clients: History, rows: Ints, modes: list[str]) -> None:
-    """The mode and the permits that each acquire or renew asks for; few different values do."""
+def _grants(clients: History, rows: Ints, modes: list[str], drift_bound_ns: int) -> Ints:
+    """What only grants tell: when they run out (ns), their tokens and depths, and the modes that they were asked in."""
     from foreshock.checkers.kernels import belief_kernel as kernel
 
-    facts[kernel.MODE], facts[kernel.PERMITS] = kernel.EXCLUSIVE, 1
-    payloads = clients.payloads("value")[rows]
-    asking = np.flatnonzero((payloads < ABSENT) & (facts[kernel.F] <= kernel.RENEW))
-    _, first, which = np.unique(payloads[asking], return_index=True, return_inverse=True)
-    told_modes, told_permits = [], []
-    for place in first.tolist():
-        row = clients[int(rows[asking[place]])]
-        mode = mode_of(row)
-        if mode not in modes:
-            modes.append(mode)
-        told_modes.append(modes.index(mode))
-        told_permits.append(permits_of(row))
-    if len(asking):
-        facts[kernel.MODE, asking] = np.array(told_modes)[which.reshape(-1)]
-        facts[kernel.PERMITS, asking] = np.array(told_permits)[which.reshape(-1)]
+    grants = np.empty((kernel.GRANT_FACTS, len(rows)), dtype=np.int64)
+    grants[kernel.EXPIRES_NS] = NEVER
+    grants[kernel.TOKEN], grants[kernel.DEPTH] = kernel.NOTHING, kernel.NOTHING
+    grants[kernel.MODE], grants[kernel.PERMITS] = asked_modes(clients, rows, modes)
+    huge: dict[int, int] = {}
+    telling = np.flatnonzero(clients.payloads("result")[rows] < ABSENT)
+    for part in parts_of(telling):
+        told = [_told(result, huge) for result in clients.values("result", rows[part])]
+        grants[kernel.EXPIRES_NS : kernel.DEPTH + 1, part] = np.array(told, dtype=np.int64).T
+    leased = telling[grants[kernel.EXPIRES_NS, telling] != NEVER]
+    invoked_ns = clients.column("invoke_ns")[rows[leased]]
+    grants[kernel.EXPIRES_NS, leased] += invoked_ns - drift_bound_ns
+    return grants
 
 
-def _results(clients: History, drift_bound_ns: int) -> tuple[Ints, Ints, Ints, Ints]:
-    """Of each grant, where any result says something: its call, when it runs out (ns), its token and its depth."""
-    from foreshock.checkers.kernels.belief_kernel import NOTHING
+_TELLS_NOTHING: Final = (NEVER, NOTHING, NOTHING)
 
-    grants = clients.where(f=("acquire", "renew"), type="ok")
-    count = len(grants) if (grants.payloads("result") < ABSENT).any() else 0
-    lasts, tokens, depths = (np.full(count, NOTHING, dtype=np.int64) for _ in range(3))
-    # Some at a time: all results at once would be larger than all else here.
-    parts = (np.arange(at, min(at + _AT_ONCE, count)) for at in range(0, count, _AT_ONCE))
-    for number, result in enumerate(result for part in parts for result in grants.values("result", part)):
-        if type(result) is not dict:
-            continue
-        ttl_ms, token, depth = result.get("ttl_ms"), result.get("token"), result.get("depth")
-        if ttl_ms is not None:
-            lasts[number] = round(ttl_ms * _MILLISECOND_NS)
-        if type(token) is int:
-            tokens[number] = token
-        if isinstance(depth, int):
-            depths[number] = depth
-    invoked_ns = grants.column("invoke_ns")[:count]
-    expires_ns = np.where(lasts == NOTHING, NEVER, invoked_ns + lasts - drift_bound_ns)
-    return grants.column("invoke_index")[:count], expires_ns, tokens, depths
+
+def _told(result: Any, huge: dict[int, int]) -> tuple[int, int, int]:
+    """How long a grant lasts (ns, ``NEVER`` for ever), its token and its depth, by its result."""
+    if type(result) is not dict:
+        return _TELLS_NOTHING
+    ttl_ms, token, depth = result.get("ttl_ms"), result.get("token"), result.get("depth")
+    lasts_ns = NEVER if ttl_ms is None else _narrow(round(ttl_ms * _MILLISECOND_NS))
+    if type(token) is not int:
+        token = NOTHING
+    elif abs(token) >= INTEGER_LIMIT:
+        # It only matters which ones are equal.
+        token = huge.setdefault(token, -INTEGER_LIMIT - len(huge))
+    return lasts_ns, token, _narrow(int(depth)) if isinstance(depth, int) else NOTHING
+
+
+def _narrow(number: int) -> int:
+    """The nearest number that can be counted on with: 36 years in nanoseconds are as good as more."""
+    return max(-_NARROW_MAX, min(number, _NARROW_MAX))

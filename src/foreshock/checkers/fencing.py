@@ -9,7 +9,7 @@ Two rules for each lock, in the order of events (Kleppmann, How to do distribute
   among them any order is right: a reader must only not be older than a writer before it, and a writer than anybody.
   The holders of a semaphore come in any order at all.
 
-One sweep over the events: O(n log n).
+One sweep over the events: O(n log n). Large histories are looked at as columns (``bearers.py``).
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from foreshock.checkers.bearers import ON_GRANTS, ON_USES, BearerColumns, Bearers, bearers_of
+from foreshock.checkers.lock_columns import COLUMNS_FROM
 from foreshock.checkers.rows import PERMIT, READ, REENTRANT, counts_of, lock_label, mode_of, rows_of, token_of
 from foreshock.harness.checker import CheckContext, Checker, CheckResult, Counterexample
 from foreshock.harness.history import History, Row
@@ -52,35 +54,82 @@ class FencingChecker(Checker):
 
     def check(self, history: History, context: CheckContext) -> CheckResult:  # noqa: ARG002
         """Invalid when a token is out of order; valid, and saying so, when no operation bears a token."""
-        grants, uses = _bearers(history)
-        breaches = [
-            (key, breach)
-            for key in dict.fromkeys((*grants, *uses))
-            if (breach := _first_breach(grants.get(key, []), uses.get(key, []))) is not None
-        ]
-        counterexamples = tuple(
-            _counterexample(history, key, breach) for key, breach in breaches[:_BROKEN_MAX]
-        )
-        count = sum(map(len, grants.values()))
-        if breaches:
+        bearers = bearers_of(history) if len(history) > COLUMNS_FROM else None
+        found = _find_in_rows(history) if bearers is None else _find_in_columns(bearers)
+        counterexamples = tuple(_counterexample(history, key, breach) for key, breach in found.breaches)
+        if found.broken:
             verdict, reason = Verdict.INVALID, counterexamples[0].reason
-        elif count or uses:
-            used = sum(map(len, uses.values()))
+        elif found.grants or found.uses:
             verdict = Verdict.VALID
-            reason = f"the tokens of {count} grants grow, and {used} uses never went back to an older one"
+            reason = f"the tokens of {found.grants} grants grow, and {found.uses} uses never went back to an older one"
         else:
             verdict, reason = Verdict.VALID, "no grant came with a token, so there is nothing to judge"
         return CheckResult(
             verdict=verdict,
             reason=reason,
             method="token order",
-            details={
-                "grants": count,
-                "uses": sum(map(len, uses.values())),
-                "broken_locks": [k for k, _ in breaches],
-            },
+            details={"grants": found.grants, "uses": found.uses, "broken_locks": found.broken},
             counterexamples=counterexamples,
         )
+
+
+class _Found(NamedTuple):
+    """How many bear a token, which locks are broken, and of the first of these how."""
+
+    grants: int
+    uses: int
+    broken: list[Any]
+    breaches: list[tuple[Any, Breach]]
+
+
+def _find_in_rows(history: History) -> _Found:
+    """Find broken locks row by row: for small histories, and for numbers that columns cannot hold."""
+    grants, uses = _bearers(history)
+    breaches = [
+        (key, breach)
+        for key in dict.fromkeys((*grants, *uses))
+        if (breach := _first_breach(grants.get(key, []), uses.get(key, []))) is not None
+    ]
+    granted, used = (sum(map(len, column.values())) for column in (grants, uses))
+    return _Found(granted, used, [key for key, _ in breaches], breaches[:_BROKEN_MAX])
+
+
+def _find_in_columns(bearers: Bearers) -> _Found:
+    """Find the same by columns; only the two that show a breach become objects."""
+    grants, uses = bearers.grants, bearers.uses
+    rules = [*((grants, *rule) for rule in ON_GRANTS), *((uses, *rule) for rule in ON_USES)]
+    laters = [find(columns) for columns, find, _ in rules]
+    late = set().union(*laters)
+    broken = [lock for lock in bearers.locks() if lock in late] if late else []
+    breaches = []
+    for lock in broken[:_BROKEN_MAX]:
+        number = next(number for number, later in enumerate(laters) if lock in later)
+        columns, _, pair = rules[number]
+        later = laters[number][lock]
+        earlier, last = (_bearer(columns, place) for place in (pair(columns, later), later))
+        breaches.append(Breach(earlier, last, _REASONS[number](last.token, earlier.token)))
+    names = bearers.names_of(broken)
+    return _Found(len(grants), len(uses), names, list(zip(names, breaches, strict=False)))
+
+
+def _bearer(columns: BearerColumns, place: int) -> Bearer:
+    return Bearer(int(columns.token[place]), int(columns.call[place]), int(columns.ret[place]))
+
+
+def _granted_twice(token: int, _: int) -> str:
+    return f"token {token} was granted twice"
+
+
+def _granted_after(token: int, other: int) -> str:
+    return f"token {token} was granted after token {other}"
+
+
+def _accepted_after(token: int, other: int) -> str:
+    return f"token {token} was accepted by the resource after token {other}"
+
+
+_REASONS: Final = (_granted_twice, _granted_after, _accepted_after, _accepted_after)
+"""What each of the rules says, in their order."""
 
 
 def _bearers(history: History) -> tuple[dict[Any, list[Bearer]], dict[Any, list[Bearer]]]:
@@ -131,13 +180,15 @@ def _seen(row: Row) -> int | None:
 def _first_breach(grants: Sequence[Bearer], uses: Sequence[Bearer]) -> Breach | None:
     return (
         _same_token(grants)
-        or out_of_order(grants, lambda before, after: before < after, "was granted after")
-        or out_of_order(uses, lambda before, after: before <= after, "was accepted by the resource after")
+        or out_of_order(grants, lambda before, after: before < after, _granted_after)
+        or out_of_order(uses, lambda before, after: before <= after, _accepted_after)
         or _against_the_counter(uses)
     )
 
 
-def out_of_order(bearers: Iterable[Bearer], in_order: Callable[[int, int], bool], what: str) -> Breach | None:
+def out_of_order(
+    bearers: Iterable[Bearer], in_order: Callable[[int, int], bool], reason: Callable[[int, int], str]
+) -> Breach | None:
     """The first operation whose token is not in order after that of one that returned before it was called."""
     by_return = sorted(bearers, key=lambda bearer: bearer.ret)
     returned = 0
@@ -148,7 +199,7 @@ def out_of_order(bearers: Iterable[Bearer], in_order: Callable[[int, int], bool]
             returned += 1
         before = newest.of(bearer)
         if before is not None and not in_order(before.token, bearer.token):
-            return Breach(before, bearer, f"token {bearer.token} {what} token {before.token}")
+            return Breach(before, bearer, reason(bearer.token, before.token))
     return None
 
 
@@ -175,7 +226,7 @@ def _same_token(grants: Iterable[Bearer]) -> Breach | None:
     seen: dict[int, Bearer] = {}
     for grant in grants:
         if grant.token in seen:
-            return Breach(seen[grant.token], grant, f"token {grant.token} was granted twice")
+            return Breach(seen[grant.token], grant, _granted_twice(grant.token, grant.token))
         seen[grant.token] = grant
     return None
 
@@ -189,8 +240,7 @@ def _against_the_counter(uses: Iterable[Bearer]) -> Breach | None:
     for use in counted:
         before = newest.of(use)
         if before is not None and use.token < before.token:
-            reason = f"token {use.token} was accepted by the resource after token {before.token}"
-            return Breach(before, use, reason)
+            return Breach(before, use, _accepted_after(use.token, before.token))
         newest.note(use)
     return None
 

@@ -16,7 +16,17 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from foreshock.checkers.lock_columns import COLUMNS_FROM
 from foreshock.checkers.rows import PERMIT, READ, counts_of, lock_label, mode_of, permits_of, rows_of
+from foreshock.checkers.uses import (
+    UseColumns,
+    from_nowhere,
+    greatest_written,
+    same_seen,
+    seen_twice,
+    uses_of,
+    went_back,
+)
 from foreshock.harness.checker import CheckContext, Checker, CheckResult, Counterexample
 from foreshock.harness.history import History, Row
 from foreshock.harness.operation import OperationType
@@ -50,29 +60,88 @@ class GuardedResourceChecker(Checker):
 
     def check(self, history: History, context: CheckContext) -> CheckResult:  # noqa: ARG002
         """Invalid when an update was lost; one counterexample a key."""
-        uses, crashed = _uses(history)
-        lost = {
-            key: found
-            for key, mine in uses.items()
-            if (found := _lost_update(mine, crashed.get(key, []))) is not None
-        }
-        for key, intruder in _intruders(history).items():
-            lost.setdefault(key, intruder)
-        counterexamples = tuple(_counterexample(history, key, found) for key, found in lost.items())
-        count = sum(map(len, uses.values()))
-        reason = f"{count} uses of {len(uses)} resource{'s' * (len(uses) != 1)}: no update was lost"
+        columns = uses_of(history) if len(history) > COLUMNS_FROM else None
+        found = _find_in_rows(history) if columns is None else _find_in_columns(columns)
+        counterexamples = tuple(_counterexample(history, key, lost) for key, lost in found.lost.items())
+        reason = f"{found.uses} uses of {found.keys} resource{'s' * (found.keys != 1)}: no update was lost"
         return CheckResult(
-            verdict=Verdict.INVALID if lost else Verdict.VALID,
-            reason=counterexamples[0].reason if lost else reason,
+            verdict=Verdict.INVALID if found.lost else Verdict.VALID,
+            reason=counterexamples[0].reason if found.lost else reason,
             method="one chain",
             details={
-                "uses": count,
-                "crashed_uses": sum(map(len, crashed.values())),
-                "keys": len(uses),
-                "broken_keys": list(lost),
+                "uses": found.uses,
+                "crashed_uses": found.crashed_uses,
+                "keys": found.keys,
+                "broken_keys": list(found.lost),
             },
             counterexamples=counterexamples,
         )
+
+
+class _Found(NamedTuple):
+    """How many uses there are, of how many resources, and of broken ones how they are."""
+
+    uses: int
+    crashed_uses: int
+    keys: int
+    lost: dict[Any, LostUpdate]
+
+
+def _find_in_rows(history: History) -> _Found:
+    """Find lost updates row by row: for small histories, and for counts that columns cannot hold."""
+    uses, crashed = _uses(history)
+    lost = {
+        key: found
+        for key, mine in uses.items()
+        if (found := _lost_update(mine, crashed.get(key, []))) is not None
+    }
+    for key, intruder in _intruders(history).items():
+        lost.setdefault(key, intruder)
+    return _Found(sum(map(len, uses.values())), sum(map(len, crashed.values())), len(uses), lost)
+
+
+def _find_in_columns(uses: UseColumns) -> _Found:
+    """Find the same by columns; only uses that show a lost update become objects."""
+    twice, back, nowhere = seen_twice(uses), went_back(uses), from_nowhere(uses, START)
+    resources = uses.resources()
+    broken = [number for number in resources if number in twice or number in back or number in nowhere]
+    known = set(broken)
+    broken += [number for number in uses.met if number not in known]
+    lost = []
+    for number in broken:
+        if number in twice:
+            later = twice[number]
+            found = _lost_by_two(_use_at(uses, same_seen(uses, later)), _use_at(uses, later))
+        elif number in back:
+            later = back[number]
+            found = _lost_before(_use_at(uses, greatest_written(uses, later)), _use_at(uses, later))
+        elif number in nowhere:
+            found = _lost_from_nowhere(_use_at(uses, nowhere[number]))
+        else:
+            row = uses.row(number)
+            reason = _met(row)
+            assert reason is not None, "columns and rows agree on who met somebody"
+            found = _lost_to_whom_it_met(row, reason)
+        lost.append(found)
+    names = uses.names_of(broken)
+    return _Found(len(uses), len(uses.crashed_key), len(resources), dict(zip(names, lost, strict=True)))
+
+
+def _use_at(uses: UseColumns, place: int) -> Use:
+    seen, wrote, call, ret = (int(column[place]) for column in (uses.seen, uses.wrote, uses.call, uses.ret))
+    return Use(seen, wrote, call, ret, bool(uses.reads[place]))
+
+
+def _lost_by_two(one: Use, other: Use) -> LostUpdate:
+    return LostUpdate((one, other), f"two uses saw {other.seen}, so the update of one was lost")
+
+
+def _lost_before(greatest: Use, use: Use) -> LostUpdate:
+    return LostUpdate((greatest, use), f"a use saw {use.seen} when {greatest.wrote} had been written before")
+
+
+def _lost_from_nowhere(use: Use) -> LostUpdate:
+    return LostUpdate((use,), f"a use saw {use.seen}, which no use can have written")
 
 
 def _uses(history: History) -> tuple[dict[Any, list[Use]], dict[Any, list[int]]]:
@@ -104,18 +173,25 @@ def _intruders(history: History) -> dict[Any, LostUpdate]:
     """Uses that met somebody who should not have been there: a writer among readers, one too many for a semaphore."""
     found: dict[Any, LostUpdate] = {}
     for row in history.clients().where(f="use", type=OperationType.OK):
-        if mode_of(row) not in (READ, PERMIT) or not isinstance(row.result, Mapping):
-            continue
-        seen, again, inside = (row.result.get(name) for name in ("seen", "again", "inside"))
-        reason = None
-        if mode_of(row) == READ and seen != again:
-            reason = f"a reader saw {seen}, and {again} a moment later"
-        elif mode_of(row) == PERMIT and isinstance(inside, int) and inside > permits_of(row):
-            reason = f"{inside} used it at once, and there are {permits_of(row)} permits"
-        if reason is not None:
-            use = Use(0, 0, row.invoke_index, row.complete_index, reads=True)
-            found.setdefault(row.key, LostUpdate((use,), reason))
+        if (reason := _met(row)) is not None:
+            found.setdefault(row.key, _lost_to_whom_it_met(row, reason))
     return found
+
+
+def _met(row: Row) -> str | None:
+    """Whom an ok use met that should not have been there; ``None`` for nobody."""
+    if mode_of(row) not in (READ, PERMIT) or not isinstance(row.result, Mapping):
+        return None
+    seen, again, inside = (row.result.get(name) for name in ("seen", "again", "inside"))
+    if mode_of(row) == READ and seen != again:
+        return f"a reader saw {seen}, and {again} a moment later"
+    if mode_of(row) == PERMIT and isinstance(inside, int) and inside > permits_of(row):
+        return f"{inside} used it at once, and there are {permits_of(row)} permits"
+    return None
+
+
+def _lost_to_whom_it_met(row: Row, reason: str) -> LostUpdate:
+    return LostUpdate((Use(0, 0, row.invoke_index, row.complete_index, reads=True),), reason)
 
 
 def _lost_update(uses: Sequence[Use], crashed: Sequence[int]) -> LostUpdate | None:
@@ -129,7 +205,7 @@ def _seen_twice(uses: Sequence[Use]) -> LostUpdate | None:
             continue
         other = first.setdefault(use.seen, use)
         if other is not use:
-            return LostUpdate((other, use), f"two uses saw {use.seen}, so the update of one was lost")
+            return _lost_by_two(other, use)
     return None
 
 
@@ -144,8 +220,7 @@ def _went_back(uses: Sequence[Use]) -> LostUpdate | None:
                 greatest = by_return[returned]
             returned += 1
         if greatest is not None and use.seen < greatest.wrote:
-            reason = f"a use saw {use.seen} when {greatest.wrote} had been written before"
-            return LostUpdate((greatest, use), reason)
+            return _lost_before(greatest, use)
     return None
 
 
@@ -156,7 +231,7 @@ def _from_nowhere(uses: Sequence[Use], crashed: Sequence[int]) -> LostUpdate | N
         # Every count up to this one was written by a use; those that no ok use wrote take a crashed one each.
         missing = use.seen - START - bisect_right(written, use.seen)
         if use.seen < START or missing > bisect_left(crashed, use.ret):
-            return LostUpdate((use,), f"a use saw {use.seen}, which no use can have written")
+            return _lost_from_nowhere(use)
     return None
 
 

@@ -71,25 +71,35 @@ def _felt(row: Row) -> str:
 
 def mode_of(row: Row) -> str:
     """In which mode an ``acquire`` or a ``use`` has the lock: ``exclusive`` where its value names none."""
-    mode = row.value.get("mode") if isinstance(row.value, Mapping) else None
+    return mode_in(row.value)
+
+
+def mode_in(value: Any) -> str:
+    """The mode that the value of an ``acquire`` or a ``use`` names."""
+    mode = value.get("mode") if isinstance(value, dict) else None
     return mode if isinstance(mode, str) else EXCLUSIVE
 
 
 def permits_of(row: Row) -> int:
     """How many may hold the semaphore that an ``acquire`` or a ``use`` is about; 1 where its value does not say."""
-    permits = row.value.get("permits") if isinstance(row.value, Mapping) else None
+    return permits_in(row.value)
+
+
+def permits_in(value: Any) -> int:
+    """The permits that the value of an ``acquire`` or a ``use`` names."""
+    permits = value.get("permits") if isinstance(value, dict) else None
     return permits if isinstance(permits, int) and not isinstance(permits, bool) else 1
 
 
 def token_of(value: Any) -> int | None:
     """The fencing token in the result of an acquire or in the value of a use; ``None`` where there is none."""
-    token = value.get("token") if isinstance(value, Mapping) else None
+    token = value.get("token") if isinstance(value, dict) else None
     return token if isinstance(token, int) and not isinstance(token, bool) else None
 
 
 def counts_of(result: Any) -> tuple[int, int] | None:
     """What a use of the guarded counter saw and what it wrote (``seen`` and ``wrote``, or ``before`` and ``after``)."""
-    if not isinstance(result, Mapping):
+    if not isinstance(result, dict):
         return None
     before = result.get("seen", result.get("before"))
     after = result.get("wrote", result.get("after"))

@@ -1,7 +1,8 @@
 """Who believes to hold which lock, compiled: the rules of ``checkers/mutex.py``, operation by operation.
 
-Operations come as a table of integers, a row a fact and a column an operation (in the order of their calls), beliefs
-as a table with a column for the operation that began each of them. ``NOTHING`` stands for what there is not.
+Operations come as two tables of integers, wide and narrow, a row a fact and a column an operation (in the order of
+their calls). Grants are numbered, and have a table of what only they tell; so do the beliefs that they begin, each by
+the number of its grant. ``NOTHING`` stands for what there is not.
 """
 
 from __future__ import annotations
@@ -13,13 +14,20 @@ import numpy as np
 from foreshock.checkers.columns import Bools, Ints
 from foreshock.checkers.entries import NEVER
 from foreshock.checkers.kernels.compiling import kernel
+from foreshock.checkers.kernels.layout import Int32s
 
 NOTHING: Final = -(1 << 62)
 
-PLACE, PROCESS, F, TYPE, CALL, RET, RET_NS, EXPIRES_NS, TOKEN, DEPTH, MODE, PERMITS = range(12)
-"""Facts of an operation. ``PLACE`` counts the pairs of process and lock (``NOTHING`` for operations on no lock),
-``PROCESS`` the processes; ``DEPTH`` is the one that the result tells."""
-FACTS: Final = 12
+CALL, RET, RET_NS = range(3)
+"""Wide facts of an operation."""
+FACTS: Final = 3
+PLACE, PROCESS, F, TYPE, GRANT = range(5)
+"""Narrow ones. ``PLACE`` counts the pairs of process and lock (-1 for no lock), ``PROCESS`` the processes,
+``GRANT`` the ok acquires and renews (-1 for all others)."""
+NARROW_FACTS: Final = 5
+EXPIRES_NS, TOKEN, DEPTH, MODE, PERMITS = range(5)
+"""Facts of a grant; ``DEPTH`` is the one that its result tells."""
+GRANT_FACTS: Final = 5
 ACQUIRE, RENEW, RELEASE, OTHER = 0, 1, 2, 3
 """The names of operations in ``F``."""
 OK, FAIL, INFO = 0, 1, 2
@@ -32,92 +40,93 @@ EXCLUSIVE, READ, PERMIT, REENTRANT = 0, 1, 2, 3
 
 
 @kernel
-def depth_after(facts: Ints, beliefs: Ints, row: int, belief: int) -> int:
-    """How often the process holds the lock after an ok operation that is no release."""
-    if facts[F, row] != ACQUIRE:
+def depth_after(f: int, grants: Ints, beliefs: Ints, grant: int, belief: int) -> int:
+    """How often the process holds the lock after a grant."""
+    if f != ACQUIRE:
         return 1 if belief < 0 else int(beliefs[HELD, belief])
-    if facts[DEPTH, row] != NOTHING:
-        return int(facts[DEPTH, row])
-    if belief < 0 or facts[MODE, row] != REENTRANT or facts[TOKEN, belief] != facts[TOKEN, row]:
+    if grants[DEPTH, grant] != NOTHING:
+        return int(grants[DEPTH, grant])
+    if belief < 0 or grants[MODE, grant] != REENTRANT or grants[TOKEN, belief] != grants[TOKEN, grant]:
         return 1
     return int(beliefs[HELD, belief]) + 1
 
 
 @kernel
-def ends_at(facts: Ints, row: int, granted: bool) -> int:
+def ends_at(facts: Ints, narrow: Int32s, row: int) -> int:
     """Where an operation ends the belief that its process had; ``NEVER`` where it does not."""
-    if facts[F, row] == RELEASE or (facts[F, row] == ACQUIRE and granted):
+    granted = narrow[GRANT, row] >= 0
+    if narrow[F, row] == RELEASE or (narrow[F, row] == ACQUIRE and granted):
         return int(facts[CALL, row])
-    if facts[F, row] == RENEW and (granted or facts[TYPE, row] == FAIL):
+    if narrow[F, row] == RENEW and (granted or narrow[TYPE, row] == FAIL):
         return int(facts[RET, row])
     return NEVER
 
 
 @kernel
-def begin(facts: Ints, beliefs: Ints, row: int, belief: int, depth: int) -> None:
+def begin(f: int, grants: Ints, beliefs: Ints, grant: int, belief: int, depth: int) -> None:
     """Begin a belief with a grant; a renewal goes on in the mode of the belief before it."""
-    beliefs[END_INDEX, row] = NEVER
-    beliefs[END_NS, row] = facts[EXPIRES_NS, row]
-    beliefs[RENEWED, row] = NOTHING
-    beliefs[RELEASED, row] = NOTHING
-    beliefs[HELD, row] = depth
-    anew = facts[F, row] == ACQUIRE or belief < 0
-    beliefs[IN_MODE, row] = facts[MODE, row] if anew else beliefs[IN_MODE, belief]
-    beliefs[OF_PERMITS, row] = facts[PERMITS, row] if anew else beliefs[OF_PERMITS, belief]
+    beliefs[END_INDEX, grant] = NEVER
+    beliefs[END_NS, grant] = grants[EXPIRES_NS, grant]
+    beliefs[RENEWED, grant] = NOTHING
+    beliefs[RELEASED, grant] = NOTHING
+    beliefs[HELD, grant] = depth
+    anew = f == ACQUIRE or belief < 0
+    beliefs[IN_MODE, grant] = grants[MODE, grant] if anew else beliefs[IN_MODE, belief]
+    beliefs[OF_PERMITS, grant] = grants[PERMITS, grant] if anew else beliefs[OF_PERMITS, belief]
 
 
 @kernel
-def step(facts: Ints, beliefs: Ints, row: int, belief: int) -> int:
+def step(facts: Ints, narrow: Int32s, grants: Ints, beliefs: Ints, row: int, belief: int) -> int:
     """One operation on a lock; answers the belief of its process after it, -1 for none."""
-    granted = facts[TYPE, row] == OK and facts[F, row] != RELEASE
-    depth = depth_after(facts, beliefs, row, belief)
+    f = narrow[F, row]
+    grant = narrow[GRANT, row]
+    depth = depth_after(f, grants, beliefs, grant, belief) if grant >= 0 else 0
     if belief >= 0:
-        deeper = facts[F, row] == RENEW or depth > 1
-        if granted and deeper and facts[RET_NS, row] < beliefs[END_NS, belief]:
-            beliefs[END_NS, belief] = facts[EXPIRES_NS, row]
+        deeper = grant >= 0 and (f == RENEW or depth > 1)
+        if deeper and facts[RET_NS, row] < beliefs[END_NS, belief]:
+            beliefs[END_NS, belief] = grants[EXPIRES_NS, grant]
             beliefs[HELD, belief] = depth
             beliefs[RENEWED, belief] = facts[CALL, row]
             return belief
-        released = facts[F, row] == RELEASE
-        if released and facts[TYPE, row] != FAIL and beliefs[HELD, belief] > 1:
+        released = f == RELEASE
+        if released and narrow[TYPE, row] != FAIL and beliefs[HELD, belief] > 1:
             beliefs[HELD, belief] -= 1
             return belief
-        end = ends_at(facts, row, granted)
+        end = ends_at(facts, narrow, row)
         if end == NEVER:
             return belief
         beliefs[END_INDEX, belief] = min(beliefs[END_INDEX, belief], end)
         if released:
             beliefs[RELEASED, belief] = facts[CALL, row]
-    if granted:
-        begin(facts, beliefs, row, belief, depth)
-        return row
+    if grant >= 0:
+        begin(f, grants, beliefs, grant, belief, depth)
+        return int(grant)
     return -1
 
 
 @kernel
-def trace(facts: Ints, places: int, processes: int) -> tuple[Ints, Bools]:
-    """All beliefs by the operation that began each, and which operations did so."""
-    count = facts.shape[1]
-    beliefs = np.empty((BELIEF_FACTS, count), dtype=np.int64)
-    began = np.zeros(count, dtype=np.bool_)
+def trace(facts: Ints, narrow: Int32s, grants: Ints, places: int, processes: int) -> tuple[Ints, Bools]:
+    """All beliefs by the grant that began each, and which grants did so."""
+    beliefs = np.empty((BELIEF_FACTS, grants.shape[1]), dtype=np.int64)
+    began = np.zeros(grants.shape[1], dtype=np.bool_)
     current = np.full(places, -1, dtype=np.int64)
     # For each process a list of the places at which it believed something since its list was last gone through.
     first = np.full(processes, -1, dtype=np.int64)
     following = np.full(places, -1, dtype=np.int64)
     listed = np.zeros(places, dtype=np.bool_)
-    for row in range(count):
-        place = facts[PLACE, row]
-        process = facts[PROCESS, row]
-        if place != NOTHING:
-            belief = step(facts, beliefs, row, current[place])
+    for row in range(facts.shape[1]):
+        place = int(narrow[PLACE, row])
+        process = int(narrow[PROCESS, row])
+        if place >= 0:
+            belief = step(facts, narrow, grants, beliefs, row, current[place])
             current[place] = belief
-            if belief == row:
-                began[row] = True
+            if belief >= 0 and belief == narrow[GRANT, row]:
+                began[belief] = True
             if belief >= 0 and not listed[place]:
                 listed[place] = True
                 following[place] = first[process]
                 first[process] = place
-        if facts[TYPE, row] == INFO and facts[RET, row] >= 0:
+        if narrow[TYPE, row] == INFO and facts[RET, row] >= 0:
             place = first[process]
             first[process] = -1
             while place >= 0:
