@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from foreshock.checkers.columns import ABSENT, Bools, Ints
+from foreshock.checkers.kernels.layout import Int32s
 from foreshock.checkers.rows import EXCLUSIVE, PERMIT, READ, REENTRANT, mode_in, permits_in
 from foreshock.harness.history import History
 from foreshock.harness.history_values import INTEGER_LIMIT
@@ -120,7 +121,7 @@ def first_by_key(key: Ints, places: Ints) -> dict[int, int]:
     return dict(zip(found.tolist(), places[first].tolist(), strict=True))
 
 
-def repeated(sorted_values: Ints) -> Bools:
+def repeated(sorted_values: Ints | Int32s) -> Bools:
     """Which of sorted values are equal to the one before."""
     again: Bools = np.zeros(len(sorted_values), dtype=np.bool_)
     again[1:] = sorted_values[1:] == sorted_values[:-1]

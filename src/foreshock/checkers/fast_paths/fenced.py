@@ -1,4 +1,4 @@
-"""Locks with fencing tokens, decided key by key in O(n log n).
+"""Locks with fencing tokens, decided for all keys at once in O(n log n).
 
 Tokens grow from grant to grant, so the order of all grants is known, and a release that names its token is known to
 follow that grant and to come before the next one. So the whole order is forced, and it remains to ask whether it
@@ -14,177 +14,290 @@ agrees with the order of events: no operation may return before one is called th
 Where no release names a token, grants are in the order of their tokens, and any release can follow any of them.
 Each grant gets the window in which that order lets it be: from the latest call of those up to it to the earliest
 return of those from it on. Both ends grow with the tokens, so any schedule within these windows can be sorted into
-that order, and the schedule of ``balance.py`` decides with one permit. An acquire that crashed leaves no token
-behind there. A key where some releases name a token and some do not is left to the search.
+that order, and one permit is left to be shared: the depth of the hold cores decides as in ``holds.py``, or else
+the schedule of ``balance.py``. An acquire that crashed leaves no token behind there. A key where some releases name a
+token and some do not is left to the search.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from foreshock.checkers.columns import ABSENT, Ints, OperationColumns
+from foreshock.checkers.columns import ABSENT, Bools, Ints, OperationColumns
 from foreshock.checkers.decision import Decision
-from foreshock.checkers.entries import NEVER
 from foreshock.checkers.fast_paths.balance import events_of, first_out_of_bounds
 from foreshock.checkers.fast_paths.base import FastPath, Finding
-from foreshock.checkers.fast_paths.lines import SUSPECTS_MAX, wanted_rows
+from foreshock.checkers.fast_paths.lines import COMPILED_FROM, SUSPECTS_MAX, depths_of, line_of, wanted_rows
+from foreshock.checkers.lock_columns import NOTHING, first_by_key, numbers_in, on_one_line, parts_of, repeated
 from foreshock.checkers.models.lock import ACQUIRE, RELEASE
+from foreshock.harness.history_values import INTEGER_LIMIT
 
 METHOD: Final = "token order"
 _NO_TOKEN: Final = ABSENT
 _STRANGE: Final = ABSENT - 1
 
 
-class Operation(NamedTuple):
-    """An acquire or a release of a lock with fencing tokens; ``token`` is ``None`` where none is known."""
+class _Operations(NamedTuple):
+    """The operations on the keys that are decided here, in the order of their calls.
 
-    row: int
-    call: int
-    ret: int
-    is_acquire: bool
-    crashed: bool
-    token: int | None
+    ``row`` counts into the columns; ``call`` and ``ret`` are on one line for all keys; ``token`` is ``_NO_TOKEN`` where
+    none is known. The other functions name operations by their places here.
+    """
 
+    row: Ints
+    key: Ints
+    call: Ints
+    ret: Ints
+    is_acquire: Bools
+    crashed: Bools
+    token: Ints
 
-class _Conflict(Exception):
-    """The history is illegal; carries the operations that show it."""
-
-    def __init__(self, *operations: Operation) -> None:
-        self.rows = tuple(sorted({operation.row for operation in operations}))
-
-
-def decide_fenced(operations: Sequence[Operation]) -> Finding:
-    """Decide one lock, from its operations in the order of their calls."""
-    if not operations:
-        return Finding(Decision.VALID)
-    releases = [operation for operation in operations if not operation.is_acquire]
-    named = [operation for operation in releases if operation.token is not None]
-    try:
-        if not named:
-            return _decide_unnamed(operations)
-        if len(named) < len(releases):
-            return Finding(Decision.NOT_APPLICABLE)
-        _check_order(_forced_order(operations))
-    except _Conflict as conflict:
-        return Finding(Decision.INVALID, conflict.rows)
-    return Finding(Decision.VALID)
+    def of_keys(self, chosen: Bools) -> _Operations:
+        """Those of some keys."""
+        at = np.flatnonzero(chosen[self.key])
+        lists = (self.row[at], self.key[at], self.call[at], self.ret[at])
+        return _Operations(*lists, self.is_acquire[at], self.crashed[at], self.token[at])
 
 
-def _grants(operations: Sequence[Operation]) -> dict[int, Operation]:
-    """The ok acquires by token; raises when a token is impossible."""
-    grants: dict[int, Operation] = {}
-    for operation in operations:
-        if operation.is_acquire and not operation.crashed and operation.token is not None:
-            other = grants.setdefault(operation.token, operation)
-            if other is not operation or operation.token < 0:
-                raise _Conflict(other, operation)
-    return grants
+class _Conflicts:
+    """What showed first of each key that it is illegal: the rows."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, tuple[int, ...]] = {}
+
+    def add(self, operations: _Operations, *groups: Ints) -> None:
+        """Note groups of operations that are in conflict: those at the same position of all arrays (-1: nobody)."""
+        for places in np.stack(groups, axis=1).tolist() if len(groups[0]) else ():
+            self.note(operations, places)
+
+    def note(self, operations: _Operations, places: Sequence[int]) -> None:
+        """Note the operations of one conflict, if it is the first of its key."""
+        key = int(operations.key[places[0]])
+        if key not in self.rows:
+            self.rows[key] = tuple(sorted({int(operations.row[place]) for place in places if place >= 0}))
 
 
-def _ends(operations: Sequence[Operation]) -> dict[int, Operation]:
-    """By token the release that counts: the ok one, or the first called of those that crashed."""
-    ends: dict[int, Operation] = {}
-    for release in operations:
-        if release.is_acquire or release.token is None:
-            continue
-        other = ends.setdefault(release.token, release)
-        if other is not release and not release.crashed:
-            if not other.crashed:
-                raise _Conflict(other, release)
-            ends[release.token] = release
+def _grants(operations: _Operations, conflicts: _Conflicts) -> Ints:
+    """The ok acquires by key and token; notes those whose token is impossible."""
+    granted = np.flatnonzero(operations.is_acquire & ~operations.crashed & (operations.token != _NO_TOKEN))
+    granted = _by_token(operations, granted)
+    twice = np.flatnonzero(_same_token(operations, granted))
+    conflicts.add(operations, granted[twice - 1], granted[twice])
+    conflicts.add(operations, granted[operations.token[granted] < 0])
+    return granted
+
+
+def _ends(operations: _Operations, conflicts: _Conflicts) -> Ints:
+    """By key and token the release that counts: the ok one, or the first called of those that crashed."""
+    releases = np.flatnonzero(~operations.is_acquire & (operations.token != _NO_TOKEN))
+    releases = _by_token(operations, np.concatenate([releases[c] for c in _ok_first(operations, releases)]))
+    again = _same_token(operations, releases)
+    twice = np.flatnonzero(again & ~operations.crashed[releases])
+    conflicts.add(operations, releases[twice - 1], releases[twice])
+    ends: Ints = releases[~again]
     return ends
 
 
-def _forced_order(operations: Sequence[Operation]) -> list[Operation]:
-    """Every operation that must have happened, in the one order that there can be."""
-    grants, ends = _grants(operations), _ends(operations)
-    crashed = [operation for operation in operations if operation.is_acquire and operation.crashed]
-    unseen = sorted(token for token, end in ends.items() if token not in grants and not end.crashed)
-    if len(unseen) > len(crashed) or (unseen and unseen[0] < 0):
-        raise _Conflict(*crashed, *(ends[token] for token in unseen))
-    grants.update(zip(unseen, crashed, strict=False))
-    tokens = sorted(grants)
-    order: list[Operation] = []
-    for token, after in zip(tokens, [*tokens[1:], None], strict=False):
-        order.append(grants[token])
-        end = ends.get(token)
-        if end is None and after is not None:
-            raise _Conflict(grants[token], grants[after], *([ends[after]] if after in ends else []))
-        if end is not None and (after is not None or not end.crashed):
-            order.append(end)
-    return order
+def _ok_first(operations: _Operations, places: Ints) -> tuple[Ints, Ints]:
+    crashed = operations.crashed[places]
+    return np.flatnonzero(~crashed), np.flatnonzero(crashed)
 
 
-def _check_order(order: Sequence[Operation]) -> None:
-    latest: Operation | None = None
-    for operation in order:
-        if latest is not None and operation.ret < latest.call:
-            raise _Conflict(latest, operation)
-        if latest is None or operation.call > latest.call:
-            latest = operation
+def _by_token(operations: _Operations, places: Ints) -> Ints:
+    """Operations by key and token; equal ones stay in their order."""
+    (line,) = on_one_line((operations.key[places], operations.token[places]))
+    by_token: Ints = places[np.argsort(line, kind="stable")]
+    return by_token
 
 
-def _decide_unnamed(operations: Sequence[Operation]) -> Finding:
-    grants = sorted(_grants(operations).items())
-    ordered = [operation for _, operation in grants]
-    _check_order(ordered)
-    others = [operation for operation in operations if not operation.is_acquire or operation.crashed]
-    everything = ordered + others
-    call = np.array([operation.call for operation in everything], dtype=np.int64)
-    ret = np.array([operation.ret for operation in everything], dtype=np.int64)
-    count = len(ordered)
-    call[:count] = np.maximum.accumulate(call[:count])
-    ret[:count] = np.minimum.accumulate(ret[:count][::-1])[::-1]
-    owners, is_return, deadline = events_of(call, ret, ret == NEVER)
-    rises = [operation.is_acquire for operation in everything]
-    found = first_out_of_bounds(owners.tolist(), is_return.tolist(), rises, deadline.tolist(), 1)
-    if found < 0:
-        return Finding(Decision.VALID)
-    last = everything[found]
-    known = [operation.row for operation in operations if operation.call <= last.ret]
-    return Finding(Decision.INVALID, tuple(sorted({last.row, *known[-SUSPECTS_MAX:]})))
+def _same_token(operations: _Operations, places: Ints) -> Bools:
+    """Which of operations that are sorted by token have the key and the token of the one before."""
+    return repeated(operations.key[places]) & repeated(operations.token[places])
+
+
+def _grant_of(operations: _Operations, ends: Ints, grants: Ints) -> Ints:
+    """For each end the place among the grants of the one with its token; -1 without."""
+    if not len(grants):
+        return np.full(len(ends), -1, dtype=np.int64)
+    line, granted = on_one_line(*((operations.key[o], operations.token[o]) for o in (ends, grants)))
+    place = np.minimum(np.searchsorted(granted, line), len(grants) - 1)
+    grant: Ints = np.where(granted[place] == line, place, -1)
+    return grant
+
+
+def _forced_order(operations: _Operations, keys: int, conflicts: _Conflicts) -> Ints:
+    """Every operation that must have happened, key by key, in the one order that there can be."""
+    grants, ends = _grants(operations, conflicts), _ends(operations, conflicts)
+    token = operations.token.copy()
+    grants = np.concatenate((grants, _of_unseen(operations, grants, ends, token, keys, conflicts)))
+    operations = operations._replace(token=token)
+    grants = _by_token(operations, grants)
+    grant = _grant_of(operations, ends, grants)
+    # A grant has a place of its own in the order, and the place after it is for its end.
+    end_of = np.full(len(grants), -1, dtype=np.int64)
+    end_of[grant[grant >= 0]] = ends[grant >= 0]
+    has_next = np.zeros(len(grants), dtype=np.bool_)
+    has_next[:-1] = operations.key[grants[1:]] == operations.key[grants[:-1]]
+    unended = np.flatnonzero(has_next & (end_of < 0))
+    conflicts.add(operations, grants[unended], grants[unended + 1], end_of[unended + 1])
+    # The last end may have crashed, and need not have happened; but what never returned is in nobody's way there.
+    order = np.stack((grants, end_of), axis=1).reshape(-1)
+    return order[order >= 0]
+
+
+def _of_unseen(
+    operations: _Operations, grants: Ints, ends: Ints, token: Ints, keys: int, conflicts: _Conflicts
+) -> Ints:
+    """Crashed acquires for the tokens that were released and never seen; they get these into ``token``."""
+    unseen = ends[(_grant_of(operations, ends, grants) < 0) & ~operations.crashed[ends]]
+    lost = np.flatnonzero(operations.is_acquire & operations.crashed)
+    lost = lost[np.argsort(operations.key[lost], kind="stable")]
+    wanted = np.bincount(operations.key[unseen], minlength=keys)
+    there = np.bincount(operations.key[lost], minlength=keys)
+    impossible = wanted > there
+    impossible[operations.key[unseen[operations.token[unseen] < 0]]] = True
+    sorted_keys = [(group, operations.key[group]) for group in (lost, unseen)]
+    for key in np.flatnonzero(impossible).tolist():
+        groups = (group[slice(*np.searchsorted(of, (key, key + 1)))] for group, of in sorted_keys)
+        conflicts.note(operations, [place for group in groups for place in group.tolist()])
+    # The first called of those of a key goes to the first of its tokens, and so on.
+    ranks = [
+        np.arange(len(places)) - (np.cumsum(counts) - counts)[operations.key[places]]
+        for places, counts in ((unseen, wanted), (lost, there))
+    ]
+    given = unseen[ranks[0] < there[operations.key[unseen]]]
+    taken = lost[ranks[1] < wanted[operations.key[lost]]]
+    token[taken] = operations.token[given]
+    return taken
+
+
+def _check_order(operations: _Operations, order: Ints, conflicts: _Conflicts) -> None:
+    """Note where an operation returned before one was called that must come earlier."""
+    latest = np.maximum.accumulate(operations.call[order])
+    late = np.flatnonzero(operations.ret[order[1:]] < latest[:-1]) + 1
+    conflicts.add(operations, order[np.searchsorted(latest, latest[late - 1])], order[late])
+
+
+def _decide_named(operations: _Operations, keys: int, conflicts: _Conflicts) -> None:
+    _check_order(operations, _forced_order(operations, keys, conflicts), conflicts)
+
+
+def _decide_unnamed(operations: _Operations, conflicts: _Conflicts) -> None:
+    grants = _grants(operations, conflicts)
+    _check_order(operations, grants, conflicts)
+    latest = np.minimum.accumulate(operations.ret[grants][::-1])[::-1]
+    moment = operations.call.copy()
+    moment[grants] = latest
+    certain = np.flatnonzero(~(operations.is_acquire & operations.crashed))
+    moment, rises = moment[certain], operations.is_acquire[certain]
+    order, depth = depths_of(operations.key[certain], moment, rises)
+    order = certain[order]
+    deep, negative = order[depth > 1], np.unique(operations.key[order[depth < 0]])
+    del certain, moment, rises, order, depth
+    if not len(deep) and not len(negative):
+        return
+    places_of = _grouped(operations)
+    for key, last in first_by_key(operations.key, deep).items():
+        _note_last(operations, places_of(key), last, conflicts)
+    schedule = _scheduling(len(operations.key))
+    call, ret = operations.call.copy(), operations.ret.copy()
+    call[grants], ret[grants] = np.maximum.accumulate(call[grants]), latest
+    for key in negative.tolist():
+        if key not in conflicts.rows:
+            places = places_of(key)
+            events = events_of(call[places], ret[places], operations.crashed[places])
+            found = schedule(*events, operations.is_acquire[places])
+            if found >= 0:
+                _note_last(operations, places, int(places[found]), conflicts)
+
+
+def _grouped(operations: _Operations) -> Callable[[int], Ints]:
+    """Gives the places of all operations on a key."""
+    order = np.argsort(operations.key, kind="stable")
+    key = operations.key[order]
+    return lambda wanted: order[slice(*np.searchsorted(key, (wanted, wanted + 1)).tolist())]
+
+
+def _note_last(operations: _Operations, places: Ints, last: int, conflicts: _Conflicts) -> None:
+    """Note an operation that could not have returned, with what was known of its lock by then, the latest of it."""
+    known = places[operations.call[places] <= operations.ret[last]]
+    conflicts.note(operations, [last, *known[-SUSPECTS_MAX:].tolist()])
+
+
+def _scheduling(count: int) -> Callable[[Ints, Bools, Ints, Bools], int]:
+    """The schedule of ``balance.py`` with one permit, compiled where so many operations are worth it."""
+    if count > COMPILED_FROM:
+        from foreshock.checkers.kernels import monitors
+
+        return lambda owners, is_return, deadline, rises: int(
+            monitors.first_out_of_bounds(owners, is_return, rises, deadline, 1)
+        )
+    return lambda owners, is_return, deadline, rises: first_out_of_bounds(
+        owners.tolist(), is_return.tolist(), rises.tolist(), deadline.tolist(), 1
+    )
 
 
 def _tokens(columns: OperationColumns, rows: Ints) -> Ints:
     """By row the token of an ok acquire or a release, ``_NO_TOKEN`` or, if it is no number, ``_STRANGE``."""
     is_acquire = columns.f_in((ACQUIRE,))[rows]
-    tokens = np.where(is_acquire, columns.result[rows], columns.value[rows])
+    tokens: Ints = np.where(is_acquire, columns.result[rows], columns.value[rows])
     tokens[is_acquire & columns.crashed[rows]] = _NO_TOKEN
-    objects = np.flatnonzero(tokens < ABSENT)
-    granted = objects[is_acquire[objects]]
-    results = dict(zip(granted.tolist(), columns.values_of("result", rows[granted]), strict=True))
-    for place in objects.tolist():
-        token = _STRANGE
-        if is_acquire[place]:
-            result: Any = results[place]
-            found = result.get("token") if isinstance(result, Mapping) else None
-            if isinstance(found, int) and not isinstance(found, bool) and abs(found) < -ABSENT:
-                token = found
-        tokens[place] = token
+    tokens[~is_acquire & (tokens < ABSENT)] = _STRANGE
+    for part in parts_of(np.flatnonzero(is_acquire & (tokens < ABSENT))):
+        results = columns.values_of("result", rows[part])
+        told = numbers_in(results, "token")
+        tokens[part] = [_token(result) for result in results] if told is None else told
+        tokens[part[tokens[part] == NOTHING]] = _STRANGE
     tokens[is_acquire & ~columns.crashed[rows] & (tokens == _NO_TOKEN)] = _STRANGE
     return tokens
 
 
-def _decide(columns: OperationColumns, keys: Sequence[int]) -> dict[int, Finding]:
+def _token(result: Any) -> int:
+    token = result.get("token") if isinstance(result, Mapping) else None
+    return token if type(token) is int and abs(token) < INTEGER_LIMIT else _STRANGE
+
+
+def _operations(columns: OperationColumns, keys: Sequence[int]) -> tuple[Bools, _Operations]:
+    """Which keys have nothing but what is understood here, and their operations."""
     asked, rows = wanted_rows(columns, keys)
     is_acquire = columns.f_in((ACQUIRE,))
     asked[columns.key[rows[(~is_acquire & ~columns.f_in((RELEASE,)) | columns.failed)[rows]]]] = False
     rows = rows[asked[columns.key[rows]]]
-    token = np.full(len(columns), _NO_TOKEN, dtype=np.int64)
-    token[rows] = _tokens(columns, rows)
-    asked[columns.key[rows[token[rows] == _STRANGE]]] = False
-    findings = {}
-    for key in [key for key in keys if asked[key]]:
-        mine = columns.rows_by_key[key]
-        lists = [mine, columns.call[mine], columns.ret[mine], is_acquire[mine], columns.crashed[mine]]
-        tokens = [None if t == _NO_TOKEN else t for t in token[mine].tolist()]
-        finding = decide_fenced(list(map(Operation, *(column.tolist() for column in lists), tokens)))
-        if finding.decision is not Decision.NOT_APPLICABLE:
-            findings[key] = finding
-    return findings
+    token = _tokens(columns, rows)
+    key = columns.key[rows]
+    asked[key[token == _STRANGE]] = False
+    is_named = ~is_acquire[rows] & (token != _NO_TOKEN)
+    unnamed = ~is_acquire[rows] & (token == _NO_TOKEN)
+    asked[np.intersect1d(key[is_named], key[unnamed])] = False
+    known = asked[key]
+    rows, key, token = rows[known], key[known], token[known]
+    line = line_of(columns)
+    call, ret = (line.on(key, position[rows]) for position in (line.call, line.ret))
+    return asked, _Operations(rows, key, call, ret, is_acquire[rows], columns.crashed[rows], token)
+
+
+def _decide(columns: OperationColumns, keys: Sequence[int]) -> dict[int, Finding]:
+    asked, operations = _operations(columns, keys)
+    named = np.zeros(len(asked), dtype=np.bool_)
+    named[operations.key[~operations.is_acquire & (operations.token != _NO_TOKEN)]] = True
+    conflicts = _Conflicts()
+    if named.all():
+        _decide_named(operations, len(asked), conflicts)
+    elif not named.any():
+        _decide_unnamed(operations, conflicts)
+    else:
+        _decide_named(operations.of_keys(named), len(asked), conflicts)
+        _decide_unnamed(operations.of_keys(~named), conflicts)
+    return {
+        key: Finding(Decision.INVALID, conflicts.rows[key])
+        if key in conflicts.rows
+        else Finding(Decision.VALID)
+        for key in keys
+        if asked[key]
+    }
 
 
 FENCED: Final = FastPath(METHOD, _decide)

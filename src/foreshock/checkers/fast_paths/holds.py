@@ -27,7 +27,14 @@ from foreshock.checkers.columns import ABSENT, Ints, OperationColumns
 from foreshock.checkers.decision import Decision
 from foreshock.checkers.fast_paths.balance import events_of, first_out_of_bounds
 from foreshock.checkers.fast_paths.base import FastPath, Finding
-from foreshock.checkers.fast_paths.lines import COMPILED_FROM, SUSPECTS_MAX, Line, line_of, wanted_rows
+from foreshock.checkers.fast_paths.lines import (
+    COMPILED_FROM,
+    SUSPECTS_MAX,
+    Line,
+    depths_of,
+    line_of,
+    wanted_rows,
+)
 from foreshock.checkers.models.lock import ACQUIRE, RELEASE
 from foreshock.checkers.models.shared_locks import Semaphore
 
@@ -55,12 +62,8 @@ def decide_holds(
     rises = is_acquire[certain]
     key = columns.key[certain]
     moment = line.on(key, np.where(rises, line.ret[certain], line.call[certain]))
-    order = np.argsort(2 * moment + rises, kind="stable")
-    steps = np.where(rises, 1, -1)[order]
-    depth = np.cumsum(steps)
+    order, depth = depths_of(key, moment, rises)
     key = key[order]
-    starts = np.flatnonzero(np.diff(key, prepend=-1))
-    depth -= np.repeat((depth - steps)[starts], np.diff(starts, append=len(key)))
     too_deep = np.flatnonzero(depth > permits[key])
     first = dict(zip(key[too_deep][::-1].tolist(), too_deep[::-1].tolist(), strict=True))
     negative = np.zeros(len(columns.keys), dtype=np.bool_)

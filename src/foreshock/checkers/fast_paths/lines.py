@@ -10,6 +10,7 @@ import numpy as np
 
 from foreshock.checkers.columns import Bools, Ints, OperationColumns
 from foreshock.checkers.entries import NEVER
+from foreshock.checkers.kernels.layout import Int32s
 
 COMPILED_FROM: Final = 20_000
 """A key with more operations than this is worth the import of the compiler."""
@@ -40,8 +41,7 @@ def line_of(columns: OperationColumns) -> Line:
     call = columns.call
     ret = columns.ret
     low = int(call.min(initial=0))
-    finite = ret[ret != NEVER]
-    end = max(int(call.max(initial=0)), int(finite.max(initial=0))) - low + 1
+    end = max(int(call.max(initial=0)), int(ret.max(initial=0, where=ret != NEVER))) - low + 1
     if (end + 1) * (len(columns.keys) + 1) * 4 >= _LIMIT:
         places, ranks = np.unique(np.concatenate((call, ret)), return_inverse=True)
         ranks = ranks.reshape(-1).astype(np.int64)
@@ -55,3 +55,16 @@ def wanted_rows(columns: OperationColumns, keys: Sequence[int]) -> tuple[Bools, 
     asked[np.asarray(keys, dtype=np.int64)] = True
     rows = np.flatnonzero(asked[columns.key])
     return asked, rows
+
+
+def depths_of(key: Ints, moment: Ints, rises: Bools) -> tuple[Ints, Int32s]:
+    """The operations in the order of their moments (on the one line), and for each key the count after each of them.
+
+    What falls comes first where both share a moment.
+    """
+    order = np.argsort(2 * moment + rises, kind="stable")
+    steps = np.where(rises[order], np.int8(1), np.int8(-1))
+    starts = np.flatnonzero(np.diff(key[order], prepend=-1))
+    depth = np.cumsum(steps, dtype=np.int32)
+    depth -= np.repeat(depth[starts] - steps[starts], np.diff(starts, append=len(key)))
+    return order, depth

@@ -24,12 +24,15 @@ from functools import partial
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from foreshock.checkers.columns import ABSENT, Bools, Ints, OperationColumns
 from foreshock.checkers.decision import Decision
 from foreshock.checkers.fast_paths.base import FastPath, Finding
 from foreshock.checkers.fast_paths.holds import METHOD, suspects_before
 from foreshock.checkers.fast_paths.lines import SUSPECTS_MAX, line_of, wanted_rows
+from foreshock.checkers.kernels.layout import Int32s
+from foreshock.checkers.lock_columns import repeated
 from foreshock.checkers.models.lock import ACQUIRE, RELEASE
 from foreshock.checkers.models.shared_locks import READ, WRITE
 
@@ -46,8 +49,8 @@ class _Holders:
     rows: Ints
     rises: Bools
     moment: Ints
-    holder: Ints
-    depth: Ints
+    holder: Int32s
+    depth: Int32s
 
 
 def decide_owned(
@@ -57,7 +60,7 @@ def decide_owned(
     asked, rows = wanted_rows(columns, keys)
     is_acquire = columns.f_in((ACQUIRE,))
     asked[columns.key[rows[(~is_acquire & ~columns.f_in((RELEASE,)) | columns.failed)[rows]]]] = False
-    writes = np.ones(len(columns), dtype=np.int64)
+    writes = np.ones(len(columns), dtype=np.int8)
     tidy, crashing = _processes(columns, rows)
     if modes:
         acquires = rows[is_acquire[rows]]
@@ -104,36 +107,39 @@ def _holders(columns: OperationColumns, rows: Ints, is_acquire: Bools) -> _Holde
     # Releases come first where positions are shared, for they are concurrent then.
     moment = 2 * line.on(columns.key[rows], np.where(rises, line.ret[rows], line.call[rows])) + rises
     order = np.lexsort((moment, columns.process[rows], columns.key[rows]))
+    del line
     rows, rises, moment = rows[order], rises[order], moment[order]
-    key, process = columns.key[rows], columns.process[rows]
-    first = np.ones(len(rows), dtype=np.bool_)
-    first[1:] = (key[1:] != key[:-1]) | (process[1:] != process[:-1])
-    holder = np.cumsum(first) - 1
-    steps = np.where(rises, 1, -1)
-    summed = np.cumsum(steps)
-    depth = summed - (summed - steps)[np.flatnonzero(first)][holder]
+    del order
+    first = ~(repeated(columns.key[rows]) & repeated(columns.process[rows]))
+    holder = np.cumsum(first, dtype=np.int32) - 1
+    steps = np.where(rises, np.int8(1), np.int8(-1))
+    depth = np.cumsum(steps, dtype=np.int32)
+    starts = np.flatnonzero(first)
+    depth -= (depth[starts] - steps[starts])[holder]
     return _Holders(rows, rises, moment, holder, depth)
 
 
 def _conflicts(
-    columns: OperationColumns, holders: _Holders, writes: Ints, *, reentrant: bool
+    columns: OperationColumns, holders: _Holders, writes: npt.NDArray[np.int8], *, reentrant: bool
 ) -> dict[int, int]:
     """For the keys that certainly had one holder too many, the acquire at whose return it had."""
     depth = np.maximum(holders.depth, 0)
     # A writer weighs more than all readers together.
-    weight = np.where(holders.rises, writes[holders.rows], 0) * len(columns) + holders.rises
+    weight = np.where(holders.rises, writes[holders.rows], 0) * np.int64(len(columns)) + holders.rises
     if reentrant:
         depth = np.minimum(depth, 1)
-    before = np.concatenate(([0], depth[:-1]))
-    before[np.concatenate(([True], holders.holder[1:] != holders.holder[:-1]))] = 0
+    change = depth.copy()
+    change[1:][repeated(holders.holder)[1:]] -= depth[:-1][repeated(holders.holder)[1:]]
     held_by = np.maximum.accumulate(np.where(holders.rises, np.arange(len(depth)), 0))
-    steps = (depth - before) * weight[held_by]
+    steps = change * weight[held_by]
+    del change, weight, held_by
     order = np.argsort(holders.moment, kind="stable")
-    key = columns.key[holders.rows[order]]
     steps = steps[order]
     total = np.cumsum(steps)
-    starts = np.flatnonzero(np.diff(key, prepend=-1))
-    total -= np.repeat((total - steps)[starts], np.diff(starts, append=len(key)))
+    starts = np.flatnonzero(np.diff(columns.key[holders.rows[order]], prepend=-1))
+    before = total[starts] - steps[starts]
+    del steps
+    total -= np.repeat(before, np.diff(starts, append=len(order)))
     wrong = total > len(columns) + 1
     if not reentrant:
         wrong |= depth[order] > 1
