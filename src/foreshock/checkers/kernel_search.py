@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ import numpy as np
 from foreshock.checkers.encoding import Encoded
 from foreshock.checkers.entries import NEVER
 from foreshock.checkers.kernels import layout
-from foreshock.checkers.kernels.layout import Int64s, Memo, Operations, Table, Windows
+from foreshock.checkers.kernels.layout import Int64s, Memo, Operations, Windows
 from foreshock.checkers.kernels.memo_kernel import rehash
 from foreshock.checkers.kernels.prepare_kernel import Given, Made, Room, prepare
 from foreshock.checkers.kernels.search_kernel import search_on, trace
@@ -23,6 +24,8 @@ from foreshock.checkers.kernels.window_kernel import put_in_table
 from foreshock.checkers.search import Deepest, Limits, SearchResult
 from foreshock.harness.verdict import Verdict
 
+_INT: Final = np.int32
+_LONG: Final = np.int64
 _SLICE_FIRST: Final = 2_000
 _SLICE_NS: Final = 20_000_000
 _WATCH_AFTER_NS: Final = 100_000_000
@@ -44,44 +47,27 @@ class Prepared:
         self.starts = starts = encoded.starts.tolist()
         size, keys = starts[-1], len(encoded)
         longest = max((stop - start for start, stop in pairwise(starts)), default=0)
-        values, of_values = (2 * (size + keys), size) if encoded.by_value else (0, 0)
+        values, observers = (2 * size + 3 * keys, size) if encoded.by_value else (0, 0)
         places = _room(4 * longest + 4)
-        ints, longs = np.int32, np.int64
         self.made = Made(
-            place=np.empty(size, ints),
-            code=np.empty(size, ints),
-            first=np.empty(size, longs),
-            second=np.empty(size, longs),
-            kind=np.empty(size, ints),
-            joins=np.empty(size, ints),
-            slot=np.empty(size, ints),
-            entering_from=np.empty(size + keys, ints),
-            entering=np.empty(size, ints),
-            expiring_from=np.empty(size + keys, ints),
-            expiring=np.empty(size, ints),
-            levels=np.empty(keys, ints),
-            kept=np.empty(keys, ints),
-            kinds=np.empty(keys, ints),
-            completed_slots=np.empty(keys, ints),
-            crashed_slots=np.empty(keys, ints),
-            observer_begin=np.empty(of_values, ints),
-            observer_needs=np.empty(of_values, ints),
-            needs=np.empty(of_values, ints),
-            swaps=np.zeros(keys, ints),
-            token=np.empty(values, longs),
-            useful_last=np.empty(values, ints),
-            observers_from=np.empty(values + keys, ints),
-            values=np.zeros(keys, ints),
+            place=np.empty(size, _INT),
+            each=np.empty((size, layout.OPERATION_COLUMNS), _INT),
+            levels=np.empty((size + keys, 2), _INT),
+            listed=np.empty((size, 2), _INT),
+            values=np.empty((values, 2), _INT),
+            observers=np.empty((observers, 2), _INT),
+            token=np.empty(values, _LONG),
+            sizes=np.zeros((keys, layout.SIZES), _LONG),
         )
         room = Room(
-            value=np.empty(places, longs),
-            latest=np.empty(places, longs),
-            state=np.zeros(places, longs),
-            number=np.empty(places, ints),
-            begin=np.empty(longest + 1, ints),
-            end=np.empty(longest + 1, ints),
-            writers_from=np.empty(2 * longest + 4, ints),
-            writer_begin=np.empty(longest + 1, ints),
+            value=np.empty(places, _LONG),
+            latest=np.empty(places, _LONG),
+            state=np.zeros(places, _LONG),
+            number=np.empty(places, _INT),
+            begin=np.empty(longest + 1, _INT),
+            end=np.empty(longest + 1, _INT),
+            writers_from=np.empty(2 * longest + 4, _INT),
+            writer_begin=np.empty(longest + 1, _INT),
         )
         e = encoded
         # The kernel writes over what it is given in these three.
@@ -92,39 +78,23 @@ class Prepared:
     def operations(self, key: int) -> Operations:
         """The operations of a key (counted from 0) as the kernel takes them."""
         made, start = self.made, self.starts[key]
-        levels, stop = int(made.levels[key]), start + int(made.kept[key])
-        base = start + key
-        values = int(made.values[key])
-        own = slice(start, stop) if values else slice(0)
-        awaited = slice(2 * start + 3 * key, 2 * start + 3 * key + values + 1) if values else slice(0)
+        sizes = made.sizes[key]
+        levels, kept, values = sizes[[layout.LEVELS, layout.KEPT, layout.VALUES]].tolist()
+        first_level, first_value = start + key, 2 * start + 3 * key
         return Operations(
-            code=made.code[start:stop],
-            first=made.first[start:stop],
-            second=made.second[start:stop],
-            kind=made.kind[start:stop],
-            joins=made.joins[start:stop],
-            slot=made.slot[start:stop],
-            entering_from=made.entering_from[base : base + levels + 1],
-            entering=made.entering[start:stop],
-            expiring_from=made.expiring_from[base : base + levels + 1],
-            expiring=made.expiring[start:stop],
-            observers_from=made.observers_from[awaited],
-            observer_begin=made.observer_begin[own],
-            observer_needs=made.observer_needs[own],
-            needs=made.needs[own],
-            useful_last=made.useful_last[2 * base : 2 * base + values],
-            levels=levels,
-            mask_words=max(1, (int(made.completed_slots[key]) + 63) >> 6),
-            used_words=(int(made.crashed_slots[key]) + 63) >> 6,
-            unobserved=1,
-            has_swaps=bool(made.swaps[key]),
+            each=made.each[start : start + kept],
+            levels=made.levels[first_level : first_level + levels + 1],
+            listed=made.listed[start : start + kept],
+            values=made.values[first_value : first_value + values + 1] if values else made.values[:0],
+            observers=made.observers[start : start + kept] if values else made.observers[:0],
+            sizes=sizes,
         )
 
     def state(self, key: int, number: int) -> Any:
         """The state behind its number in the search of a key."""
         encoded = self.encoded
         if encoded.by_value:
-            number = int(self.made.token[2 * (self.starts[key] + key) + number])
+            number = int(self.made.token[2 * self.starts[key] + 3 * key + number])
         return encoded.decode(number)
 
     @property
@@ -135,7 +105,7 @@ class Prepared:
     def offsets(self, key: int) -> Any:
         """Where each operation of a key, by its number, stood among the key's operations."""
         start = self.starts[key]
-        places = self.made.place[start : start + int(self.made.kept[key])]
+        places = self.made.place[start : start + int(self.made.sizes[key, layout.KEPT])]
         return self.encoded.offset[start + places]
 
 
@@ -152,16 +122,16 @@ class KernelSearch:
         self._registers = np.zeros(layout.REGISTERS, dtype=np.int64)
         self._registers[layout.DEEPEST_LEVEL] = -1
         self._operations = prepared.operations(key)
-        self._levels = self._operations.levels
-        self._windows = self._make_windows(prepared)
+        self._sizes: list[int] = self._operations.sizes.tolist()
+        self._levels = self._sizes[layout.LEVELS]
+        self._windows = self._make_windows()
         self._table = _NO_TABLE if encoded.answers is None else _empty_table(_TABLE_MIN)
         self._answered = 0
         self._slice = _SLICE_FIRST
         self._memo = self._make_memo(max(_CAPACITY_MIN, min(2 * self._levels, 1 << 16)))
         self._status = layout.SOLVED if self._levels == 0 else layout.ONGOING
         if self._levels:
-            self._memo.stack_parent[0] = self._memo.stack_operation[0] = layout.ROOT
-            self._memo.stack_state[0] = prepared.initial
+            self._memo.stack[0] = (layout.ROOT, layout.ROOT, prepared.initial)
             self._registers[layout.STACKED] = 1
 
     @classmethod
@@ -184,8 +154,8 @@ class KernelSearch:
                 decode=int,
             )
             cls(Prepared(encoded)).run(Limits(time.monotonic_ns() + 10**12, 1 << 30))
-        table = np.full(2, -1, dtype=np.int32)
-        rehash(table, np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64), table, table, 1)
+        table = np.full(2, -1, dtype=_INT)
+        rehash(np.zeros((1, layout.MASKS + 1), dtype=_LONG), table, table, 1)
         put_in_table(0, 0, _empty_table(2))
 
     @property
@@ -196,7 +166,7 @@ class KernelSearch:
     @property
     def bytes_used(self) -> int:
         """The memory that the search holds by now."""
-        arrays = (*self._memo, *self._table, *(a for a in self._operations if isinstance(a, np.ndarray)))
+        arrays = (*self._memo, self._table, *self._operations)
         states = self._encoded.answers.bytes_used if self._encoded.answers is not None else 0
         return sum(array.nbytes for array in arrays) + states
 
@@ -275,65 +245,52 @@ class KernelSearch:
         answers = self._encoded.answers
         assert answers is not None  # only operations that are looked up can be missing
         state, kind = int(self._registers[layout.MISSING_STATE]), int(self._registers[layout.MISSING_CLASS])
-        if 2 * (self._answered + 1) > len(self._table.key):
-            larger = _empty_table(4 * len(self._table.key))
-            for place in np.flatnonzero(self._table.key >= 0):
-                put_in_table(self._table.key[place], self._table.after[place], larger)
+        if 2 * (self._answered + 1) > len(self._table):
+            larger = _empty_table(4 * len(self._table))
+            for question, answer in self._table[self._table[:, 0] >= 0].tolist():
+                put_in_table(question, answer, larger)
             self._table = larger
         put_in_table((state << 32) | kind, answers.after(state, kind), self._table)
         self._answered += 1
 
-    def _make_windows(self, prepared: Prepared) -> Windows:
-        operations, made, key = self._operations, prepared.made, self._key
-        completed_slots, crashed_slots = int(made.completed_slots[key]), int(made.crashed_slots[key])
-        widest = max(completed_slots, crashed_slots, 1)
+    def _make_windows(self) -> Windows:
+        operations, sizes = self._operations, self._sizes
+        widest = max(sizes[layout.COMPLETED_SLOTS], sizes[layout.CRASHED_SLOTS], 1)
         windows = Windows(
-            completed=np.full(max(completed_slots, 1), -1, dtype=np.int32),
-            crashed=np.full(crashed_slots, -1, dtype=np.int32),
-            mask=np.zeros(operations.mask_words, dtype=np.int64),
-            used=np.zeros(operations.used_words, dtype=np.int64),
-            followers=np.zeros(widest, dtype=np.int32),
-            followed_by=np.zeros(widest, dtype=np.int64),
-            tried=np.zeros(int(made.kinds[key]), dtype=np.int64),
-            deepest_states=np.zeros(layout.DEEPEST_STATES_MAX, dtype=np.int64),
+            slots=np.full((2, widest), -1, dtype=_INT),
+            masks=np.zeros(sizes[layout.MASK_WORDS] + sizes[layout.USED_WORDS], dtype=_LONG),
+            followers=np.zeros((widest, 2), dtype=_LONG),
+            tried=np.zeros(sizes[layout.KINDS], dtype=_LONG),
+            deepest_states=np.zeros(layout.DEEPEST_STATES_MAX, dtype=_LONG),
         )
-        if operations.levels:
-            for operation in operations.entering[: operations.entering_from[1]].tolist():
-                slots = windows.completed if operation < operations.levels else windows.crashed
-                slots[operations.slot[operation]] = operation
+        if self._levels:
+            for o in operations.listed[: operations.levels[1, layout.ENTERING], layout.ENTERING].tolist():
+                row = layout.COMPLETED if o < self._levels else layout.CRASHED
+                windows.slots[row, operations.each[o, layout.SLOT]] = o
         return windows
 
     def _make_memo(self, capacity: int) -> Memo:
-        operations = self._operations
         stack = capacity + len(self._windows.followers) + 4
         return Memo(
-            level=np.empty(capacity, dtype=np.int32),
-            state=np.empty(capacity, dtype=np.int64),
-            mask=np.empty(capacity * operations.mask_words, dtype=np.int64),
-            used=np.empty(capacity * operations.used_words, dtype=np.int64),
-            parent=np.empty(capacity, dtype=np.int32),
-            operation=np.empty(capacity, dtype=np.int32),
-            same=np.empty(capacity, dtype=np.int32),
-            table=np.full(_room(2 * capacity), -1, dtype=np.int32),
-            stack_parent=np.empty(stack, dtype=np.int32),
-            stack_operation=np.empty(stack, dtype=np.int32),
-            stack_state=np.empty(stack, dtype=np.int64),
+            configurations=np.empty((capacity, layout.MASKS + len(self._windows.masks)), dtype=_LONG),
+            table=np.full(_room(2 * capacity), -1, dtype=_INT),
+            stack=np.empty((stack, layout.STACK_COLUMNS), dtype=_LONG),
         )
 
     def _grow(self, memory_bytes: int) -> bool:
         """Double what is full; no where that would take more memory than allowed."""
         memo = self._memo
-        full = self.configurations >= len(memo.level) - 1
-        growing = [name for name in Memo._fields if name.startswith("stack_") != full]
+        full = self.configurations >= len(memo.configurations) - 1
+        growing = memo.configurations.nbytes + memo.table.nbytes if full else memo.stack.nbytes
         # Old and new stand side by side for a moment.
-        if self.bytes_used + 2 * sum(getattr(memo, name).nbytes for name in growing) > memory_bytes:
+        if self.bytes_used + 2 * growing > memory_bytes:
             return False
-        grown = {name: _doubled(getattr(memo, name)) for name in growing if name != "table"}
         if full:
-            grown["table"] = np.full(2 * len(memo.table), -1, dtype=np.int32)
-            words = self._operations.mask_words
-            rehash(memo.level, memo.state, memo.mask, memo.table, grown["table"], words)
-        self._memo = memo._replace(**grown)
+            table = np.full(2 * len(memo.table), -1, dtype=_INT)
+            rehash(memo.configurations, memo.table, table, self._sizes[layout.MASK_WORDS])
+            self._memo = memo._replace(configurations=_doubled(memo.configurations), table=table)
+        else:
+            self._memo = memo._replace(stack=_doubled(memo.stack))
         return True
 
     def _valid(self) -> SearchResult:
@@ -358,32 +315,31 @@ class KernelSearch:
 
     def deepest(self) -> Deepest:
         """The furthest point that any order reached which was not given up before."""
-        registers, levels = self._registers, self._levels
+        registers, operations = self._registers, self._operations
         offsets = self._prepared.offsets(self._key)
-        level, number = int(registers[layout.DEEPEST_LEVEL]), int(registers[layout.DEEPEST])
-        memo, operations = self._memo, self._operations
-        prefix = self._order(int(memo.parent[number]), int(memo.operation[number]))
+        level = int(registers[layout.DEEPEST_LEVEL])
+        reached = self._memo.configurations[int(registers[layout.DEEPEST])].tolist()
+        masks = reached[layout.MASKS :]
         pending = pending_at(level, operations)
         states = self._windows.deepest_states[: int(registers[layout.DEEPEST_STATES])].tolist()
-        words, used_words = operations.mask_words, operations.used_words
-        mask = memo.mask[number * words : (number + 1) * words]
-        used = memo.used[number * used_words : (number + 1) * used_words]
+        words = self._sizes[layout.MASK_WORDS]
+        slots = operations.each[pending, layout.SLOT].tolist()
         return Deepest(
             impossible=int(offsets[level]),
             states=tuple(self._prepared.state(self._key, state) for state in states),
             pending=tuple(int(offsets[o]) for o in pending),
             linearized=frozenset(
                 int(offsets[o])
-                for o in pending
-                if _is_set(mask if o < levels else used, int(operations.slot[o]))
+                for o, slot in zip(pending, slots, strict=True)
+                if _is_set(masks[:words] if o < self._levels else masks[words:], slot)
             ),
-            prefix=prefix,
+            prefix=self._order(reached[layout.PARENT], reached[layout.OPERATION]),
         )
 
     def _order(self, parent: int, operation: int) -> tuple[int, ...]:
         """The order that leads to where ``operation`` is linearized after the configuration ``parent``."""
         operations, memo = self._operations, self._memo
-        order = np.empty(len(operations.code) + 1, dtype=np.int32)
+        order = np.empty(self._sizes[layout.KEPT] + 1, dtype=_INT)
         length = trace(
             parent,
             operation,
@@ -400,17 +356,20 @@ class KernelSearch:
 
 def pending_at(level: int, operations: Operations) -> list[int]:
     """The numbers of the operations that are pending at a level, those that return first in front."""
-    begun = operations.entering[: operations.entering_from[level + 1]]
-    over = operations.expiring[: operations.expiring_from[level + 1]]
-    return sorted(o for o in set(begun.tolist()).difference(over.tolist()) if o >= level)
+    begun, over = operations.levels[level + 1].tolist()
+    entered = operations.listed[:begun, layout.ENTERING].tolist()
+    expired = operations.listed[:over, layout.EXPIRING].tolist()
+    return sorted(o for o in set(entered).difference(expired) if o >= level)
 
 
 def _doubled(array: Any) -> Any:
     return np.concatenate((array, np.empty_like(array)))
 
 
-def _empty_table(size: int) -> Table:
-    return Table(np.full(size, -1, dtype=np.int64), np.zeros(size, dtype=np.int64))
+def _empty_table(size: int) -> Int64s:
+    table = np.zeros((size, 2), dtype=_LONG)
+    table[:, 0] = -1
+    return table
 
 
 _NO_TABLE: Final = _empty_table(2)
@@ -421,5 +380,5 @@ def _room(size: int) -> int:
     return 1 << max(1, (size - 1).bit_length())
 
 
-def _is_set(words: Int64s, bit: int) -> bool:
-    return bool(int(words[bit >> 6]) >> (bit & 63) & 1)
+def _is_set(words: Sequence[int], bit: int) -> bool:
+    return bool(words[bit >> 6] >> (bit & 63) & 1)

@@ -29,3 +29,13 @@ def part(function: _Function) -> _Function:
 
     options: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     return cast(_Function, numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function))
+
+
+def inlined(function: _Function) -> _Function:
+    """The same for a few lines that innermost loops call, where to hand over arrays would cost more than they do."""
+    if INTERPRETED:
+        return function
+    import numba
+
+    options: Any = {"inline": "always"}
+    return cast(_Function, numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function))

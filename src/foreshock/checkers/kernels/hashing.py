@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from foreshock.checkers.kernels.compiling import part
+from foreshock.checkers.kernels.compiling import inlined
 from foreshock.checkers.kernels.layout import Word
 
 
-@part
+@inlined
 def mixed(value: Word) -> Word:
     """A hash of 64 bits: two rounds of multiplication by odd constants, each folded upon itself."""
     value = np.int64(value) * np.int64(-7046029254386353131)

@@ -20,12 +20,10 @@ WRITE: Final = 1
 """Always legal; the state becomes ``first``."""
 SWAP: Final = 2
 """Legal in the state ``first``, which becomes ``second``."""
-ADD: Final = 3
-"""Adds ``first``; legal when the state is then from 0 to ``second``, or anything if that is negative."""
-TABLE: Final = 4
+TABLE: Final = 3
 """Looked up: states and operations are numbers, and the table says what comes of the two."""
 
-NEVER_LEGAL: Final = 5
+NEVER_LEGAL: Final = 4
 """Not legal in any state: stands for an operation that is to be found impossible."""
 
 ILLEGAL: Final = -(1 << 63)
@@ -74,51 +72,92 @@ JOINS: Final = 2
 """One that is linearized at once in a state that it leaves as it is, and else is tried by turns."""
 
 
+# Columns of ``Operations.each``.
+CODE: Final = 0
+FIRST: Final = 1
+SECOND: Final = 2
+KIND: Final = 3
+JOINS_HOW: Final = 4
+SLOT: Final = 5
+NEEDS: Final = 6
+OPERATION_COLUMNS: Final = 7
+
+# Columns of ``Operations.levels`` and ``Operations.listed``.
+ENTERING: Final = 0
+EXPIRING: Final = 1
+
+# Columns of ``Operations.values``, and of ``Operations.observers``.
+OBSERVERS_FROM: Final = 0
+USEFUL_LAST: Final = 1
+BEGIN: Final = 0
+NEEDED: Final = 1
+
+# Places in ``Operations.sizes``.
+LEVELS: Final = 0
+KEPT: Final = 1
+KINDS: Final = 2
+COMPLETED_SLOTS: Final = 3
+CRASHED_SLOTS: Final = 4
+VALUES: Final = 5
+SWAPS: Final = 6
+MASK_WORDS: Final = 7
+USED_WORDS: Final = 8
+SIZES: Final = 9
+
+UNOBSERVED_VALUE: Final = 1
+"""The number of the value that stands for all that nobody observes, where states are values."""
+
+# Columns of ``Memo.configurations``; the masks follow.
+LEVEL: Final = 0
+STATE: Final = 1
+PARENT: Final = 2
+OPERATION: Final = 3
+SAME: Final = 4
+MASKS: Final = 5
+
+# Columns of ``Memo.stack``.
+STACK_PARENT: Final = 0
+STACK_OPERATION: Final = 1
+STACK_STATE: Final = 2
+STACK_COLUMNS: Final = 3
+
+# Rows of ``Windows.slots``.
+COMPLETED: Final = 0
+CRASHED: Final = 1
+
+
 class Operations(NamedTuple):
     """The operations of one key by their numbers: completed ones by their return, then crashed ones by their call.
 
-    ``slot`` is the bit of the mask (one for completed, one for crashed operations) that an operation owns while
-    it is pending. ``entering[entering_from[j] : entering_from[j + 1]]`` are those that are pending at level ``j`` and
-    were not before; ``expiring`` are crashed ones that nothing can notice from level ``j`` on.
+    ``each`` has a row an operation. Its ``SLOT`` is the bit of the mask (one for completed, one for crashed operations)
+    that it owns while it is pending. ``levels[j]`` says from where on ``listed`` has those that are pending at level
+    ``j`` and were not before (``ENTERING``), and crashed ones that nothing can notice from there on (``EXPIRING``).
 
-    Where states are values (elsewhere these are empty): ``observers_from[v] : observers_from[v + 1]`` are those who
-    have to observe the value ``v``, by the level at which they become pending (``observer_begin``).
-    ``observer_needs`` is the last level at which somebody becomes pending who writes ``v`` in time for them: for
-    whichever of them and those after them it is least; ``needs`` is the same for each operation by itself. From the
-    level ``useful_last[v]`` on nobody can observe ``v``; ``unobserved`` stands for all values that nobody observes.
+    Where states are values (elsewhere these are empty): from ``values[v, OBSERVERS_FROM]`` on ``observers`` has those
+    who have to observe the value ``v``, by the level at which they become pending (``BEGIN``). ``NEEDED`` is the last
+    level at which somebody becomes pending who writes ``v`` in time for them: for whichever of them and those after
+    them it is least; ``NEEDS`` is the same for each operation by itself. From the level ``values[v, USEFUL_LAST]`` on
+    nobody can observe ``v``.
     """
 
-    code: Int32s
-    first: Int64s
-    second: Int64s
-    kind: Int32s
-    joins: Int32s
-    slot: Int32s
-    entering_from: Int32s
-    entering: Int32s
-    expiring_from: Int32s
-    expiring: Int32s
-    observers_from: Int32s
-    observer_begin: Int32s
-    observer_needs: Int32s
-    needs: Int32s
-    useful_last: Int32s
-    levels: int
-    mask_words: int
-    used_words: int
-    unobserved: int
-    has_swaps: bool
+    each: Int32s
+    levels: Int32s
+    listed: Int32s
+    values: Int32s
+    observers: Int32s
+    sizes: Int64s
 
 
 class Windows(NamedTuple):
-    """Which operation owns each slot at the level that the window stands at (-1: none), and room to work in."""
+    """Which operation owns each slot at the level that the window stands at (-1: none), and room to work in.
 
-    completed: Int32s
-    crashed: Int32s
-    mask: Int64s
-    used: Int64s
-    followers: Int32s
-    followed_by: Int64s
+    ``masks`` are those of completed and then those of crashed operations; ``followers`` are pairs of an operation and
+    the state after it; ``tried`` is by kind.
+    """
+
+    slots: Int32s
+    masks: Int64s
+    followers: Int64s
     tried: Int64s
     deepest_states: Int64s
 
@@ -126,21 +165,6 @@ class Windows(NamedTuple):
 class Memo(NamedTuple):
     """Every configuration that was entered, a hash table of them, and the stack of what is still to be tried."""
 
-    level: Int32s
-    state: Int64s
-    mask: Int64s
-    used: Int64s
-    parent: Int32s
-    operation: Int32s
-    same: Int32s
+    configurations: Int64s
     table: Int32s
-    stack_parent: Int32s
-    stack_operation: Int32s
-    stack_state: Int64s
-
-
-class Table(NamedTuple):
-    """What comes of a state and a kind of operation, by open addressing on ``state << 32 | kind`` (-1: free)."""
-
-    key: Int64s
-    after: Int64s
+    stack: Int64s

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from foreshock.checkers.kernels.compiling import kernel, part
+from foreshock.checkers.kernels.compiling import inlined, kernel, part
 from foreshock.checkers.kernels.hashing import mixed
 from foreshock.checkers.kernels.layout import (
     CONFIGURATIONS,
@@ -12,7 +12,17 @@ from foreshock.checkers.kernels.layout import (
     DEEPEST_LEVEL,
     DEEPEST_STATES,
     DEEPEST_STATES_MAX,
+    LEVEL,
+    MASK_WORDS,
+    MASKS,
+    OPERATION,
+    PARENT,
+    SAME,
+    STACK_OPERATION,
+    STACK_PARENT,
+    STACK_STATE,
     STACKED,
+    STATE,
     STOP,
     Int32s,
     Int64s,
@@ -41,48 +51,51 @@ def remember(
 
     It is not new when one was entered that is the same with as many crashed operations left, or more.
     """
-    words, used_words = operations.mask_words, operations.used_words
-    mask, used = windows.mask, windows.used
-    code = mixed(state ^ (np.int64(level) << np.int64(40)))
-    for word in range(words):
-        code = mixed(code ^ mask[word])
+    known, masks, words = memo.configurations, windows.masks, operations.sizes[MASK_WORDS]
     last = len(memo.table) - 1
-    place = code & last
-    number = registers[CONFIGURATIONS]
-    head = memo.table[place]
+    place = hash_of(level, state, masks, 0, words) & last
+    head = np.int64(memo.table[place])
     while head >= 0:
-        same = memo.level[head] == level and memo.state[head] == state
+        same = known[head, LEVEL] == level and known[head, STATE] == state
         for word in range(words):
-            same = same and memo.mask[head * words + word] == mask[word]
+            same = same and known[head, MASKS + word] == masks[word]
         if same:
             break
         place = (place + 1) & last
-        head = memo.table[place]
+        head = np.int64(memo.table[place])
     other = head
     while other >= 0:
         if registers[STOP] != 0:
             break  # The chain may be long; what is entered twice does no harm.
         within = True
-        for word in range(used_words):
-            earlier = memo.used[other * used_words + word]
-            within = within and earlier & used[word] == earlier
+        for word in range(words, len(masks)):
+            earlier = known[other, MASKS + word]
+            within = within and earlier & masks[word] == earlier
         if within:
             return KNOWN
-        other = memo.same[other]
-    memo.same[number] = head
+        other = known[other, SAME]
+    number = registers[CONFIGURATIONS]
     memo.table[place] = number
-    memo.level[number] = level
-    memo.state[number] = state
-    memo.parent[number] = parent
-    memo.operation[number] = operation
-    for word in range(words):
-        memo.mask[number * words + word] = mask[word]
-    for word in range(used_words):
-        memo.used[number * used_words + word] = used[word]
+    known[number, LEVEL] = level
+    known[number, STATE] = state
+    known[number, PARENT] = parent
+    known[number, OPERATION] = operation
+    known[number, SAME] = head
+    for word in range(len(masks)):
+        known[number, MASKS + word] = masks[word]
     registers[CONFIGURATIONS] = number + 1
     if level >= registers[DEEPEST_LEVEL]:
         note_deepest(level, state, number, windows, registers)
     return number
+
+
+@part
+def hash_of(level: Word, state: Word, masks: Int64s, start: Word, words: Word) -> Word:
+    """The hash of a configuration, without its crashed operations."""
+    code = mixed(state ^ (np.int64(level) << np.int64(40)))
+    for word in range(start, start + words):
+        code = mixed(code ^ masks[word])
+    return code
 
 
 @part
@@ -101,27 +114,25 @@ def note_deepest(level: Word, state: Word, number: Word, windows: Windows, regis
         registers[DEEPEST_STATES] = count + 1
 
 
-@part
+@inlined
 def push(parent: Word, operation: Word, state: Word, memo: Memo, registers: Int64s) -> None:
     """Put something to try on the stack."""
     top = registers[STACKED]
-    memo.stack_parent[top] = parent
-    memo.stack_operation[top] = operation
-    memo.stack_state[top] = state
+    memo.stack[top, STACK_PARENT] = parent
+    memo.stack[top, STACK_OPERATION] = operation
+    memo.stack[top, STACK_STATE] = state
     registers[STACKED] = top + 1
 
 
 @kernel
-def rehash(level: Int32s, state: Int64s, mask: Int64s, old: Int32s, table: Int32s, words: int) -> None:
+def rehash(configurations: Int64s, old: Int32s, table: Int32s, words: int) -> None:
     """Fill a larger hash table (all -1) with the configurations that the old one holds."""
     last = len(table) - 1
     for head in old:
         if head < 0:
             continue
-        code = mixed(state[head] ^ (np.int64(level[head]) << np.int64(40)))
-        for word in range(words):
-            code = mixed(code ^ mask[head * words + word])
-        target = code & last
-        while table[target] >= 0:
-            target = (target + 1) & last
-        table[target] = head
+        row = configurations[head]
+        place = hash_of(row[LEVEL], row[STATE], row, MASKS, words) & last
+        while table[place] >= 0:
+            place = (place + 1) & last
+        table[place] = head

@@ -7,12 +7,35 @@ from typing import NamedTuple
 from foreshock.checkers.kernels.compiling import kernel, part
 from foreshock.checkers.kernels.hashing import mixed
 from foreshock.checkers.kernels.layout import (
+    BEGIN,
+    CODE,
+    COMPLETED_SLOTS,
+    CRASHED_SLOTS,
+    ENTERING,
+    EXPIRING,
+    FIRST,
     JOINS,
+    JOINS_HOW,
+    KEPT,
+    KIND,
+    KINDS,
+    LEVELS,
+    MASK_WORDS,
+    NEEDED,
+    NEEDS,
     NEVER_JOINS,
+    OBSERVERS_FROM,
     READ,
     READS,
+    SECOND,
+    SLOT,
     SWAP,
+    SWAPS,
     TABLE,
+    UNOBSERVED_VALUE,
+    USED_WORDS,
+    USEFUL_LAST,
+    VALUES,
     WRITE,
     Bools,
     Int32s,
@@ -42,38 +65,21 @@ class Given(NamedTuple):
 
 
 class Made(NamedTuple):
-    """What the search needs of them, in the places of their keys.
+    """What the search needs of them, as :class:`~foreshock.checkers.kernels.layout.Operations` has it, key after key.
 
-    ``place`` says where an operation stood among its key's. ``entering_from`` and ``expiring_from`` have one place more
-    for each key than there are operations. ``token`` and ``useful_last`` (by the number of a value) have two for each
-    operation, and two more for each key: the initial value is 0, the unobserved one 1; ``observers_from`` has three
-    more. ``levels``, ``values``, ``kept``, ``kinds``, ``swaps`` and the two numbers of slots are by key.
+    ``place`` says where an operation stood among its key's. ``each``, ``listed`` and ``observers`` have a row for each
+    operation, ``levels`` one more for each key; ``values`` and ``token`` (a value by its number: the initial one is 0,
+    the unobserved one 1) have two for each operation and three more for each key; ``sizes`` has a row for each key.
     """
 
     place: Int32s
-    code: Int32s
-    first: Int64s
-    second: Int64s
-    kind: Int32s
-    joins: Int32s
-    slot: Int32s
-    entering_from: Int32s
-    entering: Int32s
-    expiring_from: Int32s
-    expiring: Int32s
+    each: Int32s
     levels: Int32s
-    kept: Int32s
-    kinds: Int32s
-    completed_slots: Int32s
-    crashed_slots: Int32s
-    observer_begin: Int32s
-    observer_needs: Int32s
-    needs: Int32s
-    swaps: Int32s
-    token: Int64s
-    useful_last: Int32s
-    observers_from: Int32s
+    listed: Int32s
     values: Int32s
+    observers: Int32s
+    token: Int64s
+    sizes: Int64s
 
 
 class Room(NamedTuple):
@@ -145,7 +151,7 @@ def observe(
                 if latest > room.latest[place]:
                     room.latest[place] = latest
                     changed = True
-    base = 2 * (start + key)
+    base = first_value(key, start)
     made.token[base] = initial
     made.token[base + 1] = unobserved
     room.number[find(initial, room, last, stamp)] = 0
@@ -164,7 +170,7 @@ def observe(
         count = number_value(given.first, o, made, room, last, stamp, base, count)
         if given.code[o] == SWAP:
             count = number_value(given.second, o, made, room, last, stamp, base, count)
-    made.values[key] = count
+    made.sizes[key, VALUES] = count
 
 
 @part
@@ -182,73 +188,93 @@ def number_value(
 
 
 @part
+def first_value(key: Word, start: Word) -> Word:
+    """Where the values of a key begin whose operations begin at ``start``."""
+    return 2 * start + 3 * key
+
+
+@part
 def note_values(key: Word, given: Given, made: Made, room: Room, exact: bool) -> None:
     """Find until when each value is of use; with ``exact`` as if each were for ever."""
-    start, kept, levels = given.starts[key], made.kept[key], made.levels[key]
-    base = 2 * (start + key)
-    made.useful_last[base : base + made.values[key]] = levels + 1 if exact else -1
+    start, kept, levels = given.starts[key], made.sizes[key, KEPT], made.sizes[key, LEVELS]
+    base = first_value(key, start)
+    for value in range(base, base + made.sizes[key, VALUES]):
+        made.values[value, USEFUL_LAST] = levels + 1 if exact else -1
     swaps = 0
     for o in range(kept):
-        code, begin = made.code[start + o], room.begin[o]
+        code, begin = made.each[start + o, CODE], room.begin[o]
         if code in (READ, SWAP):
-            observed = base + made.first[start + o]
+            observed = base + made.each[start + o, FIRST]
             useful = begin if code == READ else o + 1 if o < levels else room.end[o]
-            made.useful_last[observed] = max(made.useful_last[observed], useful)
+            made.values[observed, USEFUL_LAST] = max(made.values[observed, USEFUL_LAST], useful)
         if code == SWAP:
             swaps += 1
-        if code == WRITE and made.first[start + o] == 1:
-            made.joins[start + o] = JOINS
-    made.swaps[key] = swaps
+        if code == WRITE and made.each[start + o, FIRST] == UNOBSERVED_VALUE:
+            made.each[start + o, JOINS_HOW] = JOINS
+    made.sizes[key, SWAPS] = swaps
+
+
+@part
+def list_writers(key: Word, given: Given, made: Made, room: Room) -> None:
+    """List for each value the levels at which those become pending who write it, in ``room``."""
+    start, kept, values = given.starts[key], made.sizes[key, KEPT], made.sizes[key, VALUES]
+    writers_from = room.writers_from
+    for value in range(values + 1):
+        writers_from[value] = 0
+    for o in range(start, start + kept):
+        code = made.each[o, CODE]
+        if code in (WRITE, SWAP):
+            writers_from[made.each[o, FIRST if code == WRITE else SECOND] + 1] += 1
+    for value in range(values):
+        writers_from[value + 1] += writers_from[value]
+    for place in range(start, start + kept):
+        operation = made.listed[place, ENTERING]
+        code = made.each[start + operation, CODE]
+        if code in (WRITE, SWAP):
+            written = made.each[start + operation, FIRST if code == WRITE else SECOND]
+            room.writer_begin[writers_from[written]] = room.begin[operation]
+            writers_from[written] += 1
+    # Each beginning has moved on to the next one's place: move all back.
+    for value in range(values, 0, -1):
+        writers_from[value] = writers_from[value - 1]
+    writers_from[0] = 0
 
 
 @part
 def list_observers(key: Word, given: Given, made: Made, room: Room) -> None:
     """List who has to observe each value, and until which level somebody becomes pending who writes it in time."""
-    start, kept, levels = given.starts[key], made.kept[key], made.levels[key]
-    values = made.values[key]
-    base = 2 * start + 3 * key  # each key before has three places more than twice its operations
-    writers_from, observers_from = room.writers_from, made.observers_from
-    writers_from[: values + 1] = 0
-    observers_from[base : base + values + 1] = 0
-    for o in range(start, start + kept):
-        code = made.code[o]
-        if code in (WRITE, SWAP):
-            writers_from[(made.first[o] if code == WRITE else made.second[o]) + 1] += 1
-        if code in (READ, SWAP) and o - start < levels:
-            observers_from[base + made.first[o] + 1] += 1
-    for value in range(values):
-        writers_from[value + 1] += writers_from[value]
-        observers_from[base + value + 1] += observers_from[base + value]
-    for place in range(kept):
-        operation = made.entering[start + place]
-        code = made.code[start + operation]
-        if code in (WRITE, SWAP):
-            written = made.first[start + operation] if code == WRITE else made.second[start + operation]
-            room.writer_begin[writers_from[written]] = room.begin[operation]
-            writers_from[written] += 1
-    for value in range(values, 0, -1):
-        writers_from[value] = writers_from[value - 1]
-    writers_from[0] = 0
-    for place in range(kept):
-        operation = made.entering[start + place]
-        if operation >= levels or made.code[start + operation] not in (READ, SWAP):
+    start, kept, levels = given.starts[key], made.sizes[key, KEPT], made.sizes[key, LEVELS]
+    values = made.sizes[key, VALUES]
+    base = first_value(key, start)
+    for value in range(base, base + values + 1):
+        made.values[value, OBSERVERS_FROM] = 0
+    for o in range(start, start + levels):
+        if made.each[o, CODE] in (READ, SWAP):
+            made.values[base + made.each[o, FIRST] + 1, OBSERVERS_FROM] += 1
+    for value in range(base, base + values):
+        made.values[value + 1, OBSERVERS_FROM] += made.values[value, OBSERVERS_FROM]
+    for place in range(start, start + kept):
+        operation = made.listed[place, ENTERING]
+        if operation >= levels or made.each[start + operation, CODE] not in (READ, SWAP):
             continue
-        observed = made.first[start + operation]
-        first, last = writers_from[observed], writers_from[observed + 1]
+        observed = made.each[start + operation, FIRST]
+        first, last = room.writers_from[observed], room.writers_from[observed + 1]
         in_time = count_below(room.writer_begin, first, last, operation + 1)
-        needs = room.writer_begin[first + in_time - 1] if in_time > 0 else -1
-        made.needs[start + operation] = needs
-        to = start + observers_from[base + observed]
-        made.observer_begin[to] = room.begin[operation]
-        made.observer_needs[to] = needs
-        observers_from[base + observed] += 1
-    for value in range(values, 0, -1):
-        observers_from[base + value] = observers_from[base + value - 1]
-    observers_from[base] = 0
-    for value in range(values):
-        first = start + observers_from[base + value]
-        for place in range(start + observers_from[base + value + 1] - 2, first - 1, -1):
-            made.observer_needs[place] = min(made.observer_needs[place], made.observer_needs[place + 1])
+        needed = room.writer_begin[first + in_time - 1] if in_time > 0 else -1
+        made.each[start + operation, NEEDS] = needed
+        to = start + made.values[base + observed, OBSERVERS_FROM]
+        made.observers[to, BEGIN] = room.begin[operation]
+        made.observers[to, NEEDED] = needed
+        made.values[base + observed, OBSERVERS_FROM] += 1
+    for value in range(base + values, base, -1):
+        made.values[value, OBSERVERS_FROM] = made.values[value - 1, OBSERVERS_FROM]
+    made.values[base, OBSERVERS_FROM] = 0
+    for value in range(base, base + values):
+        first = start + made.values[value, OBSERVERS_FROM]
+        for place in range(start + made.values[value + 1, OBSERVERS_FROM] - 2, first - 1, -1):
+            made.observers[place, NEEDED] = min(
+                made.observers[place, NEEDED], made.observers[place + 1, NEEDED]
+            )
 
 
 @part
@@ -283,108 +309,112 @@ def keep(key: Word, given: Given, made: Made, room: Room) -> None:
                 continue
         to = start + kept
         made.place[to] = o - start
-        made.code[to] = given.code[o]
-        made.first[to] = given.first[o]
-        made.second[to] = given.second[o]
-        made.joins[to] = READS if given.is_read[o] else NEVER_JOINS
+        made.each[to, CODE] = given.code[o]
+        made.each[to, FIRST] = given.first[o]
+        made.each[to, SECOND] = given.second[o]
+        made.each[to, JOINS_HOW] = READS if given.is_read[o] else NEVER_JOINS
+        made.each[to, NEEDS] = -1
         room.begin[kept] = begin
         room.end[kept] = end
         kept += 1
-    made.levels[key] = levels
-    made.kept[key] = kept
+    made.sizes[key, LEVELS] = levels
+    made.sizes[key, KEPT] = kept
 
 
 @part
 def arrange(key: Word, given: Given, made: Made, room: Room) -> None:
     """List the operations by the level at which they become pending, and the crashed ones by that of their end."""
-    start, levels, kept = given.starts[key], made.levels[key], made.kept[key]
-    base = start + key  # each key before has one place more than it has operations
-    made.entering_from[base : base + levels + 1] = 0
-    made.expiring_from[base : base + levels + 1] = 0
+    start, levels, kept = given.starts[key], made.sizes[key, LEVELS], made.sizes[key, KEPT]
+    base = start + key  # each key before has one level more than it has operations
+    for level in range(base, base + levels + 1):
+        made.levels[level, ENTERING] = 0
+        made.levels[level, EXPIRING] = 0
     for o in range(kept):
-        made.entering_from[base + room.begin[o] + 1] += 1
+        made.levels[base + room.begin[o] + 1, ENTERING] += 1
         if o >= levels and room.end[o] < levels:
-            made.expiring_from[base + room.end[o] + 1] += 1
-    for level in range(levels):
-        made.entering_from[base + level + 1] += made.entering_from[base + level]
-        made.expiring_from[base + level + 1] += made.expiring_from[base + level]
+            made.levels[base + room.end[o] + 1, EXPIRING] += 1
+    for level in range(base, base + levels):
+        made.levels[level + 1, ENTERING] += made.levels[level, ENTERING]
+        made.levels[level + 1, EXPIRING] += made.levels[level, EXPIRING]
     for o in range(kept):
         level = base + room.begin[o]
-        made.entering[start + made.entering_from[level]] = o
-        made.entering_from[level] += 1
+        made.listed[start + made.levels[level, ENTERING], ENTERING] = o
+        made.levels[level, ENTERING] += 1
         if o >= levels and room.end[o] < levels:
             level = base + room.end[o]
-            made.expiring[start + made.expiring_from[level]] = o
-            made.expiring_from[level] += 1
+            made.listed[start + made.levels[level, EXPIRING], EXPIRING] = o
+            made.levels[level, EXPIRING] += 1
     # Each beginning has moved on to the next one's place: move all back.
-    for level in range(levels, 0, -1):
-        made.entering_from[base + level] = made.entering_from[base + level - 1]
-        made.expiring_from[base + level] = made.expiring_from[base + level - 1]
-    made.entering_from[base] = 0
-    made.expiring_from[base] = 0
+    for level in range(base + levels, base, -1):
+        made.levels[level, ENTERING] = made.levels[level - 1, ENTERING]
+        made.levels[level, EXPIRING] = made.levels[level - 1, EXPIRING]
+    made.levels[base, ENTERING] = 0
+    made.levels[base, EXPIRING] = 0
 
 
 @part
 def place_in_slots(key: Word, given: Given, made: Made, room: Room) -> None:
     """Give each operation the bit that it owns while it is pending: completed and crashed ones have a mask each."""
-    start, levels = given.starts[key], made.levels[key]
+    start, levels = given.starts[key], made.sizes[key, LEVELS]
     base = start + key
     completed_slots = crashed_slots = completed_free = crashed_free = 0
     free_completed, free_crashed = room.begin, room.end
     for level in range(levels):
         if level > 0:
-            free_completed[completed_free] = made.slot[start + level - 1]
+            free_completed[completed_free] = made.each[start + level - 1, SLOT]
             completed_free += 1
-        for place in range(made.expiring_from[base + level], made.expiring_from[base + level + 1]):
-            free_crashed[crashed_free] = made.slot[start + made.expiring[start + place]]
+        for place in range(made.levels[base + level, EXPIRING], made.levels[base + level + 1, EXPIRING]):
+            free_crashed[crashed_free] = made.each[start + made.listed[start + place, EXPIRING], SLOT]
             crashed_free += 1
-        for place in range(made.entering_from[base + level], made.entering_from[base + level + 1]):
-            o = made.entering[start + place]
+        for place in range(made.levels[base + level, ENTERING], made.levels[base + level + 1, ENTERING]):
+            o = made.listed[start + place, ENTERING]
             if o < levels:
                 if completed_free > 0:
                     completed_free -= 1
-                    made.slot[start + o] = free_completed[completed_free]
+                    made.each[start + o, SLOT] = free_completed[completed_free]
                 else:
-                    made.slot[start + o] = completed_slots
+                    made.each[start + o, SLOT] = completed_slots
                     completed_slots += 1
             elif crashed_free > 0:
                 crashed_free -= 1
-                made.slot[start + o] = free_crashed[crashed_free]
+                made.each[start + o, SLOT] = free_crashed[crashed_free]
             else:
-                made.slot[start + o] = crashed_slots
+                made.each[start + o, SLOT] = crashed_slots
                 crashed_slots += 1
-    made.completed_slots[key] = completed_slots
-    made.crashed_slots[key] = crashed_slots
+    made.sizes[key, COMPLETED_SLOTS] = completed_slots
+    made.sizes[key, CRASHED_SLOTS] = crashed_slots
+    made.sizes[key, MASK_WORDS] = max(1, (completed_slots + 63) >> 6)
+    made.sizes[key, USED_WORDS] = (crashed_slots + 63) >> 6
 
 
 @part
 def number_kinds(key: Word, given: Given, made: Made, room: Room, last: Word) -> None:
     """Give operations that do the same the same number. Those that are looked up in a table bring theirs along."""
-    start, kept = given.starts[key], made.kept[key]
+    start, kept, each = given.starts[key], made.sizes[key, KEPT], made.each
     kinds = 0
-    if kept > 0 and made.code[start] == TABLE:
+    if kept > 0 and each[start, CODE] == TABLE:
         for o in range(start, start + kept):
-            made.kind[o] = made.first[o]
-            kinds = max(kinds, made.first[o] + 1)
-        made.kinds[key] = kinds
+            each[o, KIND] = each[o, FIRST]
+            kinds = max(kinds, each[o, FIRST] + 1)
+        made.sizes[key, KINDS] = kinds
         return
     stamp = -1 - key
     for o in range(start, start + kept):
-        code, first, second = made.code[o], made.first[o], made.second[o]
+        code, first, second = each[o, CODE], each[o, FIRST], each[o, SECOND]
         place = mixed(mixed(mixed(code) ^ first) ^ second) & last
         while room.state[place] == stamp:
             other = room.value[place]
-            if made.code[other] == code and made.first[other] == first and made.second[other] == second:
+            if each[other, CODE] == code and each[other, FIRST] == first and each[other, SECOND] == second:
                 break
             place = (place + 1) & last
         if room.state[place] == stamp:
-            made.kind[o] = made.kind[room.value[place]]
+            each[o, KIND] = each[room.value[place], KIND]
         else:
             room.state[place] = stamp
             room.value[place] = o
-            made.kind[o] = kinds
+            each[o, KIND] = kinds
             kinds += 1
-    made.kinds[key] = kinds
+    made.sizes[key, KINDS] = kinds
 
 
 @kernel
@@ -405,6 +435,7 @@ def prepare(
             note_values(key, given, made, room, exact)
         arrange(key, given, made, room)
         if by_value:
+            list_writers(key, given, made, room)
             list_observers(key, given, made, room)
         place_in_slots(key, given, made, room)
         number_kinds(key, given, made, room, last)
