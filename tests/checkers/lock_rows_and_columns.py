@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 from tests.checkers.random_histories import context
 
-from foreshock.checkers import fencing, guarded_resource, mutex
+from foreshock.checkers import fencing, guarded_resource, lock_columns, mutex
 from foreshock.checkers.fencing import FencingChecker
 from foreshock.checkers.guarded_resource import GuardedResourceChecker
 from foreshock.checkers.mutex import MutexChecker
@@ -21,6 +21,16 @@ from foreshock.harness.verdict import Verdict
 
 OK, FAIL, INFO = OperationType.OK, OperationType.FAIL, OperationType.INFO
 MODES: Final = ("exclusive", "read", "permit", "reentrant", "write", None)
+WORLDS: Final = (
+    MODES,
+    ("permit",),
+    ("read", "write"),
+    ("read", "read", None),
+    ("reentrant",),
+    (None,),
+    (None,),
+)
+"""In which modes locks are asked for in one history."""
 _MILLISECOND_NS: Final = 1_000_000
 _HUGE: Final = (True, 1 << 61, -(1 << 70), 2.5, "1")
 DRIFT_BOUNDS_MS: Final = (0, 0, 15, 2.5)
@@ -45,9 +55,14 @@ class LockWorld:
             (MODES, ("permit",), ("read", "write"), ("reentrant", None), (None,), (None,))
         )
         self.permits = rng.randint(1, 3)
-        self.wrong = rng.choice((0.0, 0.0, 0.02, 0.15))
+        self.wrong = rng.choice((0.0, 0.0, 0.02, 0.15, 0.4))
         self.odd = rng.choice((0.0, 0.0, 0.0, 0.03))
-        self.ttl_ms = rng.choice(((None,), (None, 30, 99.5), (1000,)))
+        self.ttl_ms = rng.choice(((None,), (None, 10, 30, 99.5), (1000,)))
+        self.keys = rng.choice(((1,), ("a", 1), (1, 2, "a")))
+        self.processes = rng.randint(2, 5)
+        self.is_careful = rng.random() < 0.5
+        self.does = rng.choice(((5, 2, 5, 4, 1), (6, 1, 0, 4, 1), (2, 0, 9, 1, 0)))
+        self.ends = rng.choice(((12, 1, 1), (5, 0, 2), (1, 0, 0), (4, 3, 0)))
         self.rows: list[Row] = []
         self.open: dict[int, Open] = {}
         self.tokens: Counter[Any] = Counter()
@@ -57,11 +72,11 @@ class LockWorld:
         self.now_ns = 0
 
     def run(self, operations: int) -> History:
-        """Let five processes act until so many operations were called."""
+        """Let processes act until so many operations were called."""
         while len(self.rows) + len(self.open) < operations:
-            process = self.rng.randint(1, 5)
+            process = self.rng.randint(1, self.processes)
             if process in self.open:
-                self.end(process, self.rng.choices((OK, FAIL, INFO), (12, 1, 1))[0])
+                self.end(process, self.rng.choices((OK, FAIL, INFO), self.ends)[0])
             else:
                 self.begin(process)
             self.index += 1
@@ -72,20 +87,29 @@ class LockWorld:
         return History.of(self.rows)
 
     def begin(self, process: int) -> None:
-        f = self.rng.choices(("acquire", "renew", "use", "release", "touch"), (5, 2, 5, 4, 1))[0]
-        key = self.rng.choice((1, 2, "a"))
+        f = self.rng.choices(("acquire", "renew", "use", "release", "touch"), self.does)[0]
+        key = self.rng.choice(self.keys)
         mode = self.rng.choice(self.modes)
         value: Any = None if mode is None else {"mode": mode, "permits": self.permits}
         if f == "acquire" and mode is None:
             value = 0
         if f == "use":
-            value = {**(value or {}), "token": self._strange(self.known.get((process, key)))}
+            # Who is careful writes under the newest grant only, and reads under any.
+            newest = self.is_careful and mode != "read"
+            token = self.tokens[key] if newest else self.known.get((process, key))
+            value = {**(value or {}), "token": self._strange(token)}
         if f == "release":
             value = self.known.get((process, key))
         self.open[process] = Open(f, key, value, self.index, self.now_ns)
 
     def end(self, process: int, kind: OperationType) -> None:
-        result = self.result_of(process, self.open[process]) if kind is OK else None
+        operation = self.open[process]
+        result = self.result_of(process, operation) if kind is OK else None
+        if kind is OK and operation.f == "release" and self.rng.random() < 0.8:
+            self.known.pop((process, operation.key), None)
+        if kind is INFO and operation.f == "use":
+            # It may have written before it was lost.
+            self.counts[operation.key] += self.rng.choice((0, 1))
         self.close(process, kind, result, self.index)
 
     def result_of(self, process: int, operation: Open) -> Any:
@@ -137,14 +161,21 @@ CHECKERS: Final[dict[str, Callable[[random.Random], Checker]]] = {
 @contextmanager
 def looked_at_as_columns(wanted: bool) -> Iterator[None]:
     """While it lasts, histories of any length are looked at as columns, or row by row."""
-    places = ((mutex, "COMPILED_FROM"), (fencing, "COLUMNS_FROM"), (guarded_resource, "COLUMNS_FROM"))
-    before = [getattr(module, name) for module, name in places]
-    for module, name in places:
-        setattr(module, name, -1 if wanted else 1 << 60)
+    always = -1 if wanted else 1 << 60
+    changed: list[tuple[Any, str, int]] = [
+        (mutex, "COMPILED_FROM", always),
+        (fencing, "COLUMNS_FROM", always),
+        (guarded_resource, "COLUMNS_FROM", always),
+        # So that values come in several parts.
+        (lock_columns, "_AT_ONCE", 5),
+    ]
+    before = [getattr(module, name) for module, name, _ in changed]
+    for module, name, value in changed:
+        setattr(module, name, value)
     try:
         yield
     finally:
-        for (module, name), value in zip(places, before, strict=True):
+        for (module, name, _), value in zip(changed, before, strict=True):
             setattr(module, name, value)
 
 
@@ -165,15 +196,17 @@ class Difference(NamedTuple):
     columns: CheckResult
 
 
-def compare_rows_with_columns(count: int, seed: int) -> tuple[Counter[tuple[str, Verdict]], list[Difference]]:
+def compare_rows_with_columns(
+    count: int, seed: int, checkers: Collection[str] = tuple(CHECKERS)
+) -> tuple[Counter[tuple[str, Verdict]], list[Difference]]:
     """Compare on so many histories: how often each checker said what, and where it said two things."""
     rng = random.Random(f"rows and columns {seed}")
     said: Counter[tuple[str, Verdict]] = Counter()
     different = []
     for _ in range(count):
-        history = random_lock_history(rng, rng.choice((2, 8, 20, 40)))
-        for name, make in CHECKERS.items():
-            rows, columns = both(make(rng), history)
+        history = random_lock_history(rng, rng.choice((4, 12, 30, 60)))
+        for name in checkers:
+            rows, columns = both(CHECKERS[name](rng), history)
             said[name, rows.verdict] += 1
             if rows != columns:
                 different.append(Difference(name, history, rows, columns))

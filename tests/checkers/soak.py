@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tests.checkers.kv_histories import kv_histories
+from tests.checkers.lock_rows_and_columns import compare_rows_with_columns
 from tests.checkers.model_histories import THINGS, is_legal, random_history
 from tests.checkers.random_histories import (
     columns_of_entries,
@@ -46,6 +47,8 @@ Decider = Callable[[Histories, Model], Answers]
 BATCH: Final = 200
 """So many histories are the keys of one, as checkers get them."""
 SHOWN_MAX: Final = 3
+LOCKS_SHARE: Final = 20
+"""One in so many histories is one of locks, for the checkers that are no models."""
 
 
 @dataclass(frozen=True)
@@ -332,7 +335,14 @@ def main() -> int:
     print(f"seed {arguments.seed}, {time.perf_counter() - began:.0f} s")
     for mismatch in report.mismatches[:SHOWN_MAX]:
         print(f"\n{mismatch.program()}")
-    return 1 if report.mismatches else 0
+    locks = arguments.count // LOCKS_SHARE
+    _, different = compare_rows_with_columns(locks, arguments.seed)
+    print(f"{locks} histories of locks, row by row and by columns: {len(different)} mismatches")
+    for difference in different[:SHOWN_MAX]:
+        print(
+            f"\n{difference.checker}: {difference.rows}\n{difference.columns}", *difference.history, sep="\n"
+        )
+    return 1 if report.mismatches or different else 0
 
 
 if __name__ == "__main__":

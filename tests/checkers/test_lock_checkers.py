@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import random
+from functools import partial
+from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.checkers.lock_rows_and_columns import CHECKERS, both, compare_rows_with_columns
+from tests.checkers.planted import Planted
 from tests.checkers.random_histories import context
 
-from foreshock.checkers import mutex
+from foreshock.checkers import bearers, beliefs, uses
 from foreshock.checkers.fencing import FencingChecker
 from foreshock.checkers.guarded_resource import GuardedResourceChecker
 from foreshock.checkers.mutex import MutexChecker, beliefs_of
@@ -25,6 +29,7 @@ class Script:
     def __init__(self) -> None:
         self.rows: dict[int, dict[str, Any]] = {}
         self.open: dict[int, int] = {}
+        self.told: dict[int, Any] = {}
         self.index = 0
         self.ms = 0
 
@@ -210,56 +215,140 @@ def test_the_sweep_agrees_with_looking_at_every_pair() -> None:
     assert set(verdicts) == {True, False}
 
 
-MODES = ("exclusive", "read", "permit", "reentrant", "write", None)
+@pytest.mark.parametrize("seed", range(3))
+def test_columns_find_what_rows_find(seed: int) -> None:
+    said, different = compare_rows_with_columns(150, seed)
+    assert different == []
+    assert len(said) == 2 * len(CHECKERS), "each checker must have said both"
 
 
-def random_locks(rng: random.Random, operations: int) -> History:
-    """Processes that acquire, renew, use and release locks of every kind, with no regard to what they may do."""
-    script = Script()
-    modes = rng.choice((MODES, ("permit",), ("read", "write"), ("reentrant",), (None,)))
-    permits = rng.randint(1, 3)
-    for _ in range(operations):
-        process = rng.randint(1, 5)
-        if process in script.open:
-            _end(rng, script, process)
-            continue
-        f = rng.choices(("acquire", "renew", "release", "use"), (5, 2, 4, 1))[0]
-        mode = rng.choice(modes)
-        value: Any = 0 if mode is None else {"mode": mode, "permits": permits}
-        script.call(process, f, value if f != "release" else None, rng.choice((1, 2, "a")))
-        script.wait(rng.choice((0, 0, 0, 40)))
-        if rng.random() < 0.7:
-            _end(rng, script, process)
-    return script.history()
+MISTAKES = [
+    ("fencing", bearers, "np.sort(order[repeated(place[order])])", "order[repeated(place[order])]"),
+    (
+        "fencing",
+        bearers,
+        "greatest_before(calls, returns, token) >= token",
+        "greatest_before(calls, returns, token) > token + 99",
+    ),
+    ("fencing", bearers, "token[others]) > token[mine]", "token[others]) >= token[mine]"),
+    ("fencing", bearers, "others = ~uses.reads if reads else", "others = ~uses.reads if False else"),
+    (
+        "fencing",
+        bearers,
+        "(uses.token, ~uses.reads, uses.seen, uses.key)",
+        "(uses.token, uses.reads, uses.seen, uses.key)",
+    ),
+    ("fencing", bearers, "np.where(reads, -1, token)", "token"),
+    ("fencing", bearers, "token[1:] < before", "token[1:] <= before"),
+    ("fencing", bearers, "columns.ret < columns.call[later]", "columns.call < columns.call[later]"),
+    ("fencing", bearers, "if columns.reads[later] else mine", "if False else mine"),
+    ("fencing", bearers, "& ~again", ""),
+    ("fencing", bearers, "has_failed or held[where][1] == 1", "held[where][1] == 1"),
+    ("fencing", bearers, "held[where][0] == told", "True"),
+    ("fencing", bearers, "or mode == PERMIT", ""),
+    ("guarded-resource", uses, "np.sort(writers[order[repeated", "(writers[order[repeated"),
+    (
+        "guarded-resource",
+        uses,
+        "writers = np.flatnonzero(~uses.reads)\n    (place,)",
+        "writers = np.arange(len(uses))\n    (place,)",
+    ),
+    (
+        "guarded-resource",
+        uses,
+        "greatest_before(calls, returns, wrote) > seen",
+        "greatest_before(calls, returns, wrote) >= seen",
+    ),
+    ("guarded-resource", uses, "missing > _crashed_before(uses)", "missing > 0"),
+    ("guarded-resource", uses, "late |= uses.seen < start", "pass"),
+    ("guarded-resource", uses, 'places[np.argsort(uses.seen[places], kind="stable")]', "places"),
+    ("guarded-resource", uses, "mode_in(value) not in (READ, PERMIT)", "True"),
+    (
+        "guarded-resource",
+        uses,
+        "& ~uses.reads\n    return int(np.flatnonzero(same)[0])",
+        "\n    return int(np.flatnonzero(same)[0])",
+    ),
+    (
+        "mutex",
+        beliefs,
+        "grants[kernel.EXPIRES_NS, leased] += invoked_ns - drift_bound_ns",
+        "grants[kernel.EXPIRES_NS, leased] += invoked_ns",
+    ),
+    ("mutex", beliefs, "order = np.lexsort((start, key))", "order = np.argsort(key)[::-1]"),
+    ("mutex", beliefs, "began &= beliefs[kernel.END_NS] > facts", "began &= beliefs[kernel.END_NS] >= facts"),
+]
 
 
-def _end(rng: random.Random, script: Script, process: int) -> None:
-    kind = rng.choices((script.ok, script.fail, script.info), (8, 1, 1))[0]
-    if kind != script.ok:
-        kind(process)
-        return
-    told: dict[str, Any] = {
-        "token": rng.choice((None, 1, 2, True)),
-        "ttl_ms": rng.choice((None, None, 30, 99.5)),
-    }
-    if rng.random() < 0.3:
-        told["depth"] = rng.randint(1, 3)
-    script.ok(process, rng.choice((told, told, told, None, 5)))
+def counted(script: Script, process: int, seen: int, token: int, *, reads: bool = False) -> Script:
+    """A use that is called now; ``back`` returns it."""
+    mode = {"mode": "read"} if reads else {}
+    script.call(process, "use", {"token": token, **mode})
+    script.told[process] = {"seen": seen, "again": seen} if reads else {"seen": seen, "wrote": seen + 1}
+    return script
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_columns_find_what_rows_find(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = random.Random(seed)
-    verdicts = set()
-    for _ in range(150):
-        history = random_locks(rng, rng.randint(2, 40))
-        answers = []
-        for threshold in (len(history), -1):
-            monkeypatch.setattr(mutex, "COMPILED_FROM", threshold)
-            answers.append(MutexChecker(drift_bound_ms=rng.choice((0,))).check(history, context()))
-        assert answers[0] == answers[1]
-        verdicts.add(answers[0].verdict)
-    assert verdicts == {Verdict.VALID, Verdict.INVALID}
+def back(script: Script, *processes: int) -> Script:
+    for process in processes:
+        script.ok(process, script.told[process])
+    return script
+
+
+def telling_histories() -> list[History]:
+    """What random histories hardly ever are."""
+
+    def one_by_one(*uses: tuple[int, int, bool]) -> Script:
+        script = Script()
+        for process, (seen, token, reads) in enumerate(uses):
+            back(counted(script, process, seen, token, reads=reads), process)
+        return script
+
+    def at_once(*uses: tuple[int, int, bool]) -> Script:
+        script = Script()
+        for process, (seen, token, reads) in enumerate(uses):
+            counted(script, process, seen, token, reads=reads)
+        return back(script, *range(len(uses)))
+
+    lasting = counted(counted(Script(), 1, 0, 5), 2, 1, 9)
+    back(counted(back(lasting, 1), 3, 2, 3), 3, 2)
+    again = {"mode": "reentrant"}
+    deep = Script().did(1, "acquire", again, {"token": 1}).did(1, "acquire", again, {"token": 1})
+    deep.call(1, "release").fail(1).did(1, "acquire", again, {"token": 1})
+    scripts = [
+        one_by_one((0, 2, True), (0, 1, True)),
+        at_once((1, 2, False), (1, 1, True), (0, 1, False)),
+        at_once((0, 2, True), (1, 1, True)),
+        one_by_one((0, 2, False), (1, 3, True), (1, 1, True)),
+        at_once((7, 1, False), (7, 1, False), (3, 1, False), (3, 1, False)),
+        at_once((9, 1, False), (5, 1, False)),
+        at_once((3, 1, True), (3, 1, False), (3, 1, False)),
+    ]
+    return [script.history() for script in (*scripts, lasting, deep)]
+
+
+def test_columns_find_what_rows_find_in_telling_histories() -> None:
+    said = [both(FencingChecker(), history) for history in telling_histories()]
+    said += [both(GuardedResourceChecker(), history) for history in telling_histories()]
+    assert [rows for rows, _ in said] == [columns for _, columns in said]
+
+
+@pytest.mark.parametrize(
+    ("checker", "module", "right", "wrong"), MISTAKES, ids=lambda part: getattr(part, "name", "")
+)
+def test_a_mistake_in_the_columns_is_found(checker: str, module: ModuleType, right: str, wrong: str) -> None:
+    with Planted(module, right, wrong):
+        try:
+            if any(
+                rows != columns
+                for rows, columns in map(
+                    partial(both, CHECKERS[checker](random.Random(1))), telling_histories()
+                )
+            ):
+                return
+            found = any(compare_rows_with_columns(30, seed, [checker])[1] for seed in range(10))
+        except (IndexError, ValueError):
+            return
+    assert found
 
 
 def fenced(script: Script) -> Any:

@@ -340,3 +340,11 @@ def test_a_planted_mistake_is_found(model: Model, module: Any, right: str, wrong
     except (IndexError, ValueError, KeyError):
         return
     assert changed != decisions
+
+
+def test_stacks_are_decided_alike_whether_putting_is_trimmed_or_not() -> None:
+    """The text of ``stacks.py`` argues why."""
+    trimmed, whole = "np.minimum(line.ret[puts], take_ret)", "line.ret[puts]"
+    histories, decisions = histories_and_decisions("stack")
+    with Planted(containers, trimmed, whole):
+        assert decisions_of(Stack(), histories) == decisions

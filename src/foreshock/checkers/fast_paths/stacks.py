@@ -19,6 +19,14 @@ A cut needs to be tried only where putting an element returned: from a moment wi
 the next core begins. In the order of these returns each part is a stretch, and t is free of cores exactly when no
 element before it is called to be taken after it.
 
+That ``put_ret`` is trimmed (``containers.py``) decides nothing here. An element whose putting
+returned after its taking can be put in and taken at one moment, that of the latter return, whatever else is there;
+so it makes nothing illegal, in whichever part of a cut it is. A bottom that was only called before the others'
+putting returned untrimmed is one too: around a legal order of the others, those that are there at its call can be
+put in right after it instead, in the same order, for their putting has not returned. And one of the steps can still
+be done in any legal order: let y be the last element that is put in on an empty stack. If some putting returned
+before y is put in, there is a cut, else y is a bottom.
+
 Who found nothing needs a moment without a core. A pop that crashed may have taken any element that is still there;
 a history that is illegal without those is left to the search, unless every element was taken anyway.
 """
