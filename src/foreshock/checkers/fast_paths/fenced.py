@@ -193,10 +193,12 @@ def _decide_unnamed(operations: _Operations, conflicts: _Conflicts) -> None:
     moment[grants] = latest
     certain = np.flatnonzero(~(operations.is_acquire & operations.crashed))
     moment, rises = moment[certain], operations.is_acquire[certain]
-    order, depth = depths_of(operations.key[certain], moment, rises)
+    key = operations.key if len(certain) == len(operations.key) else operations.key[certain]
+    order, depth = depths_of(key, moment, rises)
+    del key, moment
     order = certain[order]
     deep, negative = order[depth > 1], np.unique(operations.key[order[depth < 0]])
-    del certain, moment, rises, order, depth
+    del certain, rises, order, depth
     if not len(deep) and not len(negative):
         return
     places_of = _grouped(operations)
@@ -273,7 +275,8 @@ def _operations(columns: OperationColumns, keys: Sequence[int]) -> tuple[Bools, 
     unnamed = ~is_acquire[rows] & (token == _NO_TOKEN)
     asked[np.intersect1d(key[is_named], key[unnamed])] = False
     known = asked[key]
-    rows, key, token = rows[known], key[known], token[known]
+    if not known.all():
+        rows, key, token = rows[known], key[known], token[known]
     line = line_of(columns)
     call, ret = (line.on(key, position[rows]) for position in (line.call, line.ret))
     return asked, _Operations(rows, key, call, ret, is_acquire[rows], columns.crashed[rows], token)
