@@ -193,9 +193,9 @@ def _decide_unnamed(operations: _Operations, conflicts: _Conflicts) -> None:
     moment[grants] = latest
     certain = np.flatnonzero(~(operations.is_acquire & operations.crashed))
     moment, rises = moment[certain], operations.is_acquire[certain]
-    key = operations.key if len(certain) == len(operations.key) else operations.key[certain]
-    order, depth = depths_of(key, moment, rises)
-    del key, moment
+    keys = operations.key if len(certain) == len(operations.key) else operations.key[certain]
+    order, depth = depths_of(keys, moment, rises)
+    del keys, moment
     order = certain[order]
     deep, negative = order[depth > 1], np.unique(operations.key[order[depth < 0]])
     del certain, rises, order, depth
