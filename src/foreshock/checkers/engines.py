@@ -8,8 +8,10 @@ decides everything.
 from __future__ import annotations
 
 import logging
-import threading
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from foreshock.checkers.columns import OperationColumns
@@ -26,7 +28,9 @@ WORTH_LOADING: Final = 3_000
 """So many operations to search are worth loading the compiled search for."""
 PLAIN_CONFIGURATIONS_MAX: Final = 20_000
 """So many configurations in one check are enough for the search in plain Python."""
-_NEWS_S: Final = 2.0
+_COMPILING_S: Final = 30.0
+"""With less time than this to the deadline nothing is compiled."""
+_COMPILING_S_MAX: Final = 300.0
 
 logger = logging.getLogger("foreshock")
 
@@ -55,12 +59,11 @@ class _Compiled:
 
     def __init__(self) -> None:
         self.is_loaded = False
+        self.is_missing = False
+        """It cannot be loaded here, or there was no time to compile it: that was said, and is not tried again."""
         self.searched = 0
         self.announced = 0
         self.waited_s = 0.0
-        self.lock = threading.Lock()
-        self.loading: threading.Thread | None = None
-        self.failure: BaseException | None = None
 
 
 _compiled = _Compiled()
@@ -81,7 +84,7 @@ def expect(operations: int, deadline_ns: int | None = None) -> None:
 
     Where many more were announced, the first that have to be searched say that most of those will, too.
     """
-    if _compiled.is_loaded or not operations:
+    if _compiled.is_loaded or _compiled.is_missing or not operations:
         return
     if _compiled.searched + max(operations, _compiled.announced) > WORTH_LOADING:
         load(deadline_ns)
@@ -93,38 +96,60 @@ def waited_s() -> float:
 
 
 def load(deadline_ns: int | None = None) -> bool:
-    """Load the compiled search; compiles it, and says so, where that was never done. Whether it is there then.
+    """Load the compiled search, having it compiled where that was never done. Whether it is there then.
 
-    Waits until the deadline (on ``time.monotonic_ns()``) at most. What is still being compiled then goes on being so,
-    and serves whoever comes later: a check is not held up beyond its deadline, and nothing is compiled twice.
+    To compile takes some ten seconds, once for each installation, so it is only done where the deadline (on
+    ``time.monotonic_ns()``) is far off. Where it is not there the plain search goes on, slower.
     """
-    with _compiled.lock:
-        if _compiled.is_loaded:
-            return True
-        if _compiled.loading is None:
-            _compiled.loading = threading.Thread(target=_load, name="load the compiled search")
-            _compiled.loading.start()
-        loading = _compiled.loading
+    if _compiled.is_loaded or _compiled.is_missing:
+        return _compiled.is_loaded
     started = time.monotonic()
-    rest_s = None if deadline_ns is None else max(0.0, (deadline_ns - time.monotonic_ns()) / 1e9)
-    loading.join(_NEWS_S if rest_s is None else min(_NEWS_S, rest_s))
-    if loading.is_alive():
-        logger.info("compiling the checker, once for this installation")
-        loading.join(None if rest_s is None else max(0.0, rest_s - (time.monotonic() - started)))
-    _compiled.waited_s += time.monotonic() - started
-    if _compiled.failure is not None:
-        raise _compiled.failure
-    _compiled.is_loaded = not loading.is_alive()
-    return _compiled.is_loaded
-
-
-def _load() -> None:
     try:
+        if not _is_on_disk():
+            _compile(deadline_ns)
         from foreshock.checkers.kernel_search import KernelSearch
 
         KernelSearch.warm_up()
-    except Exception as error:  # noqa: BLE001 - kept for whoever waits, who raises it
-        _compiled.failure = error
+        _compiled.is_loaded = True
+    except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as error:
+        _compiled.is_missing = True
+        logger.warning("searching without the compiled search, which is slower: %s", error)
+    _compiled.waited_s += time.monotonic() - started
+    return _compiled.is_loaded
+
+
+def _is_on_disk() -> bool:
+    """Whether kernels were compiled since they were last changed, as far as their files tell."""
+    from foreshock.checkers.kernels.compiling import INTERPRETED
+
+    if INTERPRETED:
+        return True
+    from foreshock.checkers.kernels import search_kernel
+
+    folder = Path(search_kernel.search_on.stats.cache_path)  # type: ignore[attr-defined]
+    compiled = [path.stat().st_mtime for path in folder.glob("search_kernel.search_on-*.nbi")]
+    sources = Path(search_kernel.__file__).parent.glob("*.py")
+    return bool(compiled) and max(compiled) >= max(path.stat().st_mtime for path in sources)
+
+
+def _compile(deadline_ns: int | None) -> None:
+    """Have the kernels compiled by a process of its own, which can be ended; raises ``SubprocessError`` if it was."""
+    rest_s = _COMPILING_S_MAX if deadline_ns is None else (deadline_ns - time.monotonic_ns()) / 1e9
+    if rest_s < _COMPILING_S:
+        raise subprocess.SubprocessError(
+            f"it is not compiled yet, and there is no time for that before the deadline (a deadline above "
+            f"{_COMPILING_S:.0f} s leaves some, once for this installation)"
+        )
+    logger.warning("compiling the checker, once for this installation; it takes some ten seconds")
+    program = "from foreshock.checkers.kernel_search import KernelSearch; KernelSearch.warm_up()"
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.DEVNULL) as process:
+        try:
+            code = process.wait(min(rest_s, _COMPILING_S_MAX))
+        except BaseException:
+            process.kill()
+            raise
+    if code != 0:
+        raise subprocess.SubprocessError(f"it could not be compiled (exit code {code})")
 
 
 def searches_of(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PAGE_REPORTER = "check"
 _COLORS = {"valid": "green", "unknown": "yellow", "invalid": "red"}
-EXPLAINED_KEYS_MAX = 20
+EXPLAINED_KEYS_MAX = 3
 """Of a history with more illegal keys, the others are listed by ``--explain`` without their counterexamples."""
 OPERATION_BYTES = 100
 """About what an operation takes in a history, in any of the formats that are text."""
@@ -107,7 +107,7 @@ def command(
     from foreshock.harness.cli.judging import check_file, checker_of
     from foreshock.harness.sizes import parse_bytes
 
-    set_up_logging(verbose=verbose)
+    set_up_logging(verbose=verbose, warns=not quiet)
     _check_page(page)
     memory_bytes = parse_bytes(memory)
     with spare_stdout(as_json=as_json):
@@ -141,18 +141,20 @@ def _show(checked: Checked, *, explained: bool, quiet: bool) -> None:
         return
     found = document["counterexamples"] if explained else ()
     number = len(document["keys"])
-    reason = document["reason"] if not found else f"{number} keys are illegal" if number > 1 else ""
+    reason = "" if found else document["reason"]
     word = checked.verdict.word
     sign = click.style(f"{SIGNS[word]} {word.upper()}", fg=_COLORS[word], bold=word == "invalid")
     _say(f"{printable(document['file'])}  {printable(reason)}".rstrip(), before=f"{sign}  ")
     if not found:
         return
-    from foreshock.harness.cli.explain import explain
+    from foreshock.harness.cli.explain import explain, index_of
 
+    if number > 1:
+        _say("\n" + printable(index_of(found)))
     for counterexample in found[:EXPLAINED_KEYS_MAX]:
         _say("\n" + printable(explain(counterexample)))
-    if left := [repr(each["key"]) for each in found[EXPLAINED_KEYS_MAX:]]:
-        _say(f"{len(left)} more keys are illegal: {', '.join(map(printable, left))}\n")
+    if (left := number - EXPLAINED_KEYS_MAX) > 0:
+        _say(f"{left} more keys are illegal: --html PAGE draws them all, --json tells all of them as data.\n")
 
 
 def _say(text: str, *, before: str = "", to_stderr: bool = False) -> None:

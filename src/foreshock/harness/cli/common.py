@@ -68,17 +68,19 @@ def store_option(function: F) -> F:
     )(function)
 
 
-def set_up_logging(*, verbose: bool) -> None:
-    """Send the harness' log to stderr under ``-v``; otherwise only to the run's own file."""
+def set_up_logging(*, verbose: bool, warns: bool = False) -> None:
+    """Send the harness' log to stderr under ``-v``, or its warnings with ``warns``; else to the run's file alone."""
     logger = logging.getLogger("foreshock")
     logger.propagate = False
     if not logger.handlers:
         logger.addHandler(logging.NullHandler())
-    if verbose:
+    if verbose or warns:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("foreshock: %(levelname)s %(message)s"))
+        handler.setFormatter(
+            logging.Formatter("foreshock: %(levelname)s %(message)s" if verbose else "foreshock: %(message)s")
+        )
         logger.addHandler(handler)
-        logger.setLevel(logging.DEBUG)
+        logger.setLevel(logging.DEBUG if verbose else logging.WARNING)
 
 
 def console() -> Console:
