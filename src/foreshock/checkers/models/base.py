@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Protocol, runtime_checkable
 
 from foreshock.checkers.entries import Entry
-from foreshock.harness.errors import UsageError
+from foreshock.harness.errors import PlugInError, UsageError
 from foreshock.harness.model import Model
 
 
@@ -110,3 +110,14 @@ def unknown_operation(model: str, f: str, known: Sequence[str]) -> UsageError:
 def bad_value(model: str, f: str, value: Any, wanted: str, what: str = "value") -> UsageError:
     """The error of a model whose operation carries a value (or a result, then ``what``) of the wrong shape."""
     return UsageError(f"the model {model!r} cannot take the {what} {value!r} of {f!r}: it must be {wanted}")
+
+
+def changed_by_read(model: Model, f: str, before: Any, after: Any) -> PlugInError:
+    """The error of a model whose ``step`` gave another state after what it says only reads.
+
+    Every search counts on it: a read that did not return is left out, and one that is possible is placed at once.
+    """
+    return PlugInError(
+        f"the model {model.name!r} says that {f!r} only reads, but its step() changed the state "
+        f"from {before!r} to {after!r}: let is_read({f!r}) be false"
+    )
