@@ -102,6 +102,23 @@ def argument_of(model: Model, entry: Entry) -> Any:
     return entry.value
 
 
+def asked(model: Model, method: str, *arguments: Any) -> Any:
+    """What a method of a model answers.
+
+    Raises ``PlugInError`` for whatever goes wrong in it: the sentence names the model, the operation where it was asked
+    about one, and the place in the model's code. What the model itself says of bad input comes through.
+    """
+    try:
+        return getattr(model, method)(*arguments)
+    except ForeshockError:
+        raise
+    except Exception as error:
+        # step() is told the state first; describe() and needs() begin with the operation.
+        operation = arguments[1:3] if method == "step" else arguments[:2] if len(arguments) > 1 else ()
+        what = f"on {operation[0]} {reprlib.repr(operation[1])}" if operation else f"in {method}()"
+        raise PlugInError(f"the model {model.name!r} failed {what}: {describe(error)}") from error
+
+
 def unknown_operation(model: str, f: str, known: Sequence[str]) -> UsageError:
     """The error of a model that is asked about an operation it does not have."""
     return UsageError(f"the model {model!r} has no operation {f!r}; it knows {', '.join(sorted(known))}")
