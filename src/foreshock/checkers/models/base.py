@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from typing import Any, Final, Protocol, runtime_checkable
 
 from foreshock.checkers.entries import Entry
-from foreshock.harness.errors import PlugInError, UsageError
+from foreshock.harness.blame import describe
+from foreshock.harness.errors import ForeshockError, PlugInError, UsageError
 from foreshock.harness.model import Model
 
 
