@@ -16,7 +16,7 @@ import numpy as np
 from foreshock.checkers.columns import ABSENT, NO_CODE, Bools, Ints, OperationColumns
 from foreshock.checkers.entries import Entry, freeze
 from foreshock.checkers.kernels.layout import ILLEGAL, READ, SWAP, TABLE, WRITE, Int32s
-from foreshock.checkers.models.base import UNOBSERVED, unknown_operation
+from foreshock.checkers.models.base import UNOBSERVED, asked, unknown_operation
 from foreshock.checkers.models.lock import ACQUIRE, RELEASE, Mutex, OwnerMutex
 from foreshock.checkers.models.register import CAS, READS, CasRegister, Register
 from foreshock.checkers.problem import Question, is_reading, questions_of, specialized, useful_horizons
@@ -72,11 +72,11 @@ class Answers:
         self.states: list[Any] = []
         self.bytes_used = 0
         """About what the states take."""
-        self.initial = self._number(model.initial())
+        self.initial = self._number(asked(model, "initial"))
 
     def after(self, state: int, kind: int) -> int:
         """The number of the state after an operation of that kind, or ``ILLEGAL``."""
-        found = self._model.step(self.states[state], *self._questions[kind])
+        found = asked(self._model, "step", self.states[state], *self._questions[kind])
         return ILLEGAL if found is ILLEGAL_OF_MODEL else self._number(found)
 
     def _number(self, state: Any) -> int:

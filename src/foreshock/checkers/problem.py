@@ -13,7 +13,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 from foreshock.checkers.entries import NEVER, Entry, freeze
-from foreshock.checkers.models.base import KnowsWhatCrashesMatter, Specializes, argument_of
+from foreshock.checkers.models.base import KnowsWhatCrashesMatter, Specializes, argument_of, asked
 from foreshock.harness.errors import PlugInError
 from foreshock.harness.model import ILLEGAL, UNKNOWN, Model
 
@@ -168,14 +168,14 @@ class Steps:
         self._numbers: dict[Hashable, int] = {}
         self.states: list[Any] = []
         self._table: list[dict[int, int]] = []
-        self.initial = self._number(problem.model.initial())
+        self.initial = self._number(asked(problem.model, "initial"))
 
     def after(self, state: int, operation_class: int) -> int:
         """The number of the state after an operation of that class, or :data:`ILLEGAL_STATE`."""
         row = self._table[state]
         answer = row.get(operation_class)
         if answer is None:
-            after = self._model.step(self.states[state], *self._arguments[operation_class])
+            after = asked(self._model, "step", self.states[state], *self._arguments[operation_class])
             answer = row[operation_class] = ILLEGAL_STATE if after is ILLEGAL else self._number(after)
         return answer
 
@@ -199,12 +199,12 @@ Question = tuple[str, Any, Any]
 
 def is_reading(model: Model, entries: Sequence[Entry]) -> dict[str, bool]:
     """Which of the names of these operations are those of reads."""
-    return {f: model.is_read(f) for f in {entry.f for entry in entries}}
+    return {f: asked(model, "is_read", f) for f in {entry.f for entry in entries}}
 
 
 def specialized(model: Model, entries: Sequence[Entry]) -> Model:
     """The smallest model that serves for a history of these operations."""
-    return model.specialized(entries) if isinstance(model, Specializes) else model
+    return asked(model, "specialized", entries) if isinstance(model, Specializes) else model
 
 
 def questions_of(model: Model, entries: Sequence[Entry]) -> tuple[list[int], list[Question]]:
@@ -216,7 +216,11 @@ def questions_of(model: Model, entries: Sequence[Entry]) -> tuple[list[int], lis
     for e in entries:
         result = UNKNOWN if e.crashed and e.result is None else e.result
         question = (e.f, argument_of(model, e), result)
-        identity = (e.f, freeze(question[1]), freeze(result)) if canonical is None else canonical(*question)
+        identity = (
+            (e.f, freeze(question[1]), freeze(result))
+            if canonical is None
+            else asked(model, "canonical", *question)
+        )
         number = numbers.setdefault(identity, len(numbers))
         if number == len(questions):
             questions.append(question)
@@ -227,5 +231,6 @@ def questions_of(model: Model, entries: Sequence[Entry]) -> tuple[list[int], lis
 def useful_horizons(model: Model, entries: Sequence[Entry]) -> list[int]:
     """The last position at which each crashed entry can matter: for ever, unless the model knows better."""
     if isinstance(model, KnowsWhatCrashesMatter):
-        return model.useful_until(entries)
+        horizons: list[int] = asked(model, "useful_until", entries)
+        return horizons
     return [NEVER] * len(entries)
