@@ -27,7 +27,7 @@ from foreshock.checkers.argument import label_of
 from foreshock.checkers.columns import columns_of
 from foreshock.checkers.explanation import PREFIX_MAX, labels_of
 from foreshock.checkers.linearizable import LinearizableChecker, model_of
-from foreshock.checkers.models.base import ExplainsItself, ObservesFailures, WantsTimes, argument_of
+from foreshock.checkers.models.base import ExplainsItself, ObservesFailures, WantsTimes, argument_of, asked
 from foreshock.checkers.rows import rows_of
 from foreshock.checkers.search import Limits
 from foreshock.checkers.sequential_problem import Item
@@ -236,10 +236,11 @@ class _Explainer:
         if not isinstance(self.model, ExplainsItself):
             return "nothing"
         entry = item.entry
-        return self.model.needs(entry.f, argument_of(self.model, entry), entry.result)
+        return str(asked(self.model, "needs", entry.f, argument_of(self.model, entry), entry.result))
 
     def _state(self, state: Any) -> str:
-        return self.model.describe_state(state) if isinstance(self.model, ExplainsItself) else repr(state)
+        explains = isinstance(self.model, ExplainsItself)
+        return str(asked(self.model, "describe_state", state)) if explains else repr(state)
 
 
 @dataclass
@@ -252,7 +253,7 @@ class _Questions:
     undecided: int = 0
 
     def __post_init__(self) -> None:
-        reads = {f: self.model.is_read(f) for f in {item.entry.f for item in self.items}}
+        reads = {f: asked(self.model, "is_read", f) for f in {item.entry.f for item in self.items}}
         self._reads = [reads[item.entry.f] for item in self.items]
 
     def offsets(self, keep: Sequence[int]) -> list[int]:

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
 from foreshock.checkers.entries import NEVER, UNNOTICED, Entry, freeze
-from foreshock.checkers.models.base import argument_of
+from foreshock.checkers.models.base import argument_of, asked
 from foreshock.checkers.models.register import CAS, DELETES, READS, CasRegister, Register
 from foreshock.checkers.problem import useful_horizons
 from foreshock.harness.model import UNKNOWN, Model
@@ -36,7 +36,7 @@ class Problem:
     def __init__(self, items: Sequence[Item], model: Model) -> None:
         self.items, self.model = items, model
         self.keys = max((item.key for item in items), default=0) + 1
-        reads = {f: model.is_read(f) for f in {item.entry.f for item in items}}
+        reads = {f: asked(model, "is_read", f) for f in {item.entry.f for item in items}}
         self.is_read = [reads[item.entry.f] for item in items]
         self.key = [item.key for item in items]
         self._classify()

@@ -35,11 +35,11 @@ class Kv:
         """Whether ``f`` only reads."""
         return f in READS
 
-    def step(self, state: Any, f: str, value: Any, result: Any) -> Hashable | Illegal:
+    def step(self, state: str | None, f: str, value: Any, result: Any) -> Hashable | Illegal:
         """The value after an operation."""
         if f in READS:
-            legal = result == state or (state is None and result == "")
-            return _hashable(state) if legal else ILLEGAL
+            found = self.found(f, result)
+            return state if found == state or (state is None and found == "") else ILLEGAL
         if f == APPEND:
             return (state or "") + self.text(f, value)
         if f == CAS:
@@ -52,6 +52,12 @@ class Kv:
         if not isinstance(value, str):
             raise bad_value(self.name, f, value, "a text")
         return value
+
+    def found(self, f: str, result: Any) -> str | None:
+        """The result of a get; raises ``UsageError`` when it is neither a text nor null."""
+        if result is not None and not isinstance(result, str):
+            raise bad_value(self.name, f, result, "a text or null", what="result")
+        return result
 
     def pair(self, value: Any) -> tuple[str | None, str]:
         """The value of a compare-and-set; raises ``UsageError`` when it is not a pair of texts."""
@@ -108,8 +114,3 @@ def short(value: Any) -> str:
         half = _SHOWN_CHARACTERS // 2
         return f"{value[:half]!r}…{value[-half:]!r} ({len(value)} characters)"
     return word(value)
-
-
-def _hashable(state: Any) -> Hashable:
-    answer: Hashable = state
-    return answer

@@ -51,7 +51,7 @@ class KvOfHistory:
         observed: dict[str, int] = {}
         self._absent_until = UNNOTICED
         for entry in observers:
-            found = entry.result if entry.f in READS else model.pair(entry.value)[0]
+            found = model.found(entry.f, entry.result) if entry.f in READS else model.pair(entry.value)[0]
             # A crashed compare-and-set may look at any time.
             until = NEVER if entry.crashed else entry.ret
             if found is None or (found == "" and entry.f in READS):
@@ -64,7 +64,9 @@ class KvOfHistory:
         returned = {e.result for e in observers if e.f in READS and isinstance(e.result, str)}
         first = None
         if "" not in written and not any(e.f in DELETES for e in entries):
-            updates_ret = (e.ret for e in entries if e.f not in READS and not e.crashed)
+            # To append nothing leaves an absent key as good as absent.
+            filling = (e for e in entries if e.f not in READS and (e.f != APPEND or e.value))
+            updates_ret = (e.ret for e in filling if not e.crashed)
             first = first_texts(((e.value, e.call) for e in entries if e.f == APPEND), updates_ret)
         self._prefixes = prefixes = Prefixes(observed, returned, written, appended, first)
         self._spent = {
@@ -96,7 +98,9 @@ class KvOfHistory:
     def canonical(self, f: str, value: Any, result: Any) -> Hashable:
         """Equal for operations of the history that do the same in every state."""
         if f in READS:
-            return ("get", result if result is UNKNOWN or not isinstance(result, str) else self._node(result))
+            if result is UNKNOWN or self._model.found(f, result) is None:
+                return ("get", result)
+            return ("get", self._node(result))
         if f == APPEND:
             text = self._model.text(f, value)
             spoils = text and text not in self._prefixes.steps_by

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final
 
 from foreshock.checkers.entries import NEVER, UNNOTICED, Entry
-from foreshock.checkers.models.base import unknown_operation
+from foreshock.checkers.models.base import bad_value, unknown_operation
 from foreshock.checkers.models.horizons import last_return, last_returns
 from foreshock.harness.model import ILLEGAL, UNKNOWN, Illegal
 
@@ -134,17 +134,33 @@ class FencedMutex:
                 return ILLEGAL
             if result is UNKNOWN:
                 return (last, HELD_UNSEEN)
-            return (_token(result), HELD) if _token(result) > last else ILLEGAL
+            token = self.granted(result)
+            return (token, HELD) if token > last else ILLEGAL
         if f == RELEASE:
-            if held == HELD_UNSEEN and (value is None or value > last):
-                return (last if value is None else value, FREE)
-            return (last, FREE) if held == HELD and value in (None, last) else ILLEGAL
+            named = self.named(value)
+            if held == HELD_UNSEEN and (named is None or named > last):
+                return (last if named is None else named, FREE)
+            return (last, FREE) if held == HELD and named in (None, last) else ILLEGAL
         raise unknown_operation(self.name, f, _OPERATIONS)
+
+    def granted(self, result: Any) -> int:
+        """The token that an acquire returned; raises ``UsageError`` when there is none in its result."""
+        token = result.get("token") if isinstance(result, Mapping) else result
+        if not isinstance(token, int) or isinstance(token, bool):
+            wanted = 'a token (a whole number), or an object {"token": n}'
+            raise bad_value(self.name, ACQUIRE, result, wanted, what="result")
+        return token
+
+    def named(self, value: Any) -> int | None:
+        """The token that a release names, ``None`` without; raises ``UsageError`` when it is something else."""
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+            raise bad_value(self.name, RELEASE, value, "a token (a whole number) or null")
+        return value
 
     def describe(self, f: str, value: Any, result: Any) -> str:
         """Such as ``acquire -> token 7``."""
         if f == ACQUIRE:
-            return f if result is UNKNOWN else f"{f} -> token {_token(result)}"
+            return f if _is_unseen(result) else f"{f} -> token {self.granted(result)}"
         return f if value is None else f"{f} token {value}"
 
     def describe_state(self, state: Any) -> str:
@@ -155,7 +171,7 @@ class FencedMutex:
         """What the lock would have to be for the operation to be legal."""
         if f == ACQUIRE:
             return "the lock to be free" + (
-                "" if result is UNKNOWN else f" and every earlier token below {_token(result)}"
+                "" if _is_unseen(result) else f" and every earlier token below {self.granted(result)}"
             )
         return f"the lock to be held by token {value}" if value is not None else "the lock to be held"
 
@@ -169,6 +185,6 @@ class FencedMutex:
         return [released if e.f == ACQUIRE else NEVER for e in entries]
 
 
-def _token(result: Any) -> int:
-    token: int = result["token"] if isinstance(result, dict) else result
-    return token
+def _is_unseen(result: Any) -> bool:
+    """Whether an acquire crashed, so that nobody saw its token; a completed one without a token is refused before."""
+    return result is UNKNOWN or result is None

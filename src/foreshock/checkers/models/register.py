@@ -40,11 +40,11 @@ class Register:
         """Whether ``f`` only reads."""
         return f in READS
 
-    def step(self, state: Any, f: str, value: Any, result: Any) -> Hashable | Illegal:
+    def step(self, state: Hashable, f: str, value: Any, result: Any) -> Hashable | Illegal:
         """The value after an operation; a read is legal when it returned the value."""
         if f in READS:
-            return ILLEGAL if freeze(result) != state else _hashable(state)
-        return _hashable(self.written(f, value))
+            return ILLEGAL if freeze(result) != state else state
+        return self.written(f, value)
 
     def describe(self, f: str, value: Any, result: Any) -> str:
         """The operation in words: ``read 3``, ``write 3``, ``delete``."""
@@ -86,17 +86,18 @@ class Register:
             UNNOTICED if e.f in READS else horizon.get(self.written(e.f, e.value), UNNOTICED) for e in entries
         ]
 
-    def written(self, f: str, value: Any) -> Any:
+    def written(self, f: str, value: Any) -> Hashable:
         """What an update writes."""
         if f in WRITES:
-            return freeze(value)
+            frozen: Hashable = freeze(value)
+            return frozen
         if f in DELETES:
             return None
         if f == CAS and CAS in self.operations:
             return self.pair(value)[1]
         raise unknown_operation(self.name, f, sorted(self.operations))
 
-    def pair(self, value: Any) -> tuple[Any, Any]:
+    def pair(self, value: Any) -> tuple[Hashable, Hashable]:
         """The old and the new value of a compare-and-set."""
         if not isinstance(value, list | tuple) or len(value) != 2:
             raise bad_value(self.name, CAS, value, "a pair [old, new]")
@@ -152,8 +153,3 @@ def hand_on(horizon: dict[Any, int], found_by: Mapping[Any, Sequence[Any]]) -> N
 def word(value: Any) -> str:
     """A value as labels show it: ``absent`` for ``None``."""
     return "absent" if value is None else str(value) if isinstance(value, int) else repr(value)
-
-
-def _hashable(state: Any) -> Hashable:
-    answer: Hashable = state
-    return answer
