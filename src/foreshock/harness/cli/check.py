@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,7 @@ from foreshock.harness.cli.common import (
     spare_stdout,
 )
 from foreshock.harness.cli.completion import complete
+from foreshock.harness.cli.outputs import file_to_write
 from foreshock.harness.errors import HarnessError, UsageError
 from foreshock.harness.registry import Kind, load
 from foreshock.harness.verdict import ExitCode, Verdict
@@ -34,6 +37,19 @@ EXPLAINED_KEYS_MAX = 3
 """Of a history with more illegal keys, the others are listed by ``--explain`` without their counterexamples."""
 OPERATION_BYTES = 100
 """About what an operation takes in a history, in any of the formats that are text."""
+DEADLINE_S_MAX = 1e9
+"""Some thirty years; its nanoseconds, added to the clock's, still fit 64 bits."""
+
+
+class _Seconds(click.FloatRange):
+    """A number of seconds within bounds, which no comparison says of ``nan``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number; complains about anything else."""
+        seconds = float(super().convert(value, param, ctx))
+        if math.isnan(seconds):
+            self.fail(f"{value} is no number of seconds.", param, ctx)
+        return seconds
 
 
 @click.command(epilog="\b\nTry: foreshock check store/latest/history.jsonl --model cas-register --explain")
@@ -70,17 +86,17 @@ OPERATION_BYTES = 100
 )
 @option(
     "--deadline",
-    type=click.FloatRange(min=0, min_open=True),
+    type=_Seconds(min=0, min_open=True, max=DEADLINE_S_MAX),
     default=60.0,
     show_default=True,
-    help="Seconds for each file.",
+    help="Seconds to decide each file, once it is read.",
 )
 @option("--memory", default="2GiB", show_default=True, help="Memory for the search.")
 @option("--explain", "explained", is_flag=True, help="Show the minimal counterexample of every illegal key.")
 @option(
     "--html",
     "page",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(),
     default=None,
     help="Write a page with all that was found to this file.",
 )
@@ -94,7 +110,7 @@ def command(
     deadline: float,
     memory: str,
     explained: bool,
-    page: Path | None,
+    page: str | None,
     as_json: bool,
     verbose: bool,
     quiet: bool,
@@ -104,11 +120,13 @@ def command(
     A FILE that is - is standard input.
     """
     from foreshock.harness.checker import CheckContext
-    from foreshock.harness.cli.judging import check_file, checker_of
+    from foreshock.harness.cli.judging import STANDARD_INPUT, check_file, checker_of
     from foreshock.harness.sizes import parse_bytes
 
     set_up_logging(verbose=verbose, warns=not quiet)
-    _check_page(page)
+    target = None if page is None else file_to_write(page, "--html", files)
+    if STANDARD_INPUT in files and sys.stdin is None:
+        raise UsageError("standard input (-) is closed: there is nothing to read")
     memory_bytes = parse_bytes(memory)
     with spare_stdout(as_json=as_json):
         checker = checker_of(checker_name, model, parse_assignments(assignments))
@@ -119,12 +137,12 @@ def command(
             context = CheckContext(
                 deadline_ns=time.monotonic_ns() + round(deadline * 1e9),
                 memory_limit_bytes=memory_bytes,
-                explains=explained or as_json or page is not None,
+                explains=explained or as_json or target is not None,
             )
             checked.append(check_file(file, format_name, checker, context))
             if not as_json:
                 _show(checked[-1], explained=explained, quiet=quiet)
-    return _conclude(checked, page, as_json=as_json, quiet=quiet)
+    return _conclude(checked, target, as_json=as_json, quiet=quiet)
 
 
 def _operations_in(files: tuple[Path, ...]) -> int:
@@ -195,12 +213,6 @@ def _conclude(checked: list[Checked], page: Path | None, *, as_json: bool, quiet
         for message in errors:
             _say(f"foreshock: {message}", to_stderr=True)
     return int(code)
-
-
-def _check_page(page: Path | None) -> None:
-    """Say before anything is checked that the page has no place to go."""
-    if page is not None and not page.resolve().parent.is_dir():
-        raise UsageError(f"--html {str(page)!r}: there is no folder {str(page.parent)!r} to write it to")
 
 
 def printable(text: str) -> str:

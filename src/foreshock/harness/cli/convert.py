@@ -8,7 +8,7 @@ import click
 
 from foreshock.harness.cli.common import option, output_options, print_json, set_up_logging
 from foreshock.harness.cli.completion import complete
-from foreshock.harness.errors import UsageError
+from foreshock.harness.cli.outputs import file_to_write
 from foreshock.harness.formats.reading import read_history
 from foreshock.harness.formats.writing import format_to_write, write_history
 from foreshock.harness.registry import Kind
@@ -17,7 +17,7 @@ from foreshock.harness.verdict import ExitCode
 
 @click.command(epilog="\b\nTry: foreshock convert store/latest/history.jsonl history.edn.gz")
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
-@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@click.argument("target", metavar="OUT", type=click.Path())
 @option(
     "--from",
     "source_format",
@@ -35,7 +35,7 @@ from foreshock.harness.verdict import ExitCode
 @output_options
 def command(
     source: Path,
-    target: Path,
+    target: str,
     source_format: str,
     target_format: str | None,
     as_json: bool,
@@ -44,17 +44,16 @@ def command(
 ) -> int:
     """Write the history in the file IN to the file OUT, in another format or compressed."""
     set_up_logging(verbose=verbose)
-    known = format_to_write(target, target_format)
-    if target.exists() and source.exists() and target.samefile(source):
-        raise UsageError(f"{target} is the history that is read: give OUT another name")
+    file_to_write(target, "OUT", (source,))
+    known = format_to_write(Path(target), target_format)
     history = read_history(source, source_format)
-    write_history(history, target, known.name)
+    write_history(history, Path(target), known.name)
     if as_json:
         print_json(
             {
                 "verdict": "valid",
                 "exit": int(ExitCode.VALID),
-                "file": str(target),
+                "file": target,
                 "format": known.name,
                 "operations": len(history),
             }

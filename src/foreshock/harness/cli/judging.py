@@ -14,7 +14,7 @@ from foreshock.harness.blame import describe
 from foreshock.harness.cli.parameters import made, options_of, parameters_of
 from foreshock.harness.errors import ForeshockError, PlugInError, UsageError
 from foreshock.harness.formats.reading import read_history
-from foreshock.harness.registry import Kind, load
+from foreshock.harness.registry import NOT_IMPORTED, Kind, load
 from foreshock.harness.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -63,22 +63,33 @@ def _make(who: str, plug_in: Any, arguments: Mapping[str, Any]) -> Any:
         return plug_in(**arguments)
     except ForeshockError:
         raise
-    except Exception as error:
+    except NOT_IMPORTED as error:
         raise PlugInError(f"{who} cannot be made: {describe(error)}") from error
 
 
 def check_file(file: Path, format_name: str, checker: Checker, context: CheckContext) -> Checked:
-    """Read a file and decide it. What is wrong with it, or with what the model says of it, is its own affair."""
+    """Read a file and decide it; the time for reading it comes on top of that until the deadline.
+
+    What is wrong with it, or with what the model says of it, is its own affair.
+    """
     started = time.monotonic()
     try:
         history = read(file, format_name)
         read_s = time.monotonic() - started
         if not len(history):
             return _undecided(file, EMPTY)
-        result = checker.check(history, context)
+        result = _judged(checker, history, context, read_s)
     except UsageError as error:
         return _undecided(file, str(error), error=str(error))
     return _checked(file, history, result, read_s, time.monotonic() - started - read_s)
+
+
+def _judged(checker: Checker, history: History, context: CheckContext, read_s: float) -> CheckResult:
+    later = msgspec.structs.replace(context, deadline_ns=context.deadline_ns + round(read_s * 1e9))
+    try:
+        return checker.check(history, later)
+    except SystemExit as error:  # it would end the command with an exit code that is none of ours
+        raise PlugInError(f"a model or the checker ended the program: {describe(error)}") from error
 
 
 def read(file: Path, format_name: str) -> History:

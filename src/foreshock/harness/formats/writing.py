@@ -53,20 +53,22 @@ def _writable() -> dict[str, WritableFormat]:
 def write_history(history: History, path: Path, format_name: str | None = None) -> None:
     """Write a history in a named format, or in the one that the suffix of ``path`` says.
 
-    ``.gz`` or ``.zst`` at the end compress. An existing file is replaced once the new one is whole. Raises
+    ``.gz`` or ``.zst`` at the end compress. An existing file (of a link: what it leads to) is replaced once the new
+    one is whole. Raises
     :class:`UsageError` when there is no such format or it cannot hold the history, and :class:`HarnessError` when the
     file cannot be written.
     """
     known = format_to_write(path, format_name)
-    plain = path.with_name(f".{path.name}.{os.getpid()}")
-    compressed = path.with_name(f".{path.name}.{os.getpid()}.packed")
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    plain = target.with_name(f".{target.name}.{os.getpid()}")
+    compressed = target.with_name(f".{target.name}.{os.getpid()}.packed")
     try:
         known.write(history, plain)
         if path.suffix in COMPRESSED:
             packed(compressed, plain, path.suffix)
-            compressed.replace(path)
+            compressed.replace(target)
         else:
-            plain.replace(path)
+            plain.replace(target)
     except PlugInError as error:
         raise UsageError(f"{path} cannot be written as {known.name}: {error}") from None
     except OSError as error:
