@@ -97,22 +97,25 @@ def test_the_cases_of_an_argument_are_all_the_orders_that_time_leaves(name: str)
     assert cases >= 15
 
 
-def test_a_forced_order_is_argued_by_what_brings_the_value_about() -> None:
+def test_a_stale_read_is_argued_by_what_overwrote_it() -> None:
     found = explained(in_order((0, "write", 1, None), (1, "write", 2, None), (2, "read", None, 1)))
     assert found.core == (0, 2, 4)
     assert found.argument == (
-        "Each of these ended before the next began, so they can only come in this order.",
-        "read 1 needs the value to be 1, but after write 2 it is 2; only write 1 brings that about, and it comes "
-        "earlier.",
+        "Stale read: process 2 read 1 (events 4-5), but process 1 had already overwritten it with write 2 (events "
+        "2-3).",
+        "The only operation that sets the value to 1, write 1 by process 0 (events 0-1), had returned before write 2 "
+        "began, and none that could set it to 1 was still open.",
     )
+    assert (found.proof, found.drawn) == ("overwritten", (0, 2, 4))
 
 
-def test_a_value_from_nowhere_is_argued_by_nothing_that_brings_it_about() -> None:
+def test_a_value_from_nowhere_is_argued_by_nobody_who_wrote_it() -> None:
     found = explained(in_order((0, "write", 1, None), (1, "read", None, 7)))
     assert found.argument == (
-        "read 7 needs the value to be 7, but at first it is absent; nothing that had begun by then brings that "
-        "about.",
+        "Nobody wrote 7: no operation that began before event 3 sets the value to 7, and at the start it was absent.",
     )
+    assert found.proof == "nowhere"
+    assert found.reason == "read 7 by process 1 (events 2-3) cannot be explained: nobody wrote 7"
 
 
 def test_orders_that_time_leaves_open_are_argued_case_by_case() -> None:
@@ -124,14 +127,16 @@ def test_orders_that_time_leaves_open_are_argued_case_by_case() -> None:
     found = explained([*writes, *one, read(4, 3, 8, 12, 2), read(5, 3, 13, 18, 1)])
     assert found.argument == (
         "Time leaves 4 orders, and none of them gets further than this:",
-        "1. write 1, write 2, read 1: the last one needs the value to be 1, but after write 2 it is 2; only write 1 "
-        "brings that about, and it comes earlier.",
-        "2. write 1, write 2, read 2, read 1: the last one needs the value to be 1, but after read 2 it is 2; only "
-        "write 1 brings that about, and it comes earlier.",
-        "3. write 2, write 1, read 2: the last one needs the value to be 2, but after write 1 it is 1; only write 2 "
-        "brings that about, and it comes earlier.",
-        "4. write 2, write 1, read 1, read 2: the last one needs the value to be 2, but after read 1 it is 1; only "
-        "write 2 brings that about, and it comes earlier.",
+        "1. write 1, write 2, read 1: the last one needs the value to be 1, but after write 2 it is 2; the only "
+        "operation that brings that about, write 1 by process 0 (events 0-2), comes earlier.",
+        "2. write 1, write 2, read 2, read 1: the last one needs the value to be 1, but after read 2 it is 2; the only "
+        "operation that brings that about, write 1 by process 0 (events 0-2), returned at event 2, before read 2 by "
+        "process 3 began at event 4.",
+        "3. write 2, write 1, read 2: the last one needs the value to be 2, but after write 1 it is 1; the only "
+        "operation that brings that about, write 2 by process 1 (events 1-3), comes earlier.",
+        "4. write 2, write 1, read 1, read 2: the last one needs the value to be 2, but after read 1 it is 1; the only "
+        "operation that brings that about, write 2 by process 1 (events 1-3), returned at event 3, before read 1 by "
+        "process 2 began at event 5.",
     )
 
 
@@ -140,7 +145,9 @@ def test_a_crashed_operation_of_the_core_is_said_to_be_optional() -> None:
     entries.append(operation(2, 0, 5, None, "delete"))
     finder = CoreFinder(entries, CasRegister(), limits())
     sentences = Argument(finder, finder.find([], [2, 1, 0])).sentences()
-    assert sentences[1].endswith("only delete brings that about, and it began too late for that.")
+    assert sentences[1].endswith(
+        "the only operation that brings that about, delete by process 0 (event 2), began too late for that."
+    )
     assert sentences[-1] == "delete never returned: it may come anywhere after it began, or not at all."
 
 
@@ -150,7 +157,14 @@ def test_many_that_want_what_few_bring_about_are_counted() -> None:
     early = [release._replace(call=1 + n) for n, release in enumerate(releases)]
     found = explained([*acquires, *early], "mutex")
     assert len(found.core) == 20
-    assert found.argument[-1] == (
+    assert found.argument == (
+        "Up to event 57, 20 acquires returned, but only 18 releases had begun.",
+        "The lock was free at the start, so at most 1 + 18 = 19 acquires can have succeeded. This is a proof by "
+        "counting: in which order they came does not matter.",
+    )
+    assert len(found.drawn) == 16
+    finder = CoreFinder([*acquires, *early], model_of("mutex"), limits())
+    assert Argument(finder, list(range(20))).sentences()[-1] == (
         "20 of them need the lock to be free; 18 operations bring that about, of all that had begun."
     )
 
@@ -160,7 +174,7 @@ def test_states_that_a_search_knows_only_in_part_are_told_as_they_are() -> None:
         in_order((0, "append", "ab", None), (0, "append", "c", None), (1, "get", None, "x")), "kv"
     )
     assert found.states == ("'abc'",)
-    assert "the state could be 'abc'" in found.reason
+    assert found.reason.endswith("it lacks 'c', which was appended before it began")
 
 
 def test_where_nobody_looks_the_reason_is_the_same_and_nothing_is_drawn() -> None:
@@ -191,7 +205,7 @@ def test_values_of_a_megabyte_flood_nothing(name: str) -> None:
 def test_two_long_texts_are_told_apart_where_they_part() -> None:
     texts = [f"item {number:03d} " for number in range(40)]
     wrong = "".join([*texts[:30], "item 777 "])
-    entries = [(0, "append", text, None) for text in texts[:31]]
+    entries = [(0, "put", "", None), *((0, "append", text, None) for text in texts[:31])]
     found = explained(in_order(*entries, (1, "get", None, wrong)), "kv")
     assert "(they part after 275 characters: …" in found.reason
 
@@ -230,7 +244,8 @@ def test_what_a_model_has_no_words_for_is_argued_without_them() -> None:
 
     found = explained(in_order((0, "write", 3, None), (1, "write", 4, None), (2, "read", None, 3)), Plain())
     assert found.argument[-1] == (
-        "read 3 cannot come there, but after write 4 it is 4; only write 3 brings that about, and it comes earlier."
+        "read 3 cannot come there, but after write 4 it is 4; the only operation that brings that about, write 3 by "
+        "process 0 (events 0-1), returned at event 1, before write 4 by process 1 began at event 2."
     )
 
 

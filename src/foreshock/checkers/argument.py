@@ -8,15 +8,18 @@ allowed anywhere or not at all, and is followed only up to the first operation t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from foreshock.checkers.core import CoreFinder, noticed
-from foreshock.checkers.entries import NEVER, Entry, thaw
+from foreshock.checkers.entries import NEVER, Entry, freeze, thaw
 from foreshock.checkers.models.base import ExplainsItself, argument_of
+from foreshock.checkers.models.kv import APPEND, Kv
+from foreshock.checkers.models.register import CAS, READS, CasRegister, Register
 from foreshock.checkers.problem import specialized
 from foreshock.checkers.shortening import difference, shortened
+from foreshock.checkers.wording import Wording, both, label_of, needs_of, no_end
 from foreshock.harness.model import ILLEGAL, UNKNOWN, Model
 from foreshock.harness.verdict import Verdict
 
@@ -46,10 +49,13 @@ class DeadEnd:
 class Argument:
     """The argument for one core; ``core`` holds offsets into the finder's entries."""
 
-    def __init__(self, finder: CoreFinder, core: Sequence[int]) -> None:
+    def __init__(
+        self, finder: CoreFinder, core: Sequence[int], end_of: Callable[[int], int | None] = no_end
+    ) -> None:
         self._finder = finder
         self._model = finder.model
         self._entries = finder.entries
+        self._words = Wording(finder.model, finder.entries, end_of)
         self._core = core
         self._completed = sorted((o for o in core if not self._entries[o].crashed), key=self._return_of)
         self._crashed = [o for o in core if self._entries[o].crashed]
@@ -146,19 +152,64 @@ class Argument:
             for last in counts
             if (words := self._needs(last)) != ""
         ]
-        return [f"Time leaves {len(dead_ends)} orders, and every one comes to an end: {_and(ends)}.", *needs]
+        return [f"Time leaves {len(dead_ends)} orders, and every one comes to an end: {both(ends)}.", *needs]
 
     def _why(self, dead_end: DeadEnd) -> str:
-        """Why the last operation of an order cannot come there, as what follows its name."""
-        last = dead_end.order[-1]
+        """Why the last operation of an order cannot come there, as what follows its name.
+
+        What the state is there is said only where the operation before it leaves no other one: those that are not
+        in the core may have changed it too.
+        """
+        last, before = dead_end.order[-1], dead_end.order[:-1]
         needs = self._needs(last)
         why = f"needs {needs}" if needs else "cannot come there"
-        before = (
-            f"after {self._names[dead_end.order[-2]]} it is" if len(dead_end.order) > 1 else "at first it is"
-        )
-        state = state_of(self._model, dead_end.state)
-        why += f", but {before} {state}{self._parted(last, dead_end.state)}"
-        return f"{why}{self._no_help(last, dead_end.order[:-1])}"
+        if not before:
+            why += f", but at first it is {state_of(self._model, self._model.initial())}"
+            return f"{why}{self._no_help(last, before)}"
+        known, state = self._left_by(before[-1])
+        name = self._names[before[-1]]
+        if known:
+            why += f", but after {name} it is {state_of(self._model, state)}{self._parted(last, state)}"
+        elif needs:
+            why += f", which cannot be so after {name}"
+        return f"{why}{self._no_help(last, before)}"
+
+    def _left_by(self, offset: int) -> tuple[bool, Any]:
+        """Whether an operation leaves one state whatever there was before, and which."""
+        entry = self._entries[offset]
+        if type(self._model) in (Register, CasRegister, Kv):
+            told = entry.f not in READS or entry.result is not UNKNOWN
+            # An empty text is what is read of an absent key, too.
+            if entry.f == APPEND or not told or (isinstance(self._model, Kv) and entry.result == ""):
+                return False, None
+            return True, freeze(entry.result) if entry.f in READS else self._written(entry)
+        states = self._reachable()
+        after = {step(self._model, state, entry) for state in states} - {ILLEGAL}
+        return (True, after.pop()) if len(after) == 1 else (False, None)
+
+    def _written(self, entry: Entry) -> Any:
+        """What an update of a register or a key leaves there, if it is legal: the same in every state."""
+        model = self._model
+        found = model.pair(entry.value)[0] if entry.f == CAS and isinstance(model, Register | Kv) else None
+        return step(model, found, entry)
+
+    def _reachable(self) -> list[Any]:
+        """All states that the updates of the history lead to, in any order; none where those are too many."""
+        updates = [o for o, entry in enumerate(self._entries) if not self._model.is_read(entry.f)]
+        if len(updates) > _UPDATES_MAX:
+            return []
+        states: dict[Any, None] = {self._model.initial(): None}
+        waiting = list(states)
+        while waiting:
+            state = waiting.pop()
+            for o in updates:
+                after = step(self._model, state, self._entries[o])
+                if after is not ILLEGAL and after not in states:
+                    states[after] = None
+                    waiting.append(after)
+            if len(states) > _STATES_MAX:
+                return []
+        return list(states)
 
     def _of_all_orders(self) -> tuple[str, ...]:
         """What can be said of a large core: that its orders were tried, and how many want what few bring about."""
@@ -182,16 +233,28 @@ class Argument:
             return "; no other operation, wherever it is placed, makes up for that"
         if not helpers:
             return "; nothing that had begun by then brings that about"
-        names = names_of(self._model, self._entries, sorted({*self._core, *helpers}))
-        shown = [names[o] for o in helpers]
         one = len(helpers) == 1
-        who = _and(shown) if len(shown) <= _NAMED_MAX else f"{len(shown)} operations"
-        only = f"; only {who} {'brings' if one else 'bring'} that about"
+        who = (
+            both([self._words.full(o) for o in helpers])
+            if len(helpers) <= _NAMED_MAX
+            else f"{len(helpers)} operations"
+        )
+        only = (
+            f"; the only operation that brings that about, {who},"
+            if one
+            else f"; only {who} bring that about, and"
+        )
+        if before and all(self._entries[o].ret < self._entries[before[-1]].call for o in helpers):
+            latest = max(helpers, key=lambda o: self._entries[o].ret)
+            then = f"before {self._words.by(before[-1])} began{self._words.began(before[-1])}"
+            if one:
+                return f"{only} returned{self._words.returned(latest)}, {then}"
+            return f"{only} all of them returned {then}"
         if set(helpers) <= set(before):
-            return f"{only}, and {'it comes' if one else 'they come'} earlier"
+            return f"{only} {'comes' if one else 'they come'} earlier"
         if set(helpers) <= set(self._crashed):
-            return f"{only}, and {'it' if one else 'they'} began too late for that"
-        return f"{only}, and {'it cannot wait until then' if one else 'none of them can come just there'}"
+            return f"{only} {'began' if one else 'they began'} too late for that"
+        return f"{only} {'cannot come just there' if one else 'none of them can come just there'}"
 
     def _helpers(self, last: int) -> list[int] | None:
         """The updates after which an operation can be legal, from any state that there can be; ``None``: too many."""
@@ -244,19 +307,6 @@ def replayed(model: Model, entries: Sequence[Entry], order: Sequence[int]) -> An
     return state
 
 
-def label_of(model: Model, entry: Entry) -> str:
-    """An operation in the model's words; long ones are cut."""
-    return shortened(model.describe(entry.f, argument_of(model, entry), entry.result))
-
-
-def needs_of(model: Model, entry: Entry) -> str:
-    """The state that an operation needs, in words; empty where it needs none, or the model has no words for it."""
-    if not isinstance(model, ExplainsItself):
-        return ""
-    needs = model.needs(entry.f, argument_of(model, entry), entry.result)
-    return "" if needs == "nothing" else shortened(needs)
-
-
 def state_of(model: Model, state: Any) -> str:
     """A state in the model's words; long ones are cut."""
     return shortened(model.describe_state(state) if isinstance(model, ExplainsItself) else repr(thaw(state)))
@@ -276,17 +326,12 @@ def names_of(model: Model, entries: Sequence[Entry], offsets: Sequence[int]) -> 
     }
 
 
-def _and(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
 __all__ = [
     "ARGUED_MAX",
     "Argument",
     "DeadEnd",
     "label_of",
     "names_of",
-    "needs_of",
     "replayed",
     "state_of",
     "step",

@@ -9,17 +9,22 @@ from typing import Any, Final
 
 from msgspec.structs import replace as with_fields
 
-from foreshock.checkers.argument import Argument, label_of, names_of, needs_of, replayed, state_of
+from foreshock.checkers.argument import Argument, names_of, replayed, state_of
 from foreshock.checkers.columns import Ints, OperationColumns
 from foreshock.checkers.core import CoreFinder, noticed
+from foreshock.checkers.counting import proof_by_counting
 from foreshock.checkers.engines import deepest_of
 from foreshock.checkers.entries import NEVER, Entry, crash, thaw
-from foreshock.checkers.models.base import FAILED
+from foreshock.checkers.models.base import FAILED, UNOBSERVED
+from foreshock.checkers.models.lock import FREE, Mutex, OwnerMutex
+from foreshock.checkers.possible import possible_states
 from foreshock.checkers.problem import specialized
+from foreshock.checkers.proofs import Proof, proof_of
 from foreshock.checkers.rows import rows_of
 from foreshock.checkers.search import Deepest, Limits
 from foreshock.checkers.selection import telling_rows
 from foreshock.checkers.shortening import difference, shortened_value
+from foreshock.checkers.wording import OPEN, Wording, either, label_of, needs_of
 from foreshock.harness.checker import Counterexample
 from foreshock.harness.history import History, Row
 from foreshock.harness.model import UNKNOWN, Model
@@ -31,11 +36,26 @@ _STATES_MAX: Final = 16
 _NEEDED_MAX: Final = 24
 _STATES_IN_REASON_MAX: Final = 4
 _NAMED_MAX: Final = 6
+_STATES_CHARACTERS_MAX: Final = 120
+_WANTED_CHARACTERS_MAX: Final = 30
+_UNTOLD: Final = (repr(UNOBSERVED), "a value that no later operation finds")
 _LONG: Final = 1_000
 """From so many operations on, what does not matter to the suspects is worth leaving out first."""
 _WHOLE_SEARCH_MAX: Final = 20_000
 """Histories of more operations are explained from their suspects alone, where a fast path gave some."""
 _WHOLE_CONFIGURATIONS_MAX: Final = 300_000
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is known of why some entries are illegal; offsets are into them."""
+
+    entries: Sequence[Entry]
+    core: Sequence[int]
+    deepest: Deepest | None
+    states: tuple[str, ...] = ()
+    undecided: int = 0
+    proof: Proof | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +90,7 @@ class Explainer:
         kept = rows[list(suspects)]
         if told is None or len(told) > _WHOLE_SEARCH_MAX:
             core = columns.entries(kept)
-            return self._counterexample(key, core, range(len(core)), None, (), undecided=1)
+            return self._counterexample(key, _Found(core, range(len(core)), None, undecided=1))
         places = told.searchsorted(kept).tolist()
         return self.explain(key, columns.entries(told), places, whole=False, briefly=briefly)
 
@@ -92,11 +112,20 @@ class Explainer:
         those that can matter to the suspects. Takes until the deadline at most; what could not be worked out by
         then is left larger than it need be, and the reason says so.
         """
+        words = self._wording(entries)
+        counted = proof_by_counting(self.model, entries, words)
+        if counted is not None:
+            last = max(counted.operations, key=lambda o: entries[o].ret)
+            there = Deepest(last, (), (), frozenset(), ())
+            found = _Found(entries, counted.operations, there, proof=counted)
+            return self._in_brief(key, found) if briefly else self._counterexample(key, found)
         if deepest is None and whole:
             deepest = self._search_whole(entries, bool(suspects))
         states = () if deepest is None else self._states(entries, deepest)
+        proof = None if deepest is None else proof_of(self.model, entries, deepest.impossible, words)
         if briefly and deepest is not None:
-            return self._in_brief(key, entries, deepest, states)
+            return self._in_brief(key, _Found(entries, (), deepest, states, proof=proof))
+        suspects = suspects if proof is None else proof.operations
         if deepest is not None:
             pool, part = until(entries, entries[deepest.impossible].ret)
         else:
@@ -106,15 +135,31 @@ class Explainer:
         places = {o: place for place, o in enumerate(pool)}
         suspected = [places[o] for o in suspects if o in places]
         if briefly:
-            return self._in_brief(key, entries, *self._deepest_of(finder, suspected, pool))
+            deepest = self._deepest_of(finder, suspected, pool)
+            proof = None if deepest is None else proof_of(self.model, entries, deepest.impossible, words)
+            return self._in_brief(key, _Found(entries, (), deepest, proof=proof))
         latest = sorted(range(len(pool)), key=lambda p: _moment(finder.entries[p]), reverse=True)
         core = finder.find(suspected, latest)
+        in_whole = tuple(sorted(pool[p] for p in core))
         if deepest is None:
-            deepest, states = self._deepest_of(finder, core, pool)
-        argument = Argument(finder, core).sentences() if not finder.undecided else ()
-        in_whole = sorted(pool[p] for p in core)
-        found = self._counterexample(key, entries, in_whole, deepest, states, finder.undecided)
-        return with_fields(found, argument=argument)
+            deepest = self._deepest_of(finder, core, pool)
+        if deepest is not None and proof is None:
+            proof = proof_of(self.model, entries, deepest.impossible, words)
+        found = _Found(entries, in_whole, deepest, states, finder.undecided, proof)
+        told = self._counterexample(key, found)
+        if proof is not None or finder.undecided:
+            return told
+        argument = Argument(finder, core, self._wording(finder.entries).end_of).sentences()
+        return with_fields(told, argument=argument)
+
+    def _wording(self, entries: Sequence[Entry]) -> Wording:
+        return Wording(self.model, entries, self._end_of)
+
+    def _end_of(self, number: int) -> int:
+        """At which event an operation returned that began at one; ``OPEN`` where it did not."""
+        row = self.history[int(self.history.column("invoke_index").searchsorted(number))]
+        ended = row.type is not OperationType.INFO and row.complete_index >= 0
+        return row.complete_index if ended else OPEN
 
     def _finder(
         self, part: list[Entry], pool: list[int], suspects: Sequence[int]
@@ -143,64 +188,60 @@ class Explainer:
         )
         return deepest_of(entries, self.model, limits, _WHOLE_CONFIGURATIONS_MAX if has_suspects else None)
 
-    def _deepest_of(
-        self, finder: CoreFinder, core: Sequence[int], pool: Sequence[int]
-    ) -> tuple[Deepest | None, tuple[str, ...]]:
-        """Where the search of the core alone ends, in offsets of the whole, and the states there in words."""
+    def _deepest_of(self, finder: CoreFinder, core: Sequence[int], pool: Sequence[int]) -> Deepest | None:
+        """Where the search of the core alone ends, in offsets of the whole.
+
+        The states there are left out: what is possible where all others may happen at any time need not be so here.
+        """
         kept = set(core)
         relaxed_offsets = [
             pool[p] for p, entry in enumerate(finder.entries) if p in kept or not self.model.is_read(entry.f)
         ]
         found = finder.deepest(core)
         if found is None:
-            return None, ()
-        in_whole = Deepest(
+            return None
+        return Deepest(
             impossible=relaxed_offsets[found.impossible],
-            states=found.states,
+            states=(),
             pending=tuple(relaxed_offsets[o] for o in found.pending),
             linearized=frozenset(relaxed_offsets[o] for o in found.linearized),
             prefix=tuple(relaxed_offsets[o] for o in found.prefix),
         )
-        return in_whole, self._states(finder.relaxed(core), found)
 
-    def _in_brief(
-        self, key: Any, entries: Sequence[Entry], deepest: Deepest | None, states: tuple[str, ...]
-    ) -> Counterexample:
+    def _in_brief(self, key: Any, found: _Found) -> Counterexample:
         """The reason, and nothing to draw it from."""
+        impossible = None if found.deepest is None else found.entries[found.deepest.impossible].number
         return Counterexample(
             key=shortened_value(key),
-            reason=self._reason(entries, deepest, states, (), 0),
+            reason=self._reason(found),
             core=(),
-            impossible=None if deepest is None else entries[deepest.impossible].number,
-            states=states[:_STATES_MAX],
+            impossible=impossible,
+            states=found.states[:_STATES_MAX],
         )
 
-    def _counterexample(
-        self,
-        key: Any,
-        entries: Sequence[Entry],
-        core: Sequence[int],
-        deepest: Deepest | None,
-        states: tuple[str, ...],
-        undecided: int = 0,
-    ) -> Counterexample:
+    def _counterexample(self, key: Any, found: _Found) -> Counterexample:
+        entries, core, deepest, proof = found.entries, found.core, found.deepest, found.proof
         impossible = None if deepest is None else deepest.impossible
         needed = {} if deepest is None else self._needed(entries, deepest)
         prefix = () if deepest is None else deepest.prefix[-PREFIX_MAX:]
         source = None if impossible is None else self._source(entries, entries[impossible])
-        named = {*core, *prefix, *(o for o in (impossible, source) if o is not None)}
+        drawn = () if proof is None else proof.drawn
+        named = {*core, *prefix, *drawn, *(o for o in (impossible, source) if o is not None)}
         numbers = {entries[o].number for o in named} | {int(number) for number in needed}
         return Counterexample(
             key=shortened_value(key),
-            reason=self._reason(entries, deepest, states, core, undecided),
+            reason=self._reason(found),
             core=tuple(sorted(entries[o].number for o in core)),
             impossible=None if impossible is None else entries[impossible].number,
-            states=states[:_STATES_MAX],
+            states=found.states[:_STATES_MAX],
             needed=needed,
             prefix=tuple(entries[o].number for o in prefix),
             earlier=0 if deepest is None else len(deepest.prefix) - len(prefix),
             source=None if source is None else entries[source].number,
-            undecided=undecided,
+            argument=() if proof is None else proof.sentences,
+            proof="" if proof is None else proof.kind,
+            drawn=tuple(sorted(entries[o].number for o in drawn)),
+            undecided=found.undecided,
             operations=rows_of(self.history, sorted(numbers), labels_of(self.model)),
         )
 
@@ -216,43 +257,53 @@ class Explainer:
         return found[0] if len(found) == 1 else None
 
     def _states(self, entries: Sequence[Entry], deepest: Deepest) -> tuple[str, ...]:
-        """The states just before the impossible return, in words.
+        """States that were possible just before the impossible return, in words.
 
         A search may know them only as far as this history tells them apart: the one that the legal order leads to
-        is then told as it is.
+        is then told as it is. It leaves out, too, what an open operation would do that nobody notices: that is added.
         """
         small = specialized(self.model, entries)
-        words = [state_of(small, state) for state in deepest.states]
+        words = [_read_later(state_of(small, state)) for state in deepest.states]
         if small is not self.model:
             known = replayed(small, entries, deepest.prefix)
             if known in deepest.states:
                 found = replayed(self.model, entries, deepest.prefix)
                 words[deepest.states.index(known)] = state_of(self.model, found)
-        return tuple(words)
+        words += [state_of(self.model, state) for state in possible_states(self.model, entries, deepest)]
+        return tuple(dict.fromkeys(words))
 
-    def _reason(
-        self,
-        entries: Sequence[Entry],
-        deepest: Deepest | None,
-        states: Sequence[str],
-        core: Sequence[int],
-        undecided: int,
-    ) -> str:
+    def _reason(self, found: _Found) -> str:
+        entries, deepest, core = found.entries, found.deepest, found.core
         if deepest is None:
-            return "no order of its operations is legal" + self._shown_by(entries, core, undecided)
-        entry = entries[deepest.impossible]
-        reason = (
-            f"{label_of(self.model, entry)} by process {entry.process} is impossible in every order of the "
-            "operations so far"
-        )
-        if shown := list(states[:_STATES_IN_REASON_MAX]):
-            more = len(states) - len(shown)
-            shown += [f"one of {more} more"] if more else []
-            reason += f": just before it returned, the state could be {_or(shown)}"
-            reason += self._parted(entries, deepest)
-        if undecided:
+            return "no order of its operations is legal" + self._shown_by(entries, core, found.undecided)
+        who = self._wording(entries).full(deepest.impossible)
+        reason = f"{who} cannot be explained: {self._cannot(found, deepest)}"
+        if found.undecided:
             reason += f" (the core of {len(core)} operations was not proven minimal in time)"
         return reason
+
+    def _cannot(self, found: _Found, deepest: Deepest) -> str:
+        """Why it cannot be, in a few words: what it needs, and the states that were possible."""
+        if found.proof is not None and found.proof.headline:
+            return found.proof.headline
+        needs = needs_of(self.model, found.entries[deepest.impossible])
+        states = found.states
+        if not states:
+            return f"it needs {needs}, and no order leads to that" if needs else "no order has a place for it"
+        shown = list(states[:_STATES_IN_REASON_MAX])
+        if sum(map(len, shown)) > _STATES_CHARACTERS_MAX:
+            shown = shown[:1]
+        more = len(states) - len(shown)
+        could = either(shown + ([f"{more} more"] if more else []))
+        parted = self._parted(found.entries, deepest)
+        what, to_be, wanted = needs.partition(" to be ")
+        if not (to_be and what.startswith("the ")):
+            return (f"it needs {needs}, but " if needs else "") + f"the state could be {could}{parted}"
+        if wanted == FREE and type(self.model) in (Mutex, OwnerMutex):
+            # Whoever may hold it unseen could be left out, and it would be free.
+            return f"{what} was {could}"
+        but_not = f", but not {wanted}" if len(wanted) <= _WANTED_CHARACTERS_MAX else ""
+        return f"{what} could be {could}{parted}{but_not}"
 
     def _shown_by(self, entries: Sequence[Entry], core: Sequence[int], undecided: int) -> str:
         """What shows it, in words, where it is not known at which return the last order ended."""
@@ -311,8 +362,9 @@ def _last(value: Any) -> Any:
     return value[-1] if isinstance(value, list | tuple) and value else value
 
 
-def _or(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+def _read_later(words: str) -> str:
+    """A state that nothing tells from others, as one says it."""
+    return "a value that nobody reads later" if words in _UNTOLD else words
 
 
 __all__ = ["PREFIX_MAX", "Explainer", "label_of", "labels_of", "until"]

@@ -12,6 +12,7 @@ VALUE_CHARACTERS_MAX: Final = 1_000
 """The length (as JSON) from which a value is cut where a whole row is shown or stored."""
 _DIFFERENCE_BEFORE: Final = 12
 _DIFFERENCE_AFTER: Final = 24
+_TAIL_MAX: Final = 60
 
 
 def shortened(text: str, characters_max: int = TEXT_CHARACTERS_MAX) -> str:
@@ -42,6 +43,10 @@ def difference(found: str, wanted: str) -> str:
         (place for place, (one, other) in enumerate(zip(found, wanted, strict=False)) if one != other),
         min(len(found), len(wanted)),
     )
+    if at == len(wanted):
+        return (
+            f"which goes on, {len(found) - at:,} characters longer, with {shortened(found[at:], _TAIL_MAX)!r}"
+        )
     return f"they part after {at:,} characters: {_around(found, at)} and not {_around(wanted, at)}"
 
 

@@ -37,7 +37,8 @@ class Counterexample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     Operations are given by their ``invoke_index``. ``core`` is minimal: no operation can be left out.
     ``impossible`` is the first operation at which no linearization survives; ``states`` are those possible just
     before it; ``needed`` says for each pending operation what it would have needed; ``prefix`` is the longest
-    legal order found.
+    legal order found. ``argument`` says in sentences why no order is legal; where that is a short proof, ``proof``
+    names its kind and ``drawn`` the operations that it speaks of, which are all that is worth drawing.
     """
 
     key: int | str | None
@@ -50,6 +51,8 @@ class Counterexample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     earlier: int = 0
     source: int | None = None
     argument: tuple[str, ...] = ()
+    proof: str = ""
+    drawn: tuple[int, ...] = ()
     undecided: int = 0
     operations: tuple[Mapping[str, Any], ...] = ()
     """The rows of every operation named above (``invoke_index``, ``complete_index``, ``invoke_ns``,

@@ -76,7 +76,7 @@ def test_a_person_sees_a_line_a_file_and_the_counterexample_when_it_is_asked_for
     explained = command("check", files["stale"], "--explain").out
     assert "<- impossible" in explained
     assert "Why no order works:" in explained
-    assert explained.count("is impossible in every order") == 1
+    assert explained.count("cannot be explained") == 1
     assert command("check", files["good"], "-q").out == ""
 
 
@@ -112,7 +112,7 @@ def test_nothing_is_explained_that_nobody_asked_to_see(
 
     monkeypatch.setattr(LinearizableChecker, "check", noting)
     said = command("check", files["two"])
-    assert "key 1 is not linearizable: read 5 by process 1 is impossible" in said.out
+    assert "key 1 is not linearizable: read 5 by process 1 (events 6-7) cannot be explained" in said.out
     assert "(2 of 2 keys illegal)" in said.out
     command("check", files["two"], "--json")
     command("check", files["two"], "--explain")
@@ -236,3 +236,59 @@ def test_what_cannot_be_checked_is_one_sentence(
     said = command("check", files["good"], *arguments)
     assert said.code == 4
     assert sentence in said.err
+
+
+BOOM = """
+class Boom:
+    name = "boom"
+
+    def initial(self):
+        return 0
+
+    def is_read(self, f):
+        return f == "read"
+
+    def step(self, state, f, value, result):
+        return 1 // (value - 6) if f == "write" else state
+
+    def describe(self, f, value, result):
+        return f
+"""
+
+
+def test_what_goes_wrong_with_one_file_leaves_the_others_their_verdicts(
+    command: Command, files: dict[str, Path], tmp_path: Path
+) -> None:
+    model = tmp_path / "boom.py"
+    model.write_text(BOOM)
+    said = command("check", files["good"], files["stale"], "--model", f"{model}:Boom", "--json")
+    assert said.code == said.document["exit"] == 3
+    good, stale = said.document["histories"]
+    assert (good["operations"], good["verdict"]) == (2, "valid")
+    sentence = (
+        "the model 'boom' failed on write 6: ZeroDivisionError: integer division or modulo by zero "
+        "(boom.py, line 12, in step)"
+    )
+    assert stale["error"] == said.document["error"] == f"{files['stale']}: {sentence}"
+    assert said.err.count(sentence) == 1
+
+
+def test_what_nobody_expected_in_one_file_is_the_error_of_that_file(
+    command: Command, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = LinearizableChecker.check
+
+    def breaking(self: LinearizableChecker, history: Any, context: Any) -> Any:
+        if len(history) == 2:
+            raise KeyError("lost")
+        return check(self, history, context)
+
+    monkeypatch.setattr(LinearizableChecker, "check", breaking)
+    said = command("check", files["good"], files["stale"], "--json")
+    assert said.code == said.document["exit"] == 1
+    good, stale = said.document["histories"]
+    assert f"{files['good']}: unexpected KeyError: 'lost'" in good["error"]
+    assert stale["verdict"] == "invalid"
+    alone = command("check", files["good"])
+    assert alone.code == 3
+    assert "unexpected KeyError" in alone.err

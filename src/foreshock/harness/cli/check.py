@@ -188,7 +188,7 @@ def _say(text: str, *, before: str = "", to_stderr: bool = False) -> None:
 def _conclude(checked: list[Checked], page: Path | None, *, as_json: bool, quiet: bool) -> int:
     verdict = Verdict.worst(each.verdict for each in checked)
     errors = [each.error for each in checked if each.error is not None]
-    code = ExitCode.worst([ExitCode.of(verdict), *[ExitCode.USAGE] * len(errors)])
+    code = ExitCode.worst(each.code for each in checked)
     document: dict[str, Any] = {
         "verdict": verdict.word,
         "exit": int(code),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -16,6 +18,13 @@ _STATES_MAX: Final = 8
 _UNITS: Final = ((1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs"))
 
 Row = Mapping[str, Any]
+
+
+EVENTS: Final = "events (from 0)"
+INDEXED_MAX: Final = 100
+INDEX_CHARACTERS_MAX: Final = 160
+"""The length of the line that names an illegal key in the list of them."""
+_LONG_TEXT: Final = re.compile(r"'[^'\n]*'…'[^'\n]*' \([\d,]+ characters\)")
 
 
 class Drawn(NamedTuple):
@@ -34,40 +43,70 @@ def explain(counterexample: Mapping[str, Any]) -> str:
     ``counterexample`` is :class:`foreshock.harness.checker.Counterexample` as plain data. Whatever it leaves out
     is left out of the text.
     """
+    names = _long_values(counterexample)
+    counterexample = _renamed(counterexample, names) if names else counterexample
     rows = {row["invoke_index"]: row for row in counterexample.get("operations", ())}
-    key = counterexample.get("key")
-    subject = "the history" if key is None else f"key {key!r}"
+    drawing = _drawing(counterexample, rows)
     paragraphs = [
-        f"{subject}: {counterexample['reason']}",
-        _headed(_what_happened(counterexample), _drawing(counterexample, rows)),
+        "\n".join([headline(counterexample), *(f"  {name} = {long}" for long, name in names.items())]),
+        _headed(_what_happened(counterexample), [*drawing, *_below(counterexample, rows)] if drawing else []),
         _headed("Why no order works:", _indented(counterexample.get("argument", ()))),
         _headed("Just before it returned:", _indented(_before(counterexample, rows))),
     ]
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
 
 
+def headline(counterexample: Mapping[str, Any], characters_max: int | None = None) -> str:
+    """The key and the reason, in one line; cut where it must not be longer."""
+    key, reason = counterexample.get("key"), counterexample["reason"]
+    subject = "the history" if key is None else f"key {key!r}"
+    if _is_argued(counterexample) and characters_max is None:
+        reason = f"no legal order exists: {reason}"
+    line = f"{subject}: {reason}"
+    return line if characters_max is None or len(line) <= characters_max else f"{line[: characters_max - 1]}…"
+
+
+def index_of(counterexamples: Sequence[Mapping[str, Any]]) -> str:
+    """One short line for each illegal key."""
+    found = counterexamples[:INDEXED_MAX]
+    lines = [f"  {headline(each, INDEX_CHARACTERS_MAX)}" for each in found]
+    if more := len(counterexamples) - len(found):
+        lines.append(f"  and {more} more")
+    return "\n".join([f"{len(counterexamples)} keys are illegal:", *lines])
+
+
+def _is_argued(counterexample: Mapping[str, Any]) -> bool:
+    return bool(counterexample.get("argument")) and counterexample.get("impossible") is not None
+
+
 def _what_happened(counterexample: Mapping[str, Any]) -> str:
-    count = len(counterexample["core"])
-    operations = "1 operation shows" if count == 1 else f"{count} operations show"
-    if not counterexample.get("argument"):
+    if not counterexample.get("argument") or counterexample.get("drawn"):
         return "What happened:"
-    rest = "it cannot be left out" if count == 1 else "none of them can be left out"
-    return f"What happened ({operations} it; {rest}):"
+    count = len(counterexample["core"])
+    if count == 1:
+        return "What happened (this operation alone shows it):"
+    return f"What happened ({count} operations together show it; without any one of them they do not):"
+
+
+def _below(counterexample: Mapping[str, Any], rows: Mapping[int, Row]) -> Iterator[str]:
+    """What has to be said of the operations that are drawn, and of those that are not."""
+    impossible = rows.get(counterexample.get("impossible", -1))
+    source = None if impossible is None else _source(counterexample, impossible, rows)
+    if source is not None:
+        end = _end(source)
+        events = f"events {source['invoke_index']}-{'?' if end is None else end}"
+        words = f"Source of the value: {source['label']} by process {source['process']} ({events})."
+        yield _wrapped(words, "  ")
+    if _is_argued(counterexample) and not counterexample.get("proof") and not counterexample.get("undecided"):
+        yield "  Operations not listed may come at any time or not at all; even so no order works."
 
 
 def _drawing(counterexample: Mapping[str, Any], rows: Mapping[int, Row]) -> list[str]:
-    core = [rows[index] for index in counterexample["core"] if index in rows]
-    impossible = rows.get(counterexample.get("impossible", -1))
-    source = None if impossible is None else _source(counterexample, impossible, core, rows)
-    core += [] if source is None else [source]
-    core.sort(key=lambda row: row["invoke_index"])
+    chosen = counterexample.get("drawn") or counterexample["core"]
+    core = sorted((rows[index] for index in chosen if index in rows), key=lambda row: row["invoke_index"])
     left_out = len(core[:-DRAWN_MAX])
     core = core[-DRAWN_MAX:]
-    marks = {}
-    if impossible is not None:
-        marks[impossible["invoke_index"]] = "  <- impossible"
-    if source is not None and impossible is not None:
-        marks[source["invoke_index"]] = "  (where it came from; this one may be anywhere)"
+    marks = {counterexample.get("impossible"): "  <- impossible"}
     timed = any(row.get("invoke_ns", 0) > 0 for row in core)
     unit = _unit(core)
     bars = _bars(core)
@@ -83,7 +122,7 @@ def _drawing(counterexample: Mapping[str, Any], rows: Mapping[int, Row]) -> list
     ]
     if not drawn:
         return []
-    titles = Drawn("process", "events", "time" if timed else "", "", "")
+    titles = Drawn("process", EVENTS, "time" if timed else "", "", "")
     widths = [max(len(line[column]) for line in [titles, *drawn]) for column in range(4)]
     lines = [_line(line, widths) for line in [titles, *drawn]]
     return (
@@ -118,8 +157,10 @@ def _bars(core: Sequence[Row]) -> list[str]:
 
 
 def _before(counterexample: Mapping[str, Any], rows: Mapping[int, Row]) -> Iterator[str]:
+    argued = _is_argued(counterexample)
     states = list(counterexample.get("states", ()))
-    if states:
+    # Else the headline has named the first of them.
+    if states and (not argued or counterexample.get("proof") == "grows"):
         more = f", or one of {len(states) - _STATES_MAX} more" if len(states) > _STATES_MAX else ""
         yield f"the state could be {', or '.join(states[:_STATES_MAX])}{more}"
     prefix = [rows[index] for index in counterexample.get("prefix", ()) if index in rows]
@@ -128,12 +169,19 @@ def _before(counterexample: Mapping[str, Any], rows: Mapping[int, Row]) -> Itera
         earlier = counterexample.get("earlier", 0) + max(len(prefix) - _PREFIX_MAX, 0)
         order = f"{earlier} operations, then {shown}" if earlier else shown
         yield f"the longest legal order of all that had happened: {order}"
+    if counterexample.get("proof"):
+        return
     impossible = str(counterexample.get("impossible"))
-    argued = bool(counterexample.get("argument"))
     needed = [
         item for item in counterexample.get("needed", {}).items() if item[0] != impossible or not argued
     ]
-    yield from (f"{_who(what, rows)} needs {why}" for what, why in needed[:_PENDING_MAX])
+    for what, why in needed[:_PENDING_MAX]:
+        helps = what != impossible and argued
+        yield (
+            f"{_who(what, rows)} could not help: it needs {why} itself"
+            if helps
+            else f"{_who(what, rows)} needs {why}"
+        )
     if len(needed) > _PENDING_MAX:
         yield f"and {len(needed) - _PENDING_MAX} more were pending"
 
@@ -143,16 +191,16 @@ def _who(what: str, rows: Mapping[int, Row]) -> str:
     row = rows.get(int(what)) if what.isdigit() else None
     if row is None:
         return what
-    pending = "" if _end(row) is not None else ", which never returned,"
-    return f"{row['label']} by process {row['process']} (event {row['invoke_index']}){pending}"
+    pending = "" if _end(row) is not None else ", never returned"
+    return f"{row['label']} (process {row['process']}, event {row['invoke_index']}{pending})"
 
 
-def _source(
-    counterexample: Mapping[str, Any], impossible: Row, core: Sequence[Row], rows: Mapping[int, Row]
-) -> Row | None:
-    """The update that made what the impossible read saw, where nothing in the core speaks of that value."""
+def _source(counterexample: Mapping[str, Any], impossible: Row, rows: Mapping[int, Row]) -> Row | None:
+    """The update that made what the impossible read saw, where nothing that is drawn speaks of that value."""
+    chosen = counterexample.get("drawn") or counterexample["core"]
     seen = impossible.get("result")
-    if seen is None or any(_speaks_of(row, seen) for row in core if row is not impossible):
+    drawn = [rows[index] for index in chosen if index in rows]
+    if seen is None or any(_speaks_of(row, seen) for row in drawn if row is not impossible):
         return None
     return rows.get(counterexample.get("source", -1))
 
@@ -192,6 +240,28 @@ def _headed(title: str, lines: Sequence[str]) -> str:
 
 def _indented(sentences: Iterator[str] | Sequence[str]) -> list[str]:
     return [_wrapped(sentence, "    ") for sentence in sentences]
+
+
+def _long_values(counterexample: Mapping[str, Any]) -> dict[str, str]:
+    """A letter for each long value that comes up more than once."""
+    rows = {row["invoke_index"]: row for row in counterexample.get("operations", ())}
+    shown = [*(counterexample.get("drawn") or counterexample["core"]), *counterexample.get("prefix", ())]
+    texts = [str(rows[index]["label"]) for index in shown if index in rows]
+    texts += [counterexample["reason"], *counterexample.get("argument", ())]
+    counts = Counter(value for text in texts for value in _LONG_TEXT.findall(text))
+    repeated = [value for value, count in counts.items() if count > 1][:26]
+    return {value: chr(ord("A") + place) for place, value in enumerate(repeated)}
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """The same data with letters for long values, wherever there are words."""
+    if isinstance(value, str):
+        for long, name in names.items():
+            value = value.replace(long, name)
+        return value
+    if isinstance(value, Mapping):
+        return {key: _renamed(part, names) for key, part in value.items()}
+    return [_renamed(part, names) for part in value] if isinstance(value, list | tuple) else value
 
 
 def _wrapped(text: str, indent: str) -> str:
