@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from foreshock.checkers.entries import NEVER, UNNOTICED, Entry, freeze, thaw
-from foreshock.checkers.models.lock import FencedMutex, Mutex, OwnerMutex
+from foreshock.checkers.models.lock import FREE, HELD_UNSEEN, FencedMutex, Mutex, OwnerMutex
 from foreshock.checkers.models.register import CasRegister, Register
+from foreshock.checkers.search import Limits, search
 from foreshock.harness.errors import UsageError
 from foreshock.harness.model import ILLEGAL, UNKNOWN
 from foreshock.harness.registry import Kind, load
@@ -114,6 +115,28 @@ def test_the_tokens_of_a_fenced_mutex_grow() -> None:
     assert mutex.step(unseen, "acquire", 0, {"token": 9}) is ILLEGAL
     assert mutex.step(mutex.step(unseen, "release", 7, None), "acquire", 0, {"token": 7}) is ILLEGAL
     assert mutex.describe("acquire", 0, {"token": 5}) == "acquire -> token 5"
+
+
+@pytest.mark.parametrize(
+    ("f", "value", "result", "sentence"),
+    [
+        ("acquire", 0, {"token": "x"}, r"the result {'token': 'x'} of 'acquire': it must be a token"),
+        ("acquire", 0, {"tok": 1}, "it must be a token"),
+        ("acquire", 0, {"token": True}, "it must be a token"),
+        ("acquire", 0, [1], r"the result \[1\] of 'acquire'"),
+        ("acquire", 0, None, "the result None of 'acquire'"),
+        ("release", "7", None, "the value '7' of 'release': it must be a token"),
+        ("release", [7], None, "must be a token .* or null"),
+        ("release", False, None, "must be a token .* or null"),
+    ],
+)
+def test_what_is_no_token_is_said(f: str, value: Any, result: Any, sentence: str) -> None:
+    state = (-1, FREE if f == "acquire" else HELD_UNSEEN)
+    with pytest.raises(UsageError, match=sentence):
+        FencedMutex().step(state, f, value, result)
+    entries = [Entry(0, 0, 1, "acquire", 0, {"token": 1}), Entry(1, 2, 3, f, value, result)]
+    with pytest.raises(UsageError, match=sentence):
+        search(entries[1:] if f == "acquire" else entries, FencedMutex(), Limits(1 << 62, 1 << 30))
 
 
 @pytest.mark.parametrize("model", [Mutex(), OwnerMutex(), FencedMutex()], ids=lambda model: model.name)

@@ -114,7 +114,7 @@ def asked(model: Model, method: str, *arguments: Any) -> Any:
         return getattr(model, method)(*arguments)
     except ForeshockError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # step() is told the state first; describe() and needs() begin with the operation.
         operation = arguments[1:3] if method == "step" else arguments[:2] if len(arguments) > 1 else ()
         what = f"on {operation[0]} {reprlib.repr(operation[1])}" if operation else f"in {method}()"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Mapping
@@ -15,11 +16,13 @@ from foreshock.harness.cli.parameters import made, options_of, parameters_of
 from foreshock.harness.errors import ForeshockError, PlugInError, UsageError
 from foreshock.harness.formats.reading import read_history
 from foreshock.harness.registry import NOT_IMPORTED, Kind, load
-from foreshock.harness.verdict import Verdict
+from foreshock.harness.verdict import ExitCode, Verdict
 
 if TYPE_CHECKING:
     from foreshock.harness.checker import CheckContext, Checker, CheckResult
     from foreshock.harness.history import History
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "cas-register"
 STANDARD_INPUT = Path("-")
@@ -27,10 +30,14 @@ EMPTY = "it holds no operation of a client, so there is nothing to decide"
 
 
 class Checked(NamedTuple):
-    """What became of one file. ``document`` is its entry in the JSON; ``error`` says why it could not be decided."""
+    """What became of one file. ``document`` is its entry in the JSON; ``error`` says why it could not be decided.
+
+    ``code`` is the exit code of a command that checks nothing else.
+    """
 
     verdict: Verdict
     document: dict[str, Any]
+    code: ExitCode
     seconds: float = 0.0
     error: str | None = None
 
@@ -70,17 +77,23 @@ def _make(who: str, plug_in: Any, arguments: Mapping[str, Any]) -> Any:
 def check_file(file: Path, format_name: str, checker: Checker, context: CheckContext) -> Checked:
     """Read a file and decide it; the time for reading it comes on top of that until the deadline.
 
-    What is wrong with it, or with what the model says of it, is its own affair.
+    What is wrong with it, or goes wrong with it, is its own affair: the other files keep their verdicts.
     """
     started = time.monotonic()
     try:
         history = read(file, format_name)
         read_s = time.monotonic() - started
         if not len(history):
-            return _undecided(file, EMPTY)
+            return _empty(file)
         result = _judged(checker, history, context, read_s)
     except UsageError as error:
-        return _undecided(file, str(error), error=str(error))
+        return _failed(file, str(error), ExitCode.USAGE)
+    except ForeshockError as error:
+        return _failed(file, f"{file}: {error}", ExitCode.HARNESS_ERROR)
+    except Exception as error:
+        logger.debug("unexpected, in %s", file, exc_info=error)
+        sentence = f"{file}: unexpected {describe(error)} (run with -v for the traceback)"
+        return _failed(file, sentence, ExitCode.HARNESS_ERROR)
     return _checked(file, history, result, read_s, time.monotonic() - started - read_s)
 
 
@@ -108,19 +121,23 @@ def read(file: Path, format_name: str) -> History:
             raise UsageError(str(error).replace(copy.name, "standard input")) from None
 
 
-def _undecided(file: Path, reason: str, error: str | None = None) -> Checked:
-    document: dict[str, Any] = {"file": str(file), "verdict": Verdict.UNKNOWN.word}
-    if error is None:
-        document |= {
-            "reason": reason,
-            "operations": 0,
-            "seconds": 0.0,
-            "keys": [],
-            "counterexample": None,
-            "counterexamples": [],
-        }
-        return Checked(Verdict.UNKNOWN, document)
-    return Checked(Verdict.UNKNOWN, document | {"error": error}, error=error)
+def _empty(file: Path) -> Checked:
+    document = {
+        "file": str(file),
+        "verdict": Verdict.UNKNOWN.word,
+        "reason": EMPTY,
+        "operations": 0,
+        "seconds": 0.0,
+        "keys": [],
+        "counterexample": None,
+        "counterexamples": [],
+    }
+    return Checked(Verdict.UNKNOWN, document, ExitCode.UNKNOWN)
+
+
+def _failed(file: Path, error: str, code: ExitCode) -> Checked:
+    document = {"file": str(file), "verdict": Verdict.UNKNOWN.word, "error": error}
+    return Checked(Verdict.UNKNOWN, document, code, error=error)
 
 
 def _checked(file: Path, history: History, result: CheckResult, read_s: float, checked_s: float) -> Checked:
@@ -139,4 +156,4 @@ def _checked(file: Path, history: History, result: CheckResult, read_s: float, c
         "counterexample": counterexamples[0] if counterexamples else None,
         "counterexamples": counterexamples,
     }
-    return Checked(result.verdict, document, seconds)
+    return Checked(result.verdict, document, ExitCode.of(result.verdict), seconds)
