@@ -30,7 +30,7 @@ from foreshock.checkers.fault_times import fault_times
 from foreshock.checkers.models.register import CasRegister, word
 from foreshock.checkers.rows import rows_of
 from foreshock.checkers.search import Limits
-from foreshock.checkers.versions import INITIAL, Order, Versions, versions_of
+from foreshock.checkers.versions import INITIAL, Order, Versions, has_times, versions_of
 from foreshock.harness.checker import CheckContext, Checker, CheckResult, Counterexample
 from foreshock.harness.errors import UsageError
 from foreshock.harness.history import History, Row
@@ -47,7 +47,8 @@ class ConvergenceChecker(Checker):
     """Judges what was read of quiet registers: ``read``/``get``, ``write``/``put``, ``delete``, ``cas``.
 
     ``quiet_ms``: how long after the last update of a key, and the last healing, the copies may take to agree. Unknown
-    when no key was read after that. Details: how many keys and reads were judged, and ``looked_ms``, for how long.
+    when no key was read after that, or the history has no times. Details: how many keys and reads were judged, and
+    ``looked_ms``, for how long.
     """
 
     name = "convergence"
@@ -70,6 +71,8 @@ class ConvergenceChecker(Checker):
                 f"the fault {unhealed[0].kind!r} was never healed, so nothing had to converge", {}
             )
         versions = versions_of(columns_of(history), self.name)
+        if not has_times(versions.columns):
+            return _unknown("the history has no times, so nobody knows when its keys were quiet", {})
         healed_ns = max((fault.healed_ns or 0 for fault in faults), default=0)
         judge = _Judge(versions, np.maximum(_last_update_ns(history, versions), healed_ns), self.quiet_ms)
         details = judge.figures()

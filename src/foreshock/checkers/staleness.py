@@ -29,7 +29,7 @@ from foreshock.checkers.entries import NEVER
 from foreshock.checkers.linearizable import LinearizableChecker
 from foreshock.checkers.models.register import READS, Register
 from foreshock.checkers.rows import rows_of
-from foreshock.checkers.versions import INITIAL, Order, Versions, versions_of
+from foreshock.checkers.versions import INITIAL, Order, Versions, has_times, versions_of
 from foreshock.harness.checker import CheckContext, CheckResult, Counterexample
 from foreshock.harness.errors import UsageError
 from foreshock.harness.history import History, Row
@@ -64,25 +64,42 @@ class StalenessChecker(LinearizableChecker):
         self.bound_versions = bound_versions
 
     def columns(self, history: History) -> OperationColumns:
-        """The operations with reads that begin earlier: in the order of the clock, and of events where it ties."""
+        """The operations with reads that begin earlier, where the bound makes them; else in the order of events.
+
+        Only before the returns of others matters: so a read comes before the first of them that is not older than the
+        bound, if it was called after it. What is just as old as the bound may be read. Where times are not those of one
+        clock, and go back, the latest so far counts.
+        """
         columns = super().columns(history)
-        is_read = columns.f_in(READS)
-        earlier_ns = (self.bound_ms or 0) * _MILLISECOND_NS
-        shifted = np.where(is_read, columns.call_ns - earlier_ns, columns.call_ns)
+        if not self.bound_ms:
+            return columns
         ends = np.flatnonzero(~columns.crashed)
-        times = np.concatenate((shifted, columns.ret_ns[ends]))
-        # Where a shifted call meets another event, it comes first: a tie must not convict.
-        events = np.concatenate((np.where(is_read, -1, columns.call), columns.ret[ends]))
-        position = np.empty(len(times), dtype=np.int64)
-        position[np.lexsort((events, times))] = np.arange(len(times))
+        ends = ends[np.argsort(columns.ret[ends])]
+        latest_ns = np.maximum.accumulate(columns.ret_ns[ends])
+        since_ns = columns.call_ns - self.bound_ms * _MILLISECOND_NS
+        # One more return, later than all, for those that began after the last.
+        returns = np.append(2 * columns.ret[ends], NEVER)
+        shifted = returns[np.searchsorted(latest_ns, since_ns)] - 1
+        calls = np.where(columns.f_in(READS), np.minimum(2 * columns.call, shifted), 2 * columns.call)
+        events = np.concatenate((calls, returns[:-1]))
+        position = np.empty(len(events), dtype=np.int64)
+        position[np.argsort(events, kind="stable")] = np.arange(len(events))
         call = position[: len(columns)]
         ret = np.full(len(columns), NEVER, dtype=np.int64)
         ret[ends] = position[len(columns) :]
         return _in_order(replace(columns, call=call, ret=ret), np.argsort(call, kind="stable"))
 
     def check(self, history: History, context: CheckContext) -> CheckResult:
-        """Decide every key, and measure the age of what was read."""
+        """Decide every key, and measure the age of what was read.
+
+        Raises :class:`UsageError` for a bound in time of a history without times.
+        """
         ages = ages_of(history)
+        if self.bound_ms is not None and not ages.has_times:
+            raise UsageError(
+                "the checker 'staleness' cannot measure 'bound_ms' in a history without times: "
+                "give 'bound_versions' instead, or use the checker 'linearizable'"
+            )
         results = []
         if self.bound_ms is not None:
             results.append(self._check_time(history, context))
@@ -125,6 +142,8 @@ class Ages:
     versions: Versions
     age_ns: Ints
     age_versions: Ints
+    has_times: bool
+    """Whether all events have times; the ages in ns mean nothing otherwise."""
 
     @property
     def known(self) -> Bools:
@@ -135,12 +154,12 @@ class Ages:
         """``reads``, ``stale_reads``; quantiles over all of them in ms and in versions; and how many were how old.
 
         A histogram counts reads by the least bound that they keep: in ms, 0 and powers of two; in versions, 0 (nothing
-        newer was certain), 1, 2, 3, 4 and powers of two.
+        newer was certain), 1, 2, 3, 4 and powers of two. Of a history without times nothing is told in ms.
         """
-        ages_ms = self.age_ns / _MILLISECOND_NS
+        ages_ms = (self.age_ns if self.has_times else self.age_ns[:0]) / _MILLISECOND_NS
         return {
-            "reads": len(ages_ms),
-            "stale_reads": int((self.age_ns > 0).sum()),
+            "reads": len(self.age_versions),
+            "stale_reads": int((self.age_versions > 0).sum()),
             "unknown_values": int((~self.known).sum()),
             "age_ms": _quantiles(ages_ms),
             "age_versions": _quantiles(self.age_versions),
@@ -156,10 +175,11 @@ def ages_of(history: History) -> Ages:
     reads = versions.reads[known]
     key, until = columns.key[reads], versions.seen_until[known]
     age_ns = np.maximum(columns.call_ns[reads] - order.overwritten_ns(key, until), 0)
-    stale = np.flatnonzero(age_ns > 0)
+    # By positions, not where the age in ns is above 0: the clock may tie, or there may be none.
+    old = np.flatnonzero(order.next_begin(key, until) < columns.call[reads])
     age_versions = np.zeros(len(reads), dtype=np.int64)
-    age_versions[stale] = order.overwritten_times(key[stale], until[stale], columns.call[reads[stale]])
-    return Ages(versions, age_ns, age_versions)
+    age_versions[old] = order.overwritten_times(key[old], until[old], columns.call[reads[old]])
+    return Ages(versions, age_ns, age_versions, has_times(columns))
 
 
 def _check_versions(history: History, ages: Ages, bound: int) -> CheckResult:
@@ -205,7 +225,8 @@ def _counterexample(history: History, ages: Ages, place: int, bound: int) -> Cou
         seen = versions.row[versions.first[place] : versions.stop[place]]
         core += seen[seen != INITIAL].tolist() if len(seen) == 1 else []
         count = int(ages.age_versions[np.searchsorted(np.flatnonzero(ages.known), place)])
-        what += f"is {count} versions old: so many updates certainly came after what it saw, and ended before it began"
+        what += f"is {count} version{'s' * (count != 1)} old: "
+        what += "so many updates certainly came after what it saw, and ended before it began"
     numbers = sorted(int(columns.index[row]) for row in set(core))
     return Counterexample(
         key=columns.keys[key],

@@ -129,6 +129,11 @@ def versions_of(columns: OperationColumns, checker: str) -> Versions:
     return Versions(columns, row, key[order], group, begins, ends, ends_ns, reads, first, stop, end)
 
 
+def has_times(columns: OperationColumns) -> bool:
+    """Whether all events have times; those of logs that know only their order are less than 0."""
+    return bool((columns.call_ns >= 0).all() and (columns.ret_ns >= 0).all())
+
+
 class Order:
     """The updates of each key that certainly happened, by the begin of their spans: what overwrote what, and when."""
 
