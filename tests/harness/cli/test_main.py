@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from foreshock.harness.cli.main import COMMANDS, main
+from foreshock.harness.cli.group import COMMANDS
+from foreshock.harness.cli.main import main
 
 HEAVY = ("pandas", "numpy", "pyarrow", "numba", "docker", "paramiko", "rich", "asyncio", "jinja2")
 
@@ -69,7 +70,7 @@ def test_anything_unexpected_is_a_harness_error_and_never_an_invalid(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "foreshock.harness.cli.main.importlib.import_module",
+        "foreshock.harness.cli.group.importlib.import_module",
         lambda _name: (_ for _ in ()).throw(ZeroDivisionError("x")),
     )
     assert main(["list"]) == 3
@@ -95,11 +96,38 @@ def test_what_is_no_exception_at_all_is_no_invalid_either(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "foreshock.harness.cli.main.importlib.import_module",
+        "foreshock.harness.cli.group.importlib.import_module",
         lambda _name: (_ for _ in ()).throw(BaseExceptionGroup("x", [GeneratorExit()])),
     )
     assert main(["list"]) == 3
     assert "unexpected BaseExceptionGroup: x" in capsys.readouterr().err
+
+
+def test_what_exits_by_itself_is_no_valid(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "foreshock.harness.cli.group.importlib.import_module",
+        lambda _name: (_ for _ in ()).throw(SystemExit(0)),
+    )
+    assert main(["list"]) == 3
+    assert "a plug-in ended the program: SystemExit: 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", ["click", "msgspec", "foreshock.harness.cli.group"])
+def test_an_interrupt_while_the_command_is_imported_is_no_traceback(module: str) -> None:
+    program = (
+        "import sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {module!r}:\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "from foreshock.harness.cli.main import main\n"
+        "sys.exit(main(['--help']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "foreshock: interrupted\n")
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,8 @@ def set_up_logging(*, verbose: bool, warns: bool = False) -> None:
     logger.propagate = False
     if not logger.handlers:
         logger.addHandler(logging.NullHandler())
+    for earlier in [handler for handler in logger.handlers if type(handler) is logging.StreamHandler]:
+        logger.removeHandler(earlier)  # of a command before this one in the same process
     if verbose or warns:
         handler = logging.StreamHandler()
         handler.setFormatter(
