@@ -21,6 +21,8 @@ from foreshock.harness.verdict import Verdict
 DISTINCT = ("a.", "b.", "c.", "d.", "e.", "f.", "g.", "h.")
 ALIKE = ("a", "b", "ab", "aa", "ba")
 """Texts that are the beginnings of each other, so that a value can be made in several ways."""
+EMPTY_TOO = ("", "", "a", "b")
+"""With appends and puts of nothing."""
 PLAIN = ("get", "put", "append")
 EVERY = (*PLAIN, "read", "write", "cas", "delete")
 
@@ -87,7 +89,7 @@ def kv_histories(seed: int, count: int) -> list[list[Entry]]:
     return [
         random_kv_history(
             rng,
-            texts=rng.choice([DISTINCT, DISTINCT, DISTINCT[:3], ALIKE]),
+            texts=rng.choice([DISTINCT, DISTINCT, DISTINCT[:3], ALIKE, EMPTY_TOO]),
             names=rng.choice([PLAIN, EVERY]),
             again=rng.choice([0, 0, 0.1, 0.5]),
         )

@@ -369,6 +369,8 @@ class Text(OneValue):
         f, value = super().ask(process)
         if f == "cas":
             return f, [str(old) if isinstance(old := value[0], int) else old, str(value[1])]
+        if f in ("append", "put") and self.rng.random() < 0.1:
+            return f, ""
         return f, value if value is None else str(value)
 
     def apply(self, process: int, f: str, value: Any, now_ms: int) -> Any:

@@ -197,6 +197,29 @@ def test_the_deadline_ends_a_search_inside_the_kernel() -> None:
     assert time.monotonic() - started < 20
 
 
+def wide_history(crashed: int) -> list[Entry]:
+    """So many writes that nobody heard of again, of few values, among reads that all begin before any ends."""
+    history = [write(n, n, n % 7) for n in range(crashed)]
+    return history + [read(crashed + n, crashed + n, 10 * crashed + n, n % 9) for n in range(crashed // 10)]
+
+
+def test_what_crashed_operations_do_is_asked_once_for_all_that_do_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would go on for minutes, were each of them asked about by itself."""
+    search_ = KernelSearch(Prepared(encode_entries(wide_history(4000), Register())))
+    result = search_.run(limits(20))
+    assert result is not None
+    assert result.verdict is Verdict.INVALID
+    assert search_.configurations < 5_000
+
+
+def test_a_search_of_wide_windows_is_asked_sooner_whether_to_stop() -> None:
+    narrow = KernelSearch(Prepared(encode_entries(hard_history(8), Register())))
+    wide = KernelSearch(Prepared(encode_entries(wide_history(4000), Register())))
+    assert wide._slice < narrow._slice
+
+
 def test_an_interruption_ends_a_search() -> None:
     stop = threading.Event()
     asked: list[int] = []

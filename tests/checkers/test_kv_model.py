@@ -8,14 +8,18 @@ from typing import Any
 import pytest
 from tests.checkers.kv_histories import kv_histories, wrong_kv_searches
 from tests.checkers.oracle import is_linearizable
+from tests.checkers.random_histories import columns_of_entries, limits
 
+from foreshock.checkers.decision import Decision
 from foreshock.checkers.entries import NEVER, UNNOTICED, Entry, relax
+from foreshock.checkers.fast_paths import appends
 from foreshock.checkers.models.kv import Kv, short
 from foreshock.checkers.models.kv_history import ABSENT, GARBAGE
-from foreshock.checkers.search import search
+from foreshock.checkers.search import Limits, search
 from foreshock.harness.errors import UsageError
 from foreshock.harness.model import ILLEGAL, UNKNOWN
 from foreshock.harness.registry import Kind, load
+from foreshock.harness.verdict import Verdict
 
 
 def test_the_search_with_the_specialized_model_agrees_with_the_oracle_on_the_plain_one() -> None:
@@ -95,6 +99,15 @@ def test_what_the_model_cannot_take_is_said(f: str, value: Any, sentence: str) -
         Kv().specialized([Entry(0, 0, 1, f, value)]).step(ABSENT, f, value, None)
 
 
+@pytest.mark.parametrize("result", [["a"], 3, {"a": 1}])
+def test_a_get_that_found_no_text_is_refused(result: Any) -> None:
+    with pytest.raises(UsageError, match="of 'get': it must be a text or null"):
+        Kv().step(None, "get", None, result)
+    entries = [Entry(0, 0, 1, "put", "a"), Entry(1, 2, 3, "get", None, result)]
+    with pytest.raises(UsageError, match=r"the result .* of 'get': it must be a text or null"):
+        search(entries, Kv(), Limits(1 << 62, 1 << 30))
+
+
 def test_labels_are_in_few_words_and_long_values_are_shortened() -> None:
     kv = Kv()
     assert kv.describe("get", None, "x") == "get 'x'"
@@ -148,3 +161,12 @@ def test_how_long_a_crashed_update_is_of_use() -> None:
     ]
     # What a crashed compare-and-set looks for is of use for ever: it is never sure that it happened.
     assert Kv().useful_until(history) == [9, 9, UNNOTICED, NEVER, NEVER, 9, *[UNNOTICED] * 3, NEVER]
+
+
+@pytest.mark.parametrize("texts", [("", "a"), ("", "a", ""), ("", "", "ab")])
+def test_to_append_nothing_leaves_a_key_as_good_as_absent(texts: tuple[str, ...]) -> None:
+    history = [Entry(n, 2 * n, 2 * n + 1, "append", text, None, False, n) for n, text in enumerate(texts)]
+    history.append(Entry(9, 90, 91, "get", None, "".join(texts), False, 9))
+    assert search(history, Kv(), limits()).verdict is Verdict.VALID
+    found = appends.APPENDS.decide(columns_of_entries({"k": history}), [0])
+    assert all(finding.decision is Decision.VALID for finding in found.values())

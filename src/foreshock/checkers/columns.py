@@ -187,7 +187,8 @@ class OperationColumns:
         """The frozen value behind a token that was handed out."""
         if token >= ABSENT:
             return None if token == ABSENT else token
-        return next(value for value, number in self._numbers.items() if number == token)
+        # They are numbered downwards, in the order in which they came up.
+        return list(self._numbers)[ABSENT - 1 - token]
 
     def _token(self, value: Any) -> int:
         if isinstance(value, int) and abs(value) < INTEGER_LIMIT:

@@ -6,7 +6,6 @@ and its answers are kept in a table (:class:`Answers`).
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -20,15 +19,13 @@ from foreshock.checkers.models.base import UNOBSERVED, asked, unknown_operation
 from foreshock.checkers.models.lock import ACQUIRE, RELEASE, Mutex, OwnerMutex
 from foreshock.checkers.models.register import CAS, READS, CasRegister, Register
 from foreshock.checkers.problem import Question, is_reading, questions_of, specialized, useful_horizons
+from foreshock.checkers.sizes_of_states import StateSizes
 from foreshock.harness.errors import PlugInError
 from foreshock.harness.model import ILLEGAL as ILLEGAL_OF_MODEL
 from foreshock.harness.model import Model
 
 _UNOBSERVED_TOKEN: Final = ABSENT + 1
 """Between the token of ``None`` and those of integers, so that it is nobody else's."""
-
-_STATE_BYTES: Final = 120
-"""What a state costs beside itself: its number, its places in a table and a list."""
 
 Decode = Callable[[int], Any]
 
@@ -70,8 +67,7 @@ class Answers:
         self._questions = questions
         self._numbers: dict[Hashable, int] = {}
         self.states: list[Any] = []
-        self.bytes_used = 0
-        """About what the states take."""
+        self.sizes = StateSizes()
         self.initial = self._number(asked(model, "initial"))
 
     def after(self, state: int, kind: int) -> int:
@@ -86,7 +82,7 @@ class Answers:
             raise PlugInError(unhashable(self._model.name, state)) from error
         if number == len(self.states):
             self.states.append(state)
-            self.bytes_used += sys.getsizeof(state) + _STATE_BYTES
+            self.sizes.note(state)
         return number
 
 

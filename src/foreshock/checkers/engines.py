@@ -11,7 +11,6 @@ import logging
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from foreshock.checkers.columns import OperationColumns
@@ -119,17 +118,11 @@ def load(deadline_ns: int | None = None) -> bool:
 
 
 def _is_on_disk() -> bool:
-    """Whether kernels were compiled since they were last changed, as far as their files tell."""
-    from foreshock.checkers.kernels.compiling import INTERPRETED
+    """Whether the kernels were compiled before."""
+    from foreshock.checkers.kernels.compiling import is_on_disk
+    from foreshock.checkers.kernels.search_kernel import search_on
 
-    if INTERPRETED:
-        return True
-    from foreshock.checkers.kernels import search_kernel
-
-    folder = Path(search_kernel.search_on.stats.cache_path)  # type: ignore[attr-defined]
-    compiled = [path.stat().st_mtime for path in folder.glob("search_kernel.search_on-*.nbi")]
-    sources = Path(search_kernel.__file__).parent.glob("*.py")
-    return bool(compiled) and max(compiled) >= max(path.stat().st_mtime for path in sources)
+    return is_on_disk(search_on)
 
 
 def _compile(deadline_ns: int | None) -> None:
@@ -210,6 +203,6 @@ def deepest_of(
 
     encoded = encode_entries(entries, model)
     if encoded.by_value:
-        return deepest_of_encoded(encoded, limits)
+        return deepest_of_encoded(encoded, limits, configurations_max)
     found = KernelSearch(Prepared(encoded)).run(limits, configurations_max)
     return None if found is None else found.deepest

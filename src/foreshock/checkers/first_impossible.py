@@ -23,14 +23,19 @@ from foreshock.harness.verdict import Verdict
 _EXACT_CONFIGURATIONS_MAX: Final = 20_000
 
 
-def deepest_of(encoded: Encoded, limits: Limits) -> Deepest | None:
-    """Where every order of one key's illegal history ends; ``None`` where the limits do not allow to find out."""
-    whole = KernelSearch(Prepared(encoded)).run(limits)
+def deepest_of(encoded: Encoded, limits: Limits, configurations_max: int | None = None) -> Deepest | None:
+    """Where every order of one key's illegal history ends; ``None`` where the limits do not allow to find out.
+
+    ``configurations_max`` is for each of the log n questions; each costs as much as to prepare a part of the history.
+    """
+    whole = KernelSearch(Prepared(encoded)).run(limits, configurations_max)
     if whole is None or whole.verdict is not Verdict.INVALID:
         return None
     # Some order came as far as this, and most often none comes much farther.
     first = _first(
-        lambda level: _is_illegal(until(encoded, level), limits), whole.passed, int(whole.returns) - 1
+        lambda level: _is_illegal(until(encoded, level), limits, configurations_max),
+        whole.passed,
+        int(whole.returns) - 1,
     )
     if first is None:
         return None
@@ -38,7 +43,7 @@ def deepest_of(encoded: Encoded, limits: Limits) -> Deepest | None:
     impossible = np.arange(len(part.code)) == first
     part = replace(part, code=np.where(impossible, NEVER_LEGAL, part.code).astype(np.int32))
     # With every value as it is, where that is not too much, so that the states can be told.
-    for exact, most in ((True, _EXACT_CONFIGURATIONS_MAX), (False, None)):
+    for exact, most in ((True, _EXACT_CONFIGURATIONS_MAX), (False, configurations_max)):
         search = KernelSearch(Prepared(part, exact=exact))
         result = search.run(limits, most)
         if result is not None and result.verdict is Verdict.INVALID:
@@ -93,8 +98,8 @@ def _first(holds: Callable[[int], bool | None], low: int, high: int) -> int | No
     return low
 
 
-def _is_illegal(part: Encoded, limits: Limits) -> bool | None:
-    result = KernelSearch(Prepared(part)).run(limits)
+def _is_illegal(part: Encoded, limits: Limits, configurations_max: int | None) -> bool | None:
+    result = KernelSearch(Prepared(part)).run(limits, configurations_max)
     if result is None or result.verdict is Verdict.UNKNOWN:
         return None
     return result.verdict is Verdict.INVALID

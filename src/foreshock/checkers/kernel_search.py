@@ -29,7 +29,12 @@ _LONG: Final = np.int64
 _SLICE_FIRST: Final = 2_000
 _SLICE_NS: Final = 20_000_000
 _WATCH_AFTER_NS: Final = 100_000_000
+_WORK_UNASKED: Final = 4_000_000
+"""About so many pairs of operations are looked at before it is asked whether to stop."""
 _CAPACITY_MIN: Final = 128
+_CAPACITY_FIRST: Final = 1 << 16
+_FIRST_BYTES: Final = 8 << 20
+"""No more room than this is made for configurations before there are any."""
 _TABLE_MIN: Final = 256
 _WEIGH_EVERY: Final = 64
 """After so many answers of a model it is asked whether they take too much time or memory."""
@@ -127,8 +132,13 @@ class KernelSearch:
         self._windows = self._make_windows()
         self._table = _NO_TABLE if encoded.answers is None else _empty_table(_TABLE_MIN)
         self._answered = 0
-        self._slice = _SLICE_FIRST
-        self._memo = self._make_memo(max(_CAPACITY_MIN, min(2 * self._levels, 1 << 16)))
+        # A branch looks at every pair of pending operations at worst.
+        widest = len(self._windows.followers)
+        self._slice = max(1, min(_SLICE_FIRST, _WORK_UNASKED // (widest * widest)))
+        self._is_wide = self._slice < _SLICE_FIRST
+        row_bytes = 8 * (layout.MASKS + len(self._windows.masks))
+        capacity = min(2 * self._levels, _CAPACITY_FIRST, _FIRST_BYTES // row_bytes)
+        self._memo = self._make_memo(max(_CAPACITY_MIN, capacity))
         self._status = layout.SOLVED if self._levels == 0 else layout.ONGOING
         if self._levels:
             self._memo.stack[0] = (layout.ROOT, layout.ROOT, prepared.initial)
@@ -167,7 +177,7 @@ class KernelSearch:
     def bytes_used(self) -> int:
         """The memory that the search holds by now."""
         arrays = (*self._memo, self._table, *self._operations)
-        states = self._encoded.answers.bytes_used if self._encoded.answers is not None else 0
+        states = self._encoded.answers.sizes.bytes_used if self._encoded.answers is not None else 0
         return sum(array.nbytes for array in arrays) + states
 
     @property
@@ -180,9 +190,9 @@ class KernelSearch:
         budget = layout.NEVER_ENOUGH
         if configurations_max is not None:
             budget = self.configurations + configurations_max
-        if self._status == layout.ONGOING and (stopped := limits.exceeded()):
+        if self._status == layout.ONGOING and (stopped := self._exceeded(limits)):
             return self._unknown(stopped)
-        watch: threading.Timer | None = None
+        watch = self._watch(limits) if self._is_wide else None
         started = now = time.monotonic_ns()
         try:
             while self._status in (layout.ONGOING, layout.STOPPED):
@@ -203,12 +213,16 @@ class KernelSearch:
                 self._registers[layout.STOP] = 0
         return self._valid() if self._status == layout.SOLVED else self._invalid()
 
+    def _exceeded(self, limits: Limits) -> str:
+        """Why to stop now, in words; empty while there is no reason."""
+        return _OUT_OF_MEMORY if self.bytes_used > limits.memory_bytes else limits.exceeded()
+
     def _adapt(self, took_ns: int) -> None:
         """Slices of a length that interrupts are seen in good time."""
         if took_ns < _SLICE_NS // 2:
             self._slice = min(self._slice * 2, 1 << 24)
         elif took_ns > 2 * _SLICE_NS:
-            self._slice = max(self._slice // 2, 16)
+            self._slice = max(self._slice // 2, 1)
 
     def _watch(self, limits: Limits) -> threading.Timer:
         """Stop the kernel at the deadline, wherever it is then."""
@@ -229,9 +243,7 @@ class KernelSearch:
             )
             if status == layout.NEEDS_STEP:
                 self._answer()
-                if self._answered % _WEIGH_EVERY == 0 and self.bytes_used > limits.memory_bytes:
-                    return _OUT_OF_MEMORY
-                if self._answered % _WEIGH_EVERY == 0 and (stopped := limits.exceeded()):
+                if self._answered % _WEIGH_EVERY == 0 and (stopped := self._exceeded(limits)):
                     return stopped
             elif status == layout.NEEDS_SPACE:
                 if not self._grow(limits.memory_bytes):

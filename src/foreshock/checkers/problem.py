@@ -14,6 +14,7 @@ from typing import Any
 
 from foreshock.checkers.entries import NEVER, Entry, freeze
 from foreshock.checkers.models.base import KnowsWhatCrashesMatter, Specializes, argument_of, asked
+from foreshock.checkers.sizes_of_states import StateSizes
 from foreshock.harness.errors import PlugInError
 from foreshock.harness.model import ILLEGAL, UNKNOWN, Model
 
@@ -167,6 +168,7 @@ class Steps:
         self._arguments = problem.arguments
         self._numbers: dict[Hashable, int] = {}
         self.states: list[Any] = []
+        self.sizes = StateSizes()
         self._table: list[dict[int, int]] = []
         self.initial = self._number(asked(problem.model, "initial"))
 
@@ -189,6 +191,7 @@ class Steps:
             ) from error
         if number == len(self.states):
             self.states.append(state)
+            self.sizes.note(state)
             self._table.append({})
         return number
 

@@ -6,8 +6,9 @@ search runs without Python's global lock.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
@@ -46,7 +47,8 @@ class Rounds:
 
     def __init__(self, keys: Sequence[int], start: Start, limits: Limits) -> None:
         self._start = start
-        self._limits = limits
+        self._is_over = False
+        self._limits = replace(limits, should_stop=lambda: self._is_over or limits.should_stop())
         self._waiting = [_Turn(key) for key in keys]
         self._held_bytes = 0
         self._plain_configurations = 0
@@ -66,7 +68,7 @@ class Rounds:
         return self.searched
 
     def _run_at_once(self, turns: Iterable[_Turn], budget: int) -> None:
-        with ThreadPoolExecutor(workers(), thread_name_prefix="search") as pool:
+        with ThreadPoolExecutor(workers(), thread_name_prefix="search") as pool, self._all_over_on_error():
             running: dict[Future[SearchResult | None], _Turn] = {}
             for turn in turns:
                 # Made here, one after the other: making one is Python's work, and its tables are shared.
@@ -77,6 +79,15 @@ class Rounds:
                     self._end_some(running)
             while running:
                 self._end_some(running)
+
+    @contextlib.contextmanager
+    def _all_over_on_error(self) -> Iterator[None]:
+        """Let no search go on when one failed, or somebody wants to leave: the pool waits for all of them."""
+        try:
+            yield
+        except BaseException:
+            self._is_over = True
+            raise
 
     def _end_some(self, running: dict[Future[SearchResult | None], _Turn]) -> None:
         done, _ = wait(running, timeout=_WAIT_S, return_when=FIRST_COMPLETED)
@@ -106,10 +117,9 @@ class Rounds:
             return None
         search = turn.search
         assert search is not None  # it has begun
-        others = self._held_bytes - turn.bytes
-        return search.run(
-            replace(self._limits, memory_bytes=max(0, self._limits.memory_bytes - others)), budget
-        )
+        # What is left is shared out among all that may be running now.
+        left = max(0, self._limits.memory_bytes - self._held_bytes) // (workers() if is_compiled() else 1)
+        return search.run(replace(self._limits, memory_bytes=turn.bytes + left), budget)
 
     def _end(self, turn: _Turn, result: SearchResult | None) -> None:
         search = turn.search

@@ -113,7 +113,7 @@ class Search:
     def bytes_used(self) -> int:
         """An estimate of the memory that the search holds by now (upper, within a factor of two)."""
         mask_bytes = self._problem.concurrency // 4
-        return self.configurations * (_CONFIGURATION_BYTES + mask_bytes)
+        return self.configurations * (_CONFIGURATION_BYTES + mask_bytes) + self._steps.sizes.bytes_used
 
     @property
     def progress(self) -> str:

@@ -155,11 +155,15 @@ def _first_texts(columns: OperationColumns, operations: _Key) -> set[str] | None
     """Those that can be appended to the absent key; ``None`` for all of them."""
     if "" in operations.puts:
         return None
-    updates = [
-        row for kind in (operations.puts, operations.appends) for rows in kind.values() for row in rows
-    ]
+    updates = _filling(operations)
     appends = ((text, int(columns.call[row])) for text, rows in operations.appends.items() for row in rows)
     return first_texts(appends, columns.ret[updates].tolist())
+
+
+def _filling(operations: _Key) -> list[int]:
+    """The puts and the appends, but for those of nothing, which leave an absent key as good as absent."""
+    texts = {text: rows for text, rows in operations.appends.items() if text}
+    return [row for kind in (operations.puts, texts) for rows in kind.values() for row in rows]
 
 
 class _Tries:
@@ -226,7 +230,7 @@ def _with_firsts(columns: OperationColumns, operations: _Key, suspects: Collecti
 
     That is the update that returned first, and the appends that came too late for that.
     """
-    rows = [row for kind in (operations.puts, operations.appends) for same in kind.values() for row in same]
+    rows = _filling(operations)
     told = set(suspects)
     if rows and "" not in operations.puts:
         told.add(min(rows, key=columns.ret.__getitem__))

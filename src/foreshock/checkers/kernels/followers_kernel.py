@@ -15,6 +15,7 @@ from foreshock.checkers.kernels.layout import (
     FIRST,
     ILLEGAL,
     JOINS_HOW,
+    KIND,
     LEVEL,
     MASK_WORDS,
     MASKS,
@@ -26,6 +27,7 @@ from foreshock.checkers.kernels.layout import (
     READS,
     SECOND,
     STATE,
+    STOP,
     SWAP,
     SWAPS,
     WRITE,
@@ -39,6 +41,9 @@ from foreshock.checkers.kernels.window_kernel import after
 
 MISSING_STEP = -3
 """In place of an answer: the table of the model does not say yet."""
+TOLD_TO_STOP = -4
+_NOTICED = 2
+_UNNOTICED = 3
 _ANYBODY = -1
 _NOBODY = -2
 
@@ -122,9 +127,11 @@ def is_noticed(
 ) -> Word:
     """Whether (1 or 0) a pending operation is legal after a crashed one and would end otherwise without it.
 
-    -3: a step is missing.
+    -3: a step is missing; -4: the search was told to stop.
     """
     each, slots, known, sizes = operations.each, windows.slots, memo.configurations, operations.sizes
+    if registers[STOP] != 0:
+        return TOLD_TO_STOP
     for row in range(2):
         masks = MASKS if row == COMPLETED else MASKS + sizes[MASK_WORDS]
         for place in range(sizes[COMPLETED_SLOTS + row]):
@@ -152,9 +159,9 @@ def find_followers(
     table: Int64s,
     registers: Int64s,
 ) -> Word:
-    """Put those into ``windows`` that can follow a configuration, completed or crashed ones; how many, or -3."""
+    """Put those into ``windows`` that can follow a configuration, completed or crashed ones; how many, or -3, or -4."""
     each, slots, known, sizes = operations.each, windows.slots, memo.configurations, operations.sizes
-    followers = windows.followers
+    followers, tried = windows.followers, windows.tried
     level, state = known[configuration, LEVEL], known[configuration, STATE]
     leaver = may_leave(state, level, configuration, operations, windows, memo)
     masks = MASKS if row == COMPLETED else MASKS + sizes[MASK_WORDS]
@@ -170,18 +177,25 @@ def find_followers(
         if next_state == ILLEGAL:
             continue
         if next_state == MISSING:
+            if row == CRASHED:
+                forget_tried(operations, windows)
             return MISSING_STEP
         if next_state != state and leaver != _ANYBODY and leaver != operation:
             continue
         if row == CRASHED:
             if next_state == state:
                 continue
-            noticed = is_noticed(
-                state, next_state, operation, configuration, operations, windows, memo, table, registers
-            )
-            if noticed == MISSING_STEP:
-                return MISSING_STEP
-            if noticed == 0:
+            # Asked once for all that do the same.
+            kind = each[operation, KIND]
+            if tried[kind] == 0:
+                noticed = is_noticed(
+                    state, next_state, operation, configuration, operations, windows, memo, table, registers
+                )
+                if noticed < 0:
+                    forget_tried(operations, windows)
+                    return noticed
+                tried[kind] = _NOTICED if noticed == 1 else _UNNOTICED
+            if tried[kind] == _UNNOTICED:
                 continue
         # Those with greater numbers come first.
         to = count
@@ -192,7 +206,18 @@ def find_followers(
         followers[to, 0] = operation
         followers[to, 1] = next_state
         count += 1
+    if row == CRASHED:
+        forget_tried(operations, windows)
     return count
+
+
+@part
+def forget_tried(operations: Operations, windows: Windows) -> None:
+    """Nothing that crashed was looked at yet."""
+    each, slots, tried = operations.each, windows.slots, windows.tried
+    for place in range(operations.sizes[CRASHED_SLOTS]):
+        if slots[CRASHED, place] >= 0:
+            tried[each[slots[CRASHED, place], KIND]] = 0
 
 
 @part

@@ -185,7 +185,7 @@ def branch(
     table: Int64s,
     registers: Int64s,
 ) -> Word:
-    """Put the followers of a configuration on the stack, the one that returns first on top; no: a step is missing.
+    """Put the followers of a configuration on the stack, the one that returns first on top; 0, or -3 or -4.
 
     Crashed operations have a turn of their own, below the others, that legal histories seldom get to.
     """
@@ -194,8 +194,8 @@ def branch(
     move_window(level, operations, windows, registers)
     row = COMPLETED if phase == TRY_COMPLETED else CRASHED
     count = find_followers(configuration, row, operations, windows, memo, table, registers)
-    if count == MISSING_STEP:
-        return False
+    if count < 0:
+        return count
     if row == COMPLETED:
         slots, known, masks = windows.slots, memo.configurations, MASKS + operations.sizes[MASK_WORDS]
         for place in range(operations.sizes[CRASHED_SLOTS]):
@@ -217,7 +217,7 @@ def branch(
                 push(configuration, operation, followers[place, 1], memo, registers)
     if favourite >= 0:
         push(configuration, followers[favourite, 0], followers[favourite, 1], memo, registers)
-    return True
+    return 0
 
 
 @kernel
@@ -246,9 +246,10 @@ def search_on(
         state = memo.stack[top, STACK_STATE]
         if parent != ROOT and operation < 0:
             registers[STACKED] = top
-            if not branch(parent, operation, operations, windows, memo, table, registers):
+            failure = branch(parent, operation, operations, windows, memo, table, registers)
+            if failure != 0:
                 registers[STACKED] = top + 1
-                return NEEDS_STEP
+                return NEEDS_STEP if failure == MISSING_STEP else STOPPED
             continue
         level, state, _ = follow(
             parent, operation, state, operations, windows, memo, table, registers, no_order
