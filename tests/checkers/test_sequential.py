@@ -18,7 +18,7 @@ from foreshock.checkers.sequential import SequentialChecker
 from foreshock.checkers.sequential_problem import Item
 from foreshock.checkers.sequential_search import SequentialSearch
 from foreshock.harness.checker import CheckResult
-from foreshock.harness.errors import UsageError
+from foreshock.harness.errors import PlugInError, UsageError
 from foreshock.harness.model import ILLEGAL, UNKNOWN, Model
 from foreshock.harness.verdict import Verdict
 
@@ -165,6 +165,57 @@ def test_a_long_history_that_is_behind_is_decided_in_one_go() -> None:
     result = check(writes, *readers)
     assert result.verdict is Verdict.VALID
     assert result.details["configurations"] < 10_000
+
+
+class Counted:
+    """A counter whose states are as large as is asked for, and who says what is asked for about ``take``."""
+
+    name = "counted"
+
+    def __init__(self, size: int = 1, *, take_is_read: bool = False) -> None:
+        self._size = size
+        self._reads = {"take"} if take_is_read else set()
+
+    def initial(self) -> Any:
+        return tuple(range(self._size))
+
+    def is_read(self, f: str) -> bool:
+        return f in self._reads
+
+    def step(self, state: Any, f: str, value: Any, result: Any) -> Any:
+        if f == "inc":
+            return (state[0] + 1, *state[1:])
+        return (state[0] - 1, *state[1:]) if state[0] > 0 else ILLEGAL
+
+    def describe(self, f: str, value: Any, result: Any) -> str:
+        return f
+
+
+def step(f: str) -> Step:
+    return (f, "x", None)
+
+
+def test_a_model_that_says_that_an_update_only_reads_is_told_so() -> None:
+    # Process 1 is behind, so that the history is not decided as a linearizable one.
+    by_key = entries_of([step("take")], [step("inc")])
+    assert searched(by_key, Counted()) is Verdict.VALID
+    with pytest.raises(PlugInError) as told:
+        searched(by_key, Counted(take_is_read=True))
+    assert str(told.value) == (
+        "the model 'counted' says that 'take' only reads, but its step() changed the state from (1,) to (0,): "
+        "let is_read('take') be false"
+    )
+
+
+def test_large_states_count_against_the_memory_limit() -> None:
+    items = [Item(0, e) for e in entries_of([step("inc")] * 300, [step("take")] * 301)["x"]]
+    large = SequentialSearch(items, Counted(20_000)).run(limits(memory_bytes=8_000_000), 1_000)
+    assert large.verdict is Verdict.UNKNOWN
+    assert large.stopped == "its memory limit was reached"
+    # A state of so many numbers takes more than 8 bytes for each.
+    assert large.configurations * 160_000 < 16_000_000
+    small = SequentialSearch(items, Counted(2)).run(limits(memory_bytes=8_000_000), 1_000)
+    assert small.stopped == "its budget was used up"
 
 
 # --- against every interleaving -------------------------------------------------------------------------

@@ -23,8 +23,10 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from foreshock.checkers.models.base import asked, changed_by_read
 from foreshock.checkers.search import Limits
 from foreshock.checkers.sequential_problem import Item, Problem
+from foreshock.checkers.sizes_of_states import StateSizes
 from foreshock.harness.errors import PlugInError
 from foreshock.harness.model import ILLEGAL, Model
 from foreshock.harness.verdict import Verdict
@@ -32,6 +34,8 @@ from foreshock.harness.verdict import Verdict
 _ASK_EVERY: Final = 256
 _CONFIGURATION_BYTES: Final = 400
 _NODE_BYTES: Final = 260
+_STEP_BYTES: Final = 180
+"""What an answer of the model costs in the table (173 measured)."""
 _NO_STATE: Final = -1
 
 
@@ -119,8 +123,9 @@ class SequentialSearch:
         self._problem = problem = Problem(items, model)
         self._numbers: dict[Hashable, int] = {}
         self._values: list[Any] = []
+        self._sizes = StateSizes()
         self._table: dict[tuple[int, int], int] = {}
-        initial = self._number(model.initial())
+        initial = self._number(asked(model, "initial"))
         self._positions = [0] * len(problem.threads)
         self._states = [initial] * problem.keys
         self._used = 0
@@ -137,7 +142,8 @@ class SequentialSearch:
     def bytes_used(self) -> int:
         """An estimate of the memory that the search holds by now."""
         nodes = sum(map(len, self._trees))
-        return self.configurations * _CONFIGURATION_BYTES + nodes * _NODE_BYTES
+        own = self.configurations * _CONFIGURATION_BYTES + nodes * _NODE_BYTES
+        return own + len(self._table) * _STEP_BYTES + self._sizes.bytes_used
 
     def run(self, limits: Limits, configurations_max: int | None = None) -> SequentialResult:
         """Search until decided, or a limit is reached, or so many configurations were entered."""
@@ -287,8 +293,12 @@ class SequentialSearch:
         step = (state, self._problem.classes[operation])
         answer = self._table.get(step)
         if answer is None:
-            after = self._problem.model.step(self._values[state], *self._problem.arguments[step[1]])
-            answer = self._table[step] = _NO_STATE if after is ILLEGAL else self._number(after)
+            after = asked(self._problem.model, "step", self._values[state], *self._problem.arguments[step[1]])
+            answer = _NO_STATE if after is ILLEGAL else self._number(after)
+            if answer not in (_NO_STATE, state) and self._problem.is_read[operation]:
+                f = self._problem.items[operation].entry.f
+                raise changed_by_read(self._problem.model, f, self._values[state], after)
+            self._table[step] = answer
         return answer
 
     def _number(self, state: Any) -> int:
@@ -301,6 +311,7 @@ class SequentialSearch:
             ) from error
         if number == len(self._values):
             self._values.append(state)
+            self._sizes.note(state)
         return number
 
     def _remember(self) -> None:
