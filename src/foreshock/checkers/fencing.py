@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 
 from foreshock.checkers.bearers import ON_GRANTS, ON_USES, BearerColumns, Bearers, bearers_of
 from foreshock.checkers.lock_columns import COLUMNS_FROM
+from foreshock.checkers.nothing_to_judge import nothing_to_judge
 from foreshock.checkers.rows import PERMIT, READ, REENTRANT, counts_of, lock_label, mode_of, rows_of, token_of
 from foreshock.harness.checker import CheckContext, Checker, CheckResult, Counterexample
 from foreshock.harness.history import History, Row
@@ -26,6 +27,7 @@ from foreshock.harness.operation import OperationType
 from foreshock.harness.verdict import Verdict
 
 _BROKEN_MAX: Final = 20
+_METHOD: Final = "token order"
 
 
 class Bearer(NamedTuple):
@@ -54,6 +56,8 @@ class FencingChecker(Checker):
 
     def check(self, history: History, context: CheckContext) -> CheckResult:  # noqa: ARG002
         """Invalid when a token is out of order; valid, and saying so, when no operation bears a token."""
+        if nothing := nothing_to_judge(history, ("acquire", "use"), _METHOD):
+            return nothing
         bearers = bearers_of(history) if len(history) > COLUMNS_FROM else None
         found = _find_in_rows(history) if bearers is None else _find_in_columns(bearers)
         counterexamples = tuple(_counterexample(history, key, breach) for key, breach in found.breaches)
@@ -67,7 +71,7 @@ class FencingChecker(Checker):
         return CheckResult(
             verdict=verdict,
             reason=reason,
-            method="token order",
+            method=_METHOD,
             details={"grants": found.grants, "uses": found.uses, "broken_locks": found.broken},
             counterexamples=counterexamples,
         )

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from foreshock.checkers.lock_columns import COLUMNS_FROM
+from foreshock.checkers.nothing_to_judge import nothing_to_judge
 from foreshock.checkers.rows import PERMIT, READ, counts_of, lock_label, mode_of, permits_of, rows_of
 from foreshock.checkers.uses import (
     UseColumns,
@@ -34,6 +35,7 @@ from foreshock.harness.verdict import Verdict
 
 START: Final = 0
 """What each counter holds before its first use."""
+_METHOD: Final = "one chain"
 
 
 class Use(NamedTuple):
@@ -60,6 +62,8 @@ class GuardedResourceChecker(Checker):
 
     def check(self, history: History, context: CheckContext) -> CheckResult:  # noqa: ARG002
         """Invalid when an update was lost; one counterexample a key."""
+        if nothing := nothing_to_judge(history, ("use",), _METHOD):
+            return nothing
         columns = uses_of(history) if len(history) > COLUMNS_FROM else None
         found = _find_in_rows(history) if columns is None else _find_in_columns(columns)
         counterexamples = tuple(_counterexample(history, key, lost) for key, lost in found.lost.items())
@@ -67,7 +71,7 @@ class GuardedResourceChecker(Checker):
         return CheckResult(
             verdict=Verdict.INVALID if found.lost else Verdict.VALID,
             reason=counterexamples[0].reason if found.lost else reason,
-            method="one chain",
+            method=_METHOD,
             details={
                 "uses": found.uses,
                 "crashed_uses": found.crashed_uses,

@@ -33,6 +33,7 @@ import numpy as np
 
 from foreshock.checkers.beliefs import BeliefColumns, belief_columns
 from foreshock.checkers.entries import NEVER
+from foreshock.checkers.nothing_to_judge import nothing_to_judge
 from foreshock.checkers.rows import (
     EXCLUSIVE,
     PERMIT,
@@ -51,6 +52,7 @@ from foreshock.harness.verdict import Verdict
 
 _MILLISECOND_NS: Final = 1_000_000
 _OPERATIONS: Final = frozenset({"acquire", "renew", "release"})
+_METHOD: Final = "hold cores"
 COMPILED_FROM: Final = 20_000
 """A history of more operations is worth the import of the compiler."""
 
@@ -101,6 +103,8 @@ class MutexChecker(Checker):
 
     def check(self, history: History, context: CheckContext) -> CheckResult:  # noqa: ARG002
         """Invalid when beliefs in one lock overlap that must not; one counterexample a lock, the first of it."""
+        if nothing := nothing_to_judge(history, sorted(_OPERATIONS), _METHOD):
+            return nothing
         found = (
             _find_in_columns(history, self._drift_bound_ns)
             if len(history) > COMPILED_FROM
@@ -118,7 +122,7 @@ class MutexChecker(Checker):
         return CheckResult(
             verdict=verdict,
             reason=reason,
-            method="hold cores",
+            method=_METHOD,
             details={"locks": found.locks, "beliefs": found.beliefs, "broken_locks": list(found.broken)},
             counterexamples=counterexamples,
         )
