@@ -96,7 +96,7 @@ def test_what_cannot_be_converted_is_one_sentence(
 def test_a_file_that_cannot_be_written_is_a_harness_error_and_what_was_there_stays(
     command: Command, history: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert command("convert", history, "nowhere/out.edn").code == 3
+    assert command("convert", history, "nowhere/out.edn").code == 4
     out = history.parent / "out.edn.gz"
     out.write_text("as before")
 

@@ -169,3 +169,9 @@ def test_a_key_value_log_is_read(tmp_path: Path) -> None:
 )
 def test_what_is_no_key_value_log_is_refused(tmp_path: Path, line: str, complaint: str) -> None:
     assert refused(tmp_path, KEY_VALUE + line, "kv").startswith(f"line 8: {complaint}")
+
+
+@pytest.mark.parametrize("value", ["[1", '"a', "{:a 1"])
+def test_a_value_that_is_cut_off_is_told_with_its_line(tmp_path: Path, value: str) -> None:
+    said = refused(tmp_path, log("0 :invoke :write 1", f"0 :ok :write {value}"))
+    assert said == f"line 2: the value {value!r} is cut off"

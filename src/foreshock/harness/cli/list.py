@@ -86,6 +86,10 @@ def describe(kind: Kind, name: str) -> dict[str, Any]:
     plug_in = load(kind, name)
     options = getattr(plug_in, "Options", None)
     if kind in (Kind.MODELS, Kind.CHECKERS):
+        if not isinstance(plug_in, type):
+            raise UsageError(
+                f"{name!r} is no class, but {plug_in!r:.100}: give the class of a {kind.singular}"
+            )
         options = options_of(plug_in)
     is_options = isinstance(options, type) and issubclass(options, Options)
     return {
@@ -152,6 +156,7 @@ def _options(options: type[Options]) -> list[dict[str, Any]]:
             {
                 "name": field.name,
                 "default": msgspec.to_builtins(default),
+                "required": field.required,
                 "type": _type_name(field.type),
                 "text": next((m.description for m in metas if m.description), ""),
             }
@@ -188,7 +193,8 @@ def _show_one(described: dict[str, Any]) -> None:
     if described["options"]:
         out.print("\n[bold]options[/bold] (-o KEY=VALUE)")
     for entry in described["options"]:
-        out.print(f"  {entry['name']} = {entry['default']!r}", markup=False, end="")
+        default = " (required)" if entry["required"] else f" = {entry['default']!r}"
+        out.print(f"  {entry['name']}{default}", markup=False, end="")
         out.print(f"  {entry['type']}", style="dim", markup=False)
         if entry["text"]:
             out.print(f"      {entry['text']}", style="dim", markup=False)

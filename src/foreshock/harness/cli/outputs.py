@@ -57,5 +57,5 @@ def _refuse_what_would_be_lost(who: str, given: str, found: os.stat_result, sour
 def _is_same(source: Path, found: os.stat_result) -> bool:
     try:
         return os.path.samestat(source.stat(), found)
-    except (OSError, ValueError):  # reading it will say what is wrong with it
+    except OSError:  # reading it will say what is wrong with it
         return False

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -13,6 +14,7 @@ from foreshock.harness.options import Options, nearest, option_names, parse_opti
 
 GIVEN_OTHERWISE: Final = frozenset({"model"})
 """What a constructor takes that is no option: the command line has a word of its own for it."""
+WHOLE_NUMBER_MAX: Final = (1 << 63) - 1
 _PLAIN: Final = (bool, int, float, str)
 
 
@@ -54,6 +56,8 @@ def made(given: Mapping[str, str], *plug_ins: tuple[str, type[Options]]) -> tupl
     """
     known = [name for _, options in plug_ins for name in option_names(options)]
     for name in given:
+        if name not in known and name in GIVEN_OTHERWISE:
+            raise UsageError(f"{name!r} is given with --{name} {given[name]}, and not with -o")
         if name not in known:
             who = " and ".join(owner for owner, _ in plug_ins)
             have = "has" if len(plug_ins) == 1 else "have"
@@ -64,9 +68,21 @@ def made(given: Mapping[str, str], *plug_ins: tuple[str, type[Options]]) -> tupl
         own = {name: given[name] for name in option_names(options) if name in given}
         kinds = {field.name: field.type for field in msgspec.structs.fields(options)}
         read = {name: _read(text, kinds[name]) for name, text in own.items()}
+        for field in msgspec.structs.fields(options):
+            if field.required and field.name not in own:
+                raise UsageError(
+                    f"{owner} needs the option {field.name!r}: give it with -o {field.name}=VALUE"
+                )
         struct = parse_options(options, read, owner=owner)
-        arguments.append({name: getattr(struct, name) for name in own})
+        arguments.append({name: _within_reach(name, getattr(struct, name)) for name in own})
     return tuple(arguments)
+
+
+def _within_reach(name: str, value: Any) -> Any:
+    """The value of an option; raises :class:`UsageError` for a whole number that 64 bits do not hold."""
+    if type(value) is int and not -WHOLE_NUMBER_MAX - 1 <= value <= WHOLE_NUMBER_MAX:
+        raise UsageError(f"the option {name!r} cannot be {value}: it has more than 64 bits")
+    return value
 
 
 def _readable(kind: Any) -> Any:
@@ -81,10 +97,25 @@ def _readable(kind: Any) -> Any:
         return tuple[str, ...]
     if hasattr(kind, "__metadata__"):
         return kind
-    if parts and type(None) in parts:
-        read = [_readable(part) for part in parts if part is not type(None)]
-        return None if None in read or len(read) != 1 else read[0] | None
+    if origin in (Union, UnionType):
+        return _readable_union(parts)
     return None
+
+
+def _readable_union(parts: Sequence[Any]) -> Any:
+    """A text is one of several kinds: words if some of them are, else a number if it looks like one."""
+    read = [_readable(part) for part in parts if part is not type(None)]
+    if None in read:
+        return None
+    words = [part for part in read if get_origin(part) is tuple]
+    if words and all(part is str or part in words for part in read):
+        read = words[:1]
+    wanted: Any = Union[tuple(read)]  # noqa: UP007 - of as many as there are
+    try:
+        msgspec.json.Decoder(wanted)
+    except TypeError:  # several of which JSON cannot tell which one is meant
+        wanted = Any
+    return wanted | None if type(None) in parts and wanted is not Any else wanted
 
 
 def _read(text: Any, kind: Any) -> Any:

@@ -55,7 +55,10 @@ class EtcdFormat:
                 try:
                     reader.add(*event)
                 except (Malformed, NotEdn, Unfinished, PlugInError) as error:
-                    raise UsageError(f"{path}, line {_line_of(line, text, number)}: {error}") from None
+                    problem = (
+                        f"the value {event[3]!r:.100} is cut off" if isinstance(error, Unfinished) else error
+                    )
+                    raise UsageError(f"{path}, line {_line_of(line, text, number)}: {problem}") from None
         return reader.assembly.history()
 
 
