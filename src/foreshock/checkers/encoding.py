@@ -1,27 +1,25 @@
 """Operations as the kernels take them: each a few integers. Models whose state fits one integer need no Python at all.
 
 Which these are stands in ``_NATIVE``; any other model is asked once for each state and kind of operation that meet,
-and its answers are kept in a table (:class:`Answers`).
+and its answers are kept in a table (``answers.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import numpy as np
 
+from foreshock.checkers.answers import Answers
 from foreshock.checkers.columns import ABSENT, NO_CODE, Bools, Ints, OperationColumns
 from foreshock.checkers.entries import Entry, freeze
-from foreshock.checkers.kernels.layout import ILLEGAL, READ, SWAP, TABLE, WRITE, Int32s
-from foreshock.checkers.models.base import UNOBSERVED, asked, unknown_operation
+from foreshock.checkers.kernels.layout import READ, SWAP, TABLE, WRITE, Int32s
+from foreshock.checkers.models.base import UNOBSERVED, unknown_operation
 from foreshock.checkers.models.lock import ACQUIRE, RELEASE, Mutex, OwnerMutex
 from foreshock.checkers.models.register import CAS, READS, CasRegister, Register
-from foreshock.checkers.problem import Question, is_reading, questions_of, specialized, useful_horizons
-from foreshock.checkers.sizes_of_states import StateSizes
-from foreshock.harness.errors import PlugInError
-from foreshock.harness.model import ILLEGAL as ILLEGAL_OF_MODEL
+from foreshock.checkers.problem import is_reading, questions_of, specialized, useful_horizons
 from foreshock.harness.model import Model
 
 _UNOBSERVED_TOKEN: Final = ABSENT + 1
@@ -57,41 +55,6 @@ class Encoded:
 
     def __len__(self) -> int:
         return len(self.starts) - 1
-
-
-class Answers:
-    """What a model answers, asked at most once for each state and kind of operation. States are numbered."""
-
-    def __init__(self, model: Model, questions: Sequence[Question]) -> None:
-        self._model = model
-        self._questions = questions
-        self._numbers: dict[Hashable, int] = {}
-        self.states: list[Any] = []
-        self.sizes = StateSizes()
-        self.initial = self._number(asked(model, "initial"))
-
-    def after(self, state: int, kind: int) -> int:
-        """The number of the state after an operation of that kind, or ``ILLEGAL``."""
-        found = asked(self._model, "step", self.states[state], *self._questions[kind])
-        return ILLEGAL if found is ILLEGAL_OF_MODEL else self._number(found)
-
-    def _number(self, state: Any) -> int:
-        try:
-            number = self._numbers.setdefault(state, len(self._numbers))
-        except TypeError as error:
-            raise PlugInError(unhashable(self._model.name, state)) from error
-        if number == len(self.states):
-            self.states.append(state)
-            self.sizes.note(state)
-        return number
-
-
-def unhashable(model: str, state: Any) -> str:
-    """The sentence about a model whose state cannot be hashed."""
-    return (
-        f"the model {model!r} returned the state {state!r}, which cannot be hashed: "
-        "let step() return tuples and frozensets instead of lists, dicts and sets"
-    )
 
 
 def takes_many(model: Model) -> bool:

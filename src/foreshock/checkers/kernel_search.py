@@ -262,7 +262,7 @@ class KernelSearch:
             for question, answer in self._table[self._table[:, 0] >= 0].tolist():
                 put_in_table(question, answer, larger)
             self._table = larger
-        put_in_table((state << 32) | kind, answers.after(state, kind), self._table)
+        put_in_table((state << 32) | kind, answers.after(state, kind, layout.ILLEGAL), self._table)
         self._answered += 1
 
     def _make_windows(self) -> Windows:

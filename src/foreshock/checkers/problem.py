@@ -10,13 +10,11 @@ from __future__ import annotations
 import heapq
 from bisect import insort
 from collections.abc import Hashable, Sequence
-from typing import Any
 
+from foreshock.checkers.answers import Answers, Question
 from foreshock.checkers.entries import NEVER, Entry, freeze
 from foreshock.checkers.models.base import KnowsWhatCrashesMatter, Specializes, argument_of, asked
-from foreshock.checkers.sizes_of_states import StateSizes
-from foreshock.harness.errors import PlugInError
-from foreshock.harness.model import ILLEGAL, UNKNOWN, Model
+from foreshock.harness.model import UNKNOWN, Model
 
 ILLEGAL_STATE = -1
 """What :meth:`Steps.after` answers for an operation that the state does not allow."""
@@ -164,40 +162,19 @@ class Steps:
     """The model's ``step``, tabulated as it is needed: states are numbers, operations are classes."""
 
     def __init__(self, problem: Problem) -> None:
-        self._model = problem.model
-        self._arguments = problem.arguments
-        self._numbers: dict[Hashable, int] = {}
-        self.states: list[Any] = []
-        self.sizes = StateSizes()
-        self._table: list[dict[int, int]] = []
-        self.initial = self._number(asked(problem.model, "initial"))
+        self._answers = answers = Answers(problem.model, problem.arguments)
+        self._table: list[dict[int, int]] = [{}]
+        self.states, self.sizes, self.initial = answers.states, answers.sizes, answers.initial
 
     def after(self, state: int, operation_class: int) -> int:
         """The number of the state after an operation of that class, or :data:`ILLEGAL_STATE`."""
         row = self._table[state]
         answer = row.get(operation_class)
         if answer is None:
-            after = asked(self._model, "step", self.states[state], *self._arguments[operation_class])
-            answer = row[operation_class] = ILLEGAL_STATE if after is ILLEGAL else self._number(after)
+            answer = row[operation_class] = self._answers.after(state, operation_class, ILLEGAL_STATE)
+            if len(self.states) > len(self._table):
+                self._table.append({})
         return answer
-
-    def _number(self, state: Any) -> int:
-        try:
-            number = self._numbers.setdefault(state, len(self._numbers))
-        except TypeError as error:
-            raise PlugInError(
-                f"the model {self._model.name!r} returned the state {state!r}, which cannot be hashed: "
-                "let step() return tuples and frozensets instead of lists, dicts and sets"
-            ) from error
-        if number == len(self.states):
-            self.states.append(state)
-            self.sizes.note(state)
-            self._table.append({})
-        return number
-
-
-Question = tuple[str, Any, Any]
-"""What a model's ``step`` is asked beside the state: the operation's name, its argument, its result."""
 
 
 def is_reading(model: Model, entries: Sequence[Entry]) -> dict[str, bool]:

@@ -131,6 +131,14 @@ def bad_value(model: str, f: str, value: Any, wanted: str, what: str = "value") 
     return UsageError(f"the model {model!r} cannot take the {what} {value!r} of {f!r}: it must be {wanted}")
 
 
+def unhashable_state(model: Model, state: Any) -> PlugInError:
+    """The error of a model whose state cannot be hashed."""
+    return PlugInError(
+        f"the model {model.name!r} returned the state {reprlib.repr(state)}, which cannot be hashed: "
+        "let step() return tuples and frozensets instead of lists, dicts and sets"
+    )
+
+
 def changed_by_read(model: Model, f: str, before: Any, after: Any) -> PlugInError:
     """The error of a model whose ``step`` gave another state after what it says only reads.
 
@@ -138,5 +146,5 @@ def changed_by_read(model: Model, f: str, before: Any, after: Any) -> PlugInErro
     """
     return PlugInError(
         f"the model {model.name!r} says that {f!r} only reads, but its step() changed the state "
-        f"from {before!r} to {after!r}: let is_read({f!r}) be false"
+        f"from {reprlib.repr(before)} to {reprlib.repr(after)}: let is_read({f!r}) be false"
     )
