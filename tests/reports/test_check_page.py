@@ -61,8 +61,32 @@ def test_it_tells_every_illegal_key_of_every_file(tmp_path: Path) -> None:
     assert html.count('class="drawing"') == 2
     assert html.count("Why no order works") == 2
     assert "2 histories: 1 invalid, 1 valid" in html
-    assert "read 1 needs the value to be 1, but after write 2 it is 2; only write 1 brings that about" in html
+    assert html.count("process 1 had already overwritten it with write 2") == 1
+    # Each reason once: where the key is told, in the line of a folded one, and in the name of its drawing.
+    for reason in ("the value could be 2, but not 1", "the value could be 4, but not 3"):
+        assert html.count(reason) == 2
     assert "two.log" in html
+
+
+def test_a_history_without_times_has_numbers_of_events_and_no_empty_columns(tmp_path: Path) -> None:
+    found = entry("one", {"a": stale(1, 2)})
+    for row in found["counterexamples"][0]["operations"]:
+        row |= {"invoke_ns": 0, "complete_ns": -1, "node": None}
+    html = page(tmp_path, found)
+    assert "the history has no times" in html
+    for title in ("Took", "Invoked", "Node"):
+        assert f">{title}</th>" not in html
+    assert "never" not in html.split('id="main"')[1].split("<script")[0]
+    assert '<td class="n">4-5</td>' in html
+    assert "the history has no times" not in page(tmp_path, entry("one", {"a": stale(1, 2)}))
+
+
+def test_one_file_is_told_once(tmp_path: Path) -> None:
+    html = page(tmp_path, entry("one", {None: stale(1, 2)}))
+    assert '<span class="sentence">the history is not linearizable</span>' in html
+    assert html.count("cannot be explained") == 2
+    html = page(tmp_path, entry("one", {"a": stale(1, 2), "b": stale(3, 4), "c": stale(5, 6)}))
+    assert "is not linearizable, nor are 2 other keys</span>" in html
 
 
 def test_of_very_many_keys_the_first_are_drawn_and_the_others_listed(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from foreshock.harness.checker import Counterexample
 from foreshock.reports.counterexample import DRAWN_MAX, Layout, lay_out, moment_of, operations_of
+from foreshock.reports.counterexample_drawing import draw
 from foreshock.reports.lock_holds import holds_of, overlaps_of
 
 MS = 1_000_000
@@ -114,3 +115,44 @@ def test_a_hold_ends_when_its_last_grant_runs_out() -> None:
     hold, other = holds_of(layout(rows))
     assert hold.end_ns == 14 * MS
     assert overlaps_of([hold, other]) == []
+
+
+def test_places_in_the_legal_order_count_what_is_not_drawn() -> None:
+    rows = [row(2 * i, 2 * i + 1, 0, value=i) for i in range(100)]
+    made = layout(rows, core=(20, 198), prefix=tuple(range(0, 200, 2)), earlier=7, impossible=198)
+    orders = {bar.operation.invoke_index: bar.order for bar in made.bars}
+    assert orders[20] == 7 + 11
+    assert orders[196] == 7 + 99
+
+
+def test_the_thread_is_broken_where_operations_between_are_not_drawn() -> None:
+    rows = [row(2 * i, 2 * i + 1, i, value=i) for i in range(4)]
+    whole = str(draw(layout(rows, prefix=(0, 2, 4), impossible=6), "a", "b"))
+    assert (whole.count('class="thread"'), whole.count('class="thread gap"')) == (2, 0)
+    rows += [row(100, 101, 9, value=1)]
+    gaps = str(draw(layout(rows, prefix=(0, 2, 50, 4), impossible=6), "a", "b"))
+    assert (gaps.count('class="thread"'), gaps.count('class="thread gap"')) == (1, 1)
+
+
+def test_of_a_short_proof_only_its_operations_are_drawn() -> None:
+    rows = [row(2 * i, 2 * i + 1, 0, value=i) for i in range(9)]
+    made = layout(
+        rows, core=(0, 2, 4, 14, 16), drawn=(4, 14, 16), prefix=(6, 8), impossible=16, proof="overwritten"
+    )
+    assert [bar.operation.invoke_index for bar in made.bars] == [4, 14, 16]
+    assert all(bar.in_core for bar in made.bars)
+
+
+def test_of_acquires_that_are_only_counted_nobody_is_said_to_hold_the_lock() -> None:
+    rows = [row(0, 1, 0, "acquire"), row(2, 3, 1, "acquire"), row(4, 5, 0, "release")]
+    assert len(holds_of(layout(rows))) == 2
+    assert holds_of(layout(rows, proof="counting", drawn=(0, 2, 4), impossible=2)) == []
+
+
+def test_without_times_the_columns_are_events() -> None:
+    rows = [row(0, 1, 0), row(2, 5, 1, "read")]
+    rows = [each | {"invoke_ns": 0, "complete_ns": -1} for each in rows]
+    made = layout(rows)
+    assert not made.timed
+    assert [number for _, number in made.columns] == [0, 1, 2, 5]
+    assert layout([row(0, 1, 0)]).timed

@@ -152,7 +152,7 @@ def test_a_red_verdict_leads_to_core_fault_logs_and_command(tmp_path: Path) -> N
     steps = (
         "The violation",
         "process 104 read 901 after process 102 had replaced it by 902",
-        "3 operations, none of which can be left out",
+        "3 operations that together prove it; without any one of them the proof fails",
         "Possible just before: 902 903",
         "partition on n1, n2 (n1, n2 | n3, n4, n5), in force for 4.02 s at that moment",
         "term 4: cannot reach a majority, stepping down",
@@ -168,8 +168,8 @@ def test_the_counterexample_draws_every_operation_its_order_and_where_it_dies(tm
     assert len(page.having("rect", "op")) == 5
     assert len(page.having("path", "open")) == 1
     assert len(page.having("rect", "impossible")) == 1
-    assert len(page.having("circle", "order")) == 5
-    assert len(page.having("path", "thread")) == 1
+    assert len(page.having("rect", "order")) == 5
+    assert len(page.having("path", "thread")) == 4
     assert len(page.having("line", "death")) == 1
     assert "needed the value to be 901" in page.text
     assert "at this return no order is left" in page.text

@@ -139,7 +139,10 @@ def check_page(document: CheckDocument) -> CheckPage:
 
 def _sentence(files: tuple[CheckedFile, ...]) -> str:
     if len(files) == 1:
-        return files[0].says
+        # What follows the colon stands where the key is told.
+        others = len(files[0].counterexamples) - 1
+        more = f", nor {'is' if others == 1 else 'are'} {counted(others, 'other key')}" if others > 0 else ""
+        return f"{files[0].says.partition(': ')[0]}{more}" if files[0].counterexamples else files[0].says
     counts = {word: sum(file.verdict == word for file in files) for word in ("invalid", "unknown", "valid")}
     told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     return f"{counted(len(files), 'history')}: {told}".replace("historys", "histories")

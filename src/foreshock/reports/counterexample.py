@@ -48,6 +48,11 @@ class DrawnOperation(msgspec.Struct, frozen=True, kw_only=True):
         return self.type == "info" or self.complete_index < 0
 
     @property
+    def events(self) -> str:
+        """The events at which it began and returned, such as ``64-68``."""
+        return f"{self.invoke_index}-{'?' if self.open else self.complete_index}"
+
+    @property
     def text(self) -> str:
         """The operation in words."""
         label = self.label or operation_text(self.f, self.value, self.result, self.type)
@@ -68,7 +73,7 @@ class Bar(NamedTuple):
     right: float
     in_core: bool
     order: int | None
-    """Its place in the legal order, from 1; ``None`` where it has none."""
+    """Its place in the legal order, from 1, among all that are in it, drawn or not; ``None`` where it has none."""
     point: float | None
     """Where on the bar it takes effect in that order."""
     needed: str
@@ -84,11 +89,19 @@ class Layout(NamedTuple):
     lanes: tuple[int, ...]
     lane_nodes: tuple[str, ...]
     columns: tuple[tuple[float, int], ...]
-    """The place of each event, with its time in ns."""
+    """The place of each event, with its time in ns; with its number where the history has no times."""
     width: float
     dies_at: float | None
     impossible: DrawnOperation | None
     left_out: int
+    timed: bool = True
+    proof: str = ""
+    """The kind of the short proof that is drawn; empty where it is a minimal core."""
+
+    @property
+    def is_belief(self) -> bool:
+        """Whether a granted lock is one that its client believes to hold: not so where grants are only counted."""
+        return self.proof != "counting"
 
 
 def operations_of(
@@ -97,7 +110,7 @@ def operations_of(
     """The operations that a counterexample names; ``find`` looks up in the history those that carry no row."""
     rows: list[Mapping[str, Any]] = list(example.operations)
     present = {row.get("invoke_index") for row in rows}
-    named = {*example.core, *example.prefix, *_indexes(example.needed)}
+    named = {*example.core, *example.drawn, *example.prefix, *_indexes(example.needed)}
     if example.impossible is not None:
         named.add(example.impossible)
     rows += find(sorted(named - present))
@@ -122,10 +135,13 @@ def lay_out(example: Counterexample, operations: Mapping[int, DrawnOperation]) -
     """Place the core, the end of the legal prefix and the pending operations on the grid."""
     chosen, left_out = _choose(example, operations)
     lanes, nodes = _lanes(chosen)
-    places, columns, width = _columns(chosen)
+    timed = any(op.invoke_ns > 0 or op.complete_ns > 0 for op in chosen)
+    places, columns, width = _columns(chosen, timed=timed)
     dying = operations.get(example.impossible) if example.impossible is not None else None
     dies_at = places.get(dying.complete_index, width) if dying is not None else None
-    order = {index: place for place, index in enumerate(_drawn_prefix(example, chosen), start=1)}
+    drawn = {op.invoke_index for op in chosen}
+    positions = enumerate(example.prefix, start=example.earlier + 1)
+    order = {index: place for place, index in positions if index in drawn}
     lefts = {op.invoke_index: places[op.invoke_index] for op in chosen}
     rights = {op.invoke_index: width if op.open else places[op.complete_index] for op in chosen}
     limit = width if dies_at is None else dies_at
@@ -137,7 +153,7 @@ def lay_out(example: Counterexample, operations: Mapping[int, DrawnOperation]) -
             lane=lanes.index(op.process),
             left=lefts[op.invoke_index],
             right=rights[op.invoke_index],
-            in_core=op.invoke_index in example.core or op is dying,
+            in_core=op.invoke_index in example.core or op.invoke_index in example.drawn or op is dying,
             order=order.get(op.invoke_index),
             point=points.get(op.invoke_index),
             needed=needed.get(op.invoke_index, ""),
@@ -145,7 +161,7 @@ def lay_out(example: Counterexample, operations: Mapping[int, DrawnOperation]) -
         )
         for op in chosen
     )
-    return Layout(bars, lanes, nodes, columns, width, dies_at, dying, left_out)
+    return Layout(bars, lanes, nodes, columns, width, dies_at, dying, left_out, timed, example.proof)
 
 
 def _choose(
@@ -153,6 +169,9 @@ def _choose(
 ) -> tuple[list[DrawnOperation], int]:
     """What is worth drawing, the most important first, cut at ``DRAWN_MAX``; returned in order of invocation."""
     impossible = [] if example.impossible is None else [example.impossible]
+    if example.drawn:
+        shown = [index for index in dict.fromkeys([*impossible, *example.drawn]) if index in operations]
+        return sorted((operations[index] for index in shown), key=lambda op: op.invoke_index), 0
     wished = [
         *impossible,
         *example.core,
@@ -182,7 +201,7 @@ def _lanes(chosen: Sequence[DrawnOperation]) -> tuple[tuple[int, ...], tuple[str
 
 
 def _columns(
-    chosen: Sequence[DrawnOperation],
+    chosen: Sequence[DrawnOperation], *, timed: bool
 ) -> tuple[dict[int, float], tuple[tuple[float, int], ...], float]:
     """A column for each event, as narrow as the labels allow: one pass from left to right."""
     times = {op.invoke_index: op.invoke_ns for op in chosen}
@@ -202,12 +221,8 @@ def _columns(
     stretch = min(max(FILLED_WIDTH / width, 1.0), STRETCH_MAX)
     places = {event: LEFT + (place - LEFT) * stretch for event, place in places.items()}
     width = LEFT + (width - LEFT) * stretch
-    return places, tuple((place, times[event]) for event, place in sorted(places.items())), width
-
-
-def _drawn_prefix(example: Counterexample, chosen: Sequence[DrawnOperation]) -> list[int]:
-    drawn = {op.invoke_index for op in chosen}
-    return [index for index in example.prefix if index in drawn]
+    columns = tuple((place, times[event] if timed else event) for event, place in sorted(places.items()))
+    return places, columns, width
 
 
 def _points(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from markupsafe import Markup
 
@@ -52,15 +53,24 @@ def _grid(layout: Layout, bottom: float) -> Iterator[Markup]:
         yield svg.text(f"process {process}", 0, middle, "lane-label")
         yield svg.text(clip(layout.lane_nodes[lane], 16), 0, middle + 15, "tick")
     last = -_TIME_LABELS_APART
-    for place, at_ns in layout.columns:
+    for place, at in layout.columns:
         yield svg.line(place, TOP - 10, place, bottom - 8, "column")
         if place - last >= _TIME_LABELS_APART:
-            since = max(at_ns - layout.columns[0][1], 0)
-            yield svg.text(
-                f"+{duration(since)}" if since else "0", place, bottom + 8, "tick", anchor="middle"
-            )
+            yield svg.text(_tick(layout, at), place, bottom + 8, "tick", anchor="middle")
             last = place
-    yield svg.text("events in their order, with the time since the first", LEFT, bottom + 28, "tick")
+    caption = (
+        "events in their order, with the time since the first"
+        if layout.timed
+        else "events in their order, by their numbers (from 0); the history has no times"
+    )
+    yield svg.text(caption, LEFT, bottom + 28, "tick")
+
+
+def _tick(layout: Layout, at: int) -> str:
+    if not layout.timed:
+        return str(at)
+    since = max(at - layout.columns[0][1], 0)
+    return f"+{duration(since)}" if since else "0"
 
 
 def _bar(bar: Bar, edge: float) -> Markup:
@@ -92,15 +102,17 @@ def _ordered(layout: Layout) -> list[tuple[Bar, float, float]]:
 
 
 def _thread(layout: Layout) -> Iterator[Markup]:
-    """The legal order as a thread through the operations."""
-    points = [(x, y) for _, x, y in _ordered(layout)]
-    if len(points) > 1:
-        yield svg.element("path", d=svg.path(points), class_="thread")
+    """The legal order as a thread through the operations; broken where those between them are not drawn."""
+    for (one, *start), (other, *end) in pairwise(_ordered(layout)):
+        kind = "thread" if other.order == (one.order or 0) + 1 else "thread gap"
+        yield svg.element("path", d=svg.path([(start[0], start[1]), (end[0], end[1])]), class_=kind)
 
 
 def _order(layout: Layout) -> Iterator[Markup]:
     for bar, x, y in _ordered(layout):
-        yield svg.element("circle", cx=x, cy=y, r=8.5, class_="order")
+        digits = len(str(bar.order))
+        size = {"x": x - 5 - 3.5 * digits, "y": y - 8.5, "width": 10 + 7.0 * digits, "height": 17.0}
+        yield svg.element("rect", rx=8.5, class_="order", **size)
         yield svg.text(str(bar.order), x, y + 3.8, "order-number", anchor="middle")
 
 

@@ -37,6 +37,8 @@ class Overlap(NamedTuple):
 
 def holds_of(layout: Layout) -> list[Hold]:
     """A hold for each granted acquire: until the release is called, or until the last grant runs out."""
+    if not layout.is_belief:
+        return []
     return [_hold(layout, bar) for bar in layout.bars if _granted(bar, _ACQUIRES)]
 
 
