@@ -162,14 +162,13 @@ class LinearizableChecker(Checker):
         keys = f"{len(outcomes)} key{'s' * (len(outcomes) != 1)}"
         if verdict is Verdict.INVALID:
             first = counterexamples[0]
-            what = "the history" if first.key is None else f"key {first.key!r}"
-            reason = f"{what} is not linearizable: {first.reason}"
+            reason = f"{_named(first.key)} is not linearizable: {first.reason}"
             reason += f" ({len(counterexamples)} of {keys} illegal)" if len(outcomes) > 1 else ""
         elif verdict is Verdict.UNKNOWN:
-            notes = "; ".join(f"key {columns.keys[o.key]!r}: {o.note}" for o in undecided[:3])
+            notes = "; ".join(f"{_named(columns.keys[o.key])}: {o.note}" for o in undecided[:3])
             reason = f"{len(undecided)} of {keys} undecided: {notes}"
         else:
-            reason = f"linearizable: {len(columns)} operations on {keys}"
+            reason = f"linearizable: {len(columns)} operation{'s' * (len(columns) != 1)} on {keys}"
         return CheckResult(
             verdict=verdict,
             reason=reason,
@@ -190,6 +189,10 @@ class LinearizableChecker(Checker):
             },
             counterexamples=counterexamples,
         )
+
+
+def _named(key: Any) -> str:
+    return "the history" if key is None else f"key {key!r}"
 
 
 def _shown_at(found: Counterexample) -> int:
