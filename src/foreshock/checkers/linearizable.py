@@ -97,19 +97,19 @@ class LinearizableChecker(Checker):
         return columns_of(history, self._operations, getattr(self.model, "observed_failures", ()))
 
     def _decide(self, columns: OperationColumns, limits: Limits) -> list[KeyOutcome]:
-        outcomes = self._decide_fast(columns)
+        outcomes = self._decide_fast(columns, limits)
         rest = [key for key in range(len(columns.keys)) if key not in outcomes]
         rest.sort(key=lambda key: len(columns.rows_by_key[key]))
         for searched in Rounds(rest, engines.searches_of(columns, rest, self.model, limits), limits).run():
             outcomes[searched.key] = _searched_outcome(searched)
         return [outcomes[key] for key in sorted(outcomes)]
 
-    def _decide_fast(self, columns: OperationColumns) -> dict[int, KeyOutcome]:
+    def _decide_fast(self, columns: OperationColumns, limits: Limits) -> dict[int, KeyOutcome]:
         """What the fast paths decide, each of them the keys that those before it left."""
         outcomes: dict[int, KeyOutcome] = {}
         open_keys = worth_trying(self.model, columns) if self._fast_paths else []
         for path in self._fast_paths:
-            for key, finding in path.decide(columns, open_keys).items() if open_keys else ():
+            for key, finding in path.decide(columns, open_keys, limits).items() if open_keys else ():
                 outcomes[key] = _fast_outcome(columns, key, path.name, finding)
             open_keys = [key for key in open_keys if key not in outcomes]
         return outcomes

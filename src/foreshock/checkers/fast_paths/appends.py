@@ -30,15 +30,20 @@ import numpy as np
 
 from foreshock.checkers.columns import OperationColumns
 from foreshock.checkers.decision import Decision
-from foreshock.checkers.fast_paths.base import FastPath, Finding
+from foreshock.checkers.fast_paths.base import UNLIMITED, FastPath, Finding, in_time
 from foreshock.checkers.fast_paths.chains import NOBODY, Values, conflicts_of
+from foreshock.checkers.models.kv import work_max
 from foreshock.checkers.models.kv_history import APPEND
 from foreshock.checkers.models.prefixes import EMPTY, Prefixes, first_texts
 from foreshock.checkers.models.register import READS, WRITES
+from foreshock.checkers.models.work import GaveUp, Work
+from foreshock.checkers.search import Limits
 
 METHOD: Final = "append chains"
 TRIES_MAX: Final = 2_000
 """So often at most it is tried, for each text, which of the appends of it is which."""
+EQUAL_MAX: Final = 200
+"""So many equal appends at most are told apart: each way to do so is as long, and found that deep in a recursion."""
 ASSIGNMENTS_MAX: Final = 64
 """So many ways to say which of several equal appends made which value are tried for a key."""
 
@@ -68,22 +73,27 @@ class _Chains:
     assignments: list[Assignment]
 
 
-def decide_by_appends(columns: OperationColumns, keys: Collection[int]) -> dict[int, Finding]:
-    """Decide the keys whose returned values can be made in one way only."""
+def decide_by_appends(
+    columns: OperationColumns, keys: Collection[int], limits: Limits = UNLIMITED
+) -> dict[int, Finding]:
+    """Decide the keys whose returned values can be made in one way only, as far as the limits allow."""
     findings: dict[int, Finding] = {}
     chains: dict[int, _Chains] = {}
     known = columns.f_in({*READS, *WRITES, APPEND})
-    for key in keys:
+    for key in in_time(columns, keys, limits):
         rows = columns.rows_by_key[key]
         operations = _operations(columns, rows.tolist()) if known[rows].all() else None
         if operations is None:
             continue
-        found = _chains_of(columns, operations)
+        try:
+            found = _chains_of(columns, operations, Work(work_max(len(rows)), limits))
+        except GaveUp:
+            continue
         if isinstance(found, _Chains):
             chains[key] = found
         elif found is not None:
             findings[key] = Finding(Decision.INVALID, tuple(_with_firsts(columns, operations, found)))
-    return findings | _decide_chains(columns, chains)
+    return findings | _decide_chains(columns, chains, limits)
 
 
 def _operations(columns: OperationColumns, rows: Sequence[int]) -> _Key | None:
@@ -108,10 +118,11 @@ def _operations(columns: OperationColumns, rows: Sequence[int]) -> _Key | None:
     return None if "" in found.appends else found
 
 
-def _chains_of(columns: OperationColumns, operations: _Key) -> _Chains | list[int] | None:
+def _chains_of(columns: OperationColumns, operations: _Key, work: Work) -> _Chains | list[int] | None:
     """How each value was made; the rows that show it when one cannot be; ``None`` when there are several ways."""
     gets, puts, appends = operations.gets, operations.puts, operations.appends
-    prefixes = Prefixes(dict.fromkeys(gets, 0), gets, puts, appends, _first_texts(columns, operations))
+    first = _first_texts(columns, operations)
+    prefixes = Prefixes(dict.fromkeys(gets, 0), gets, puts, appends, first, work)
     for value, rows in operations.gets.items():
         if value not in prefixes.nodes:
             return rows[:1]
@@ -146,6 +157,8 @@ def _ways_of(
     columns: OperationColumns, rows: Sequence[int], nodes: Sequence[int], readers: dict[int, int]
 ) -> list[Assignment] | None:
     """The ways to let equal appends make these nodes; ``None`` when they cannot be listed in few tries."""
+    if len(nodes) > EQUAL_MAX:
+        return None
     tries = _Tries()
     ways = list(islice(_choices(columns, rows, nodes, readers, tries), ASSIGNMENTS_MAX + 1))
     return None if tries.are_too_many else ways
@@ -202,11 +215,14 @@ def _choices(
                 yield {node: row, **rest}
 
 
-def _decide_chains(columns: OperationColumns, chains: dict[int, _Chains]) -> dict[int, Finding]:
+def _decide_chains(
+    columns: OperationColumns, chains: dict[int, _Chains], limits: Limits
+) -> dict[int, Finding]:
     """Decide every assignment of every key as a register of its own, all of them at once."""
     registers = _Registers()
     owners: list[int] = []
-    for key, chain in chains.items():
+    for key in in_time(columns, chains, limits):
+        chain = chains[key]
         for assignment in chain.assignments:
             registers.add(chain, assignment, len(owners))
             owners.append(key)

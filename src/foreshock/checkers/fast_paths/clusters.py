@@ -13,7 +13,7 @@ import numpy as np
 
 from foreshock.checkers.columns import ABSENT, Bools, Ints, OperationColumns
 from foreshock.checkers.decision import Decision
-from foreshock.checkers.fast_paths.base import FastPath, Finding
+from foreshock.checkers.fast_paths.base import Finding, at_once
 from foreshock.checkers.fast_paths.chains import NOBODY, Values, conflicts_of
 from foreshock.checkers.models.register import CAS, READS, WRITES
 
@@ -102,4 +102,4 @@ def _without(values: Values, applicable: Bools) -> Values:
     )
 
 
-CLUSTERS: Final = FastPath(METHOD, decide_by_clusters)
+CLUSTERS: Final = at_once(METHOD, decide_by_clusters)

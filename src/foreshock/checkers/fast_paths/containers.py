@@ -28,8 +28,9 @@ import numpy as np
 
 from foreshock.checkers.columns import ABSENT, Bools, Ints, OperationColumns
 from foreshock.checkers.decision import Decision
-from foreshock.checkers.fast_paths.base import FastPath, Finding
+from foreshock.checkers.fast_paths.base import FastPath, Finding, in_time
 from foreshock.checkers.fast_paths.lines import Line, line_of, wanted_rows
+from foreshock.checkers.search import Limits
 
 NOBODY = -1
 """In place of the row of an operation that there was not."""
@@ -73,7 +74,7 @@ Decide = Callable[[Stays], Finding]
 def path_of(name: str, put: str, take: str, decide: Decide) -> FastPath:
     """The fast path of a container by the names of its two operations."""
 
-    def decide_keys(columns: OperationColumns, keys: Sequence[int]) -> dict[int, Finding]:
+    def decide_keys(columns: OperationColumns, keys: Sequence[int], limits: Limits) -> dict[int, Finding]:
         asked, rows = wanted_rows(columns, keys)
         is_put = columns.f_in((put,))
         strange = (~is_put & ~columns.f_in((take,))) | columns.failed
@@ -88,7 +89,7 @@ def path_of(name: str, put: str, take: str, decide: Decide) -> FastPath:
         asked[columns.key[puts[element[puts] == ABSENT]]] = False
         line = line_of(columns)
         findings = {}
-        for key in [key for key in keys if asked[key]]:
+        for key in in_time(columns, [key for key in keys if asked[key]], limits):
             mine = columns.rows_by_key[key]
             finding = _decide_key(columns, line, mine, is_put[mine], element[mine], decide)
             if finding.decision is not Decision.NOT_APPLICABLE:

@@ -30,10 +30,11 @@ import numpy as np
 from foreshock.checkers.columns import ABSENT, Bools, Ints, OperationColumns
 from foreshock.checkers.decision import Decision
 from foreshock.checkers.fast_paths.balance import events_of
-from foreshock.checkers.fast_paths.base import FastPath, Finding
+from foreshock.checkers.fast_paths.base import FastPath, Finding, in_time
 from foreshock.checkers.fast_paths.holds import suspects_before
 from foreshock.checkers.fast_paths.lines import COMPILED_FROM, Line, line_of, wanted_rows
 from foreshock.checkers.models.counter import ADD, DECREMENT, INCREMENT, READ
+from foreshock.checkers.search import Limits
 
 METHOD: Final = "counts"
 _LARGEST: Final = 1 << 60
@@ -80,7 +81,7 @@ def first_wrong_count(
     return -1
 
 
-def _decide(columns: OperationColumns, keys: Sequence[int]) -> dict[int, Finding]:
+def _decide(columns: OperationColumns, keys: Sequence[int], limits: Limits) -> dict[int, Finding]:
     asked, rows = wanted_rows(columns, keys)
     is_read = columns.f_in((READ,))
     strange = ~columns.f_in((READ, ADD, INCREMENT, DECREMENT)) | columns.failed
@@ -90,7 +91,7 @@ def _decide(columns: OperationColumns, keys: Sequence[int]) -> dict[int, Finding
     asked[columns.key[rows[~known[rows]]]] = False
     line = line_of(columns)
     findings = {}
-    for key in [key for key in keys if asked[key]]:
+    for key in in_time(columns, [key for key in keys if asked[key]], limits):
         mine = columns.rows_by_key[key]
         used = mine[~(is_read[mine] & columns.crashed[mine]) & (is_read[mine] | (numbers[mine] != 0))]
         finding = _decide_key(columns, line, key, used, is_read[used], numbers[used])

@@ -29,7 +29,7 @@ import numpy as np
 from foreshock.checkers.columns import ABSENT, Bools, Ints, OperationColumns
 from foreshock.checkers.decision import Decision
 from foreshock.checkers.fast_paths.balance import events_of, first_out_of_bounds
-from foreshock.checkers.fast_paths.base import FastPath, Finding
+from foreshock.checkers.fast_paths.base import Finding, at_once
 from foreshock.checkers.fast_paths.lines import COMPILED_FROM, SUSPECTS_MAX, depths_of, line_of, wanted_rows
 from foreshock.checkers.lock_columns import NOTHING, first_by_key, numbers_in, on_one_line, parts_of, repeated
 from foreshock.checkers.models.lock import ACQUIRE, RELEASE
@@ -303,4 +303,4 @@ def _decide(columns: OperationColumns, keys: Sequence[int]) -> dict[int, Finding
     }
 
 
-FENCED: Final = FastPath(METHOD, _decide)
+FENCED: Final = at_once(METHOD, _decide)

@@ -26,7 +26,7 @@ import numpy as np
 from foreshock.checkers.columns import ABSENT, Ints, OperationColumns
 from foreshock.checkers.decision import Decision
 from foreshock.checkers.fast_paths.balance import events_of, first_out_of_bounds
-from foreshock.checkers.fast_paths.base import FastPath, Finding
+from foreshock.checkers.fast_paths.base import UNLIMITED, FastPath, Finding, in_time
 from foreshock.checkers.fast_paths.lines import (
     COMPILED_FROM,
     SUSPECTS_MAX,
@@ -37,12 +37,16 @@ from foreshock.checkers.fast_paths.lines import (
 )
 from foreshock.checkers.models.lock import ACQUIRE, RELEASE
 from foreshock.checkers.models.shared_locks import Semaphore
+from foreshock.checkers.search import Limits
 
 METHOD: Final = "hold cores"
 
 
 def decide_holds(
-    columns: OperationColumns, keys: Sequence[int], permits_of: Callable[[OperationColumns, Ints], Ints]
+    columns: OperationColumns,
+    keys: Sequence[int],
+    permits_of: Callable[[OperationColumns, Ints], Ints],
+    limits: Limits = UNLIMITED,
 ) -> dict[int, Finding]:
     """Decide the keys on which there is nothing but acquire and release.
 
@@ -69,7 +73,7 @@ def decide_holds(
     negative = np.zeros(len(columns.keys), dtype=np.bool_)
     negative[key[depth < 0]] = True
     findings = {}
-    for number in [key for key in keys if asked[key] and permits[key] > 0]:
+    for number in in_time(columns, [key for key in keys if asked[key] and permits[key] > 0], limits):
         if number in first:
             last = int(certain[order[first[number]]])
             findings[number] = Finding(Decision.INVALID, suspects_before(columns, number, last))
@@ -137,14 +141,14 @@ def _told(model: Semaphore, columns: OperationColumns, acquires: Ints) -> Ints:
     return told
 
 
-def _decide_mutex(columns: OperationColumns, keys: Sequence[int]) -> Mapping[int, Finding]:
-    return decide_holds(columns, keys, _one)
+def _decide_mutex(columns: OperationColumns, keys: Sequence[int], limits: Limits) -> Mapping[int, Finding]:
+    return decide_holds(columns, keys, _one, limits)
 
 
 def semaphore_path(model: Semaphore) -> FastPath:
     """The fast path of a semaphore, by its number of permits where acquires do not say otherwise."""
     told = partial(_told, model)
-    return FastPath(METHOD, lambda columns, keys: decide_holds(columns, keys, told))
+    return FastPath(METHOD, lambda columns, keys, limits: decide_holds(columns, keys, told, limits))
 
 
 HOLDS: Final = FastPath(METHOD, _decide_mutex)

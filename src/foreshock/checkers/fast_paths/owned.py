@@ -18,7 +18,7 @@ lock by its latest acquire. A read-write lock whose processes do not do so is le
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from foreshock.checkers.columns import ABSENT, Bools, Ints, OperationColumns
 from foreshock.checkers.decision import Decision
-from foreshock.checkers.fast_paths.base import FastPath, Finding
+from foreshock.checkers.fast_paths.base import Finding, at_once
 from foreshock.checkers.fast_paths.holds import METHOD, suspects_before
 from foreshock.checkers.fast_paths.lines import SUSPECTS_MAX, line_of, wanted_rows
 from foreshock.checkers.kernels.layout import Int32s
@@ -187,10 +187,6 @@ def _suspects(columns: OperationColumns, key: int, last: int, is_acquire: Bools)
     return tuple(sorted({last, *holding, *releases[-SUSPECTS_MAX:].tolist()}))
 
 
-def _path(decide: Callable[[OperationColumns, Sequence[int]], Mapping[int, Finding]]) -> FastPath:
-    return FastPath(METHOD, decide)
-
-
-OWNED: Final = _path(decide_owned)
-REENTRANT: Final = _path(partial(decide_owned, reentrant=True))
-READ_WRITE: Final = _path(partial(decide_owned, modes=True))
+OWNED: Final = at_once(METHOD, decide_owned)
+REENTRANT: Final = at_once(METHOD, partial(decide_owned, reentrant=True))
+READ_WRITE: Final = at_once(METHOD, partial(decide_owned, modes=True))

@@ -34,9 +34,10 @@ import numpy as np
 from foreshock.checkers.columns import OperationColumns
 from foreshock.checkers.decision import Decision
 from foreshock.checkers.entries import NEVER, Entry, freeze
-from foreshock.checkers.fast_paths.base import FastPath, Finding
+from foreshock.checkers.fast_paths.base import FastPath, Finding, in_time
 from foreshock.checkers.fast_paths.lines import SUSPECTS_MAX
 from foreshock.checkers.models.sets import ADD, CONTAINS, READ, REMOVE
+from foreshock.checkers.search import Limits
 
 METHOD: Final = "elements"
 _BEFORE_ALL: Final = -NEVER
@@ -193,11 +194,11 @@ def _adds(elements: Iterable[Element]) -> _Windows:
     ]
 
 
-def _decide(columns: OperationColumns, keys: Sequence[int]) -> dict[int, Finding]:
+def _decide(columns: OperationColumns, keys: Sequence[int], limits: Limits) -> dict[int, Finding]:
     failed = np.zeros(len(columns.keys), dtype=np.bool_)
     failed[columns.key[columns.failed]] = True
     findings = {}
-    for key in [key for key in keys if not failed[key]]:
+    for key in in_time(columns, [key for key in keys if not failed[key]], limits):
         rows = columns.rows_by_key[key]
         decision, suspects = decide_set(columns.entries(rows))
         if decision is not Decision.NOT_APPLICABLE:

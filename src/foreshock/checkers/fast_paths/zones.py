@@ -23,7 +23,7 @@ import numpy as np
 from foreshock.checkers.columns import ABSENT, Bools, Ints, OperationColumns
 from foreshock.checkers.decision import Decision
 from foreshock.checkers.entries import NEVER
-from foreshock.checkers.fast_paths.base import FastPath, Finding
+from foreshock.checkers.fast_paths.base import Finding, at_once
 from foreshock.checkers.models.register import READS, WRITES
 
 METHOD: Final = "zones"
@@ -164,4 +164,4 @@ def _decide(columns: OperationColumns, keys: Sequence[int]) -> dict[int, Finding
     }
 
 
-ZONES: Final = FastPath(METHOD, _decide)
+ZONES: Final = at_once(METHOD, _decide)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
-from foreshock.checkers.entries import Entry
+from foreshock.checkers.entries import NEVER, UNNOTICED, Entry
 from foreshock.checkers.models.base import bad_value, unknown_operation
 from foreshock.checkers.models.kv_history import KvOfHistory
 from foreshock.checkers.models.register import CAS, DELETES, READS, WRITES, word
+from foreshock.checkers.models.work import GaveUp, Work
 from foreshock.harness.model import ILLEGAL, UNKNOWN, Illegal
 
 APPEND: Final = "append"
 _SHOWN_CHARACTERS: Final = 40
+_WORK_MAX: Final = 4_000_000
+_WORK_MAX_AN_OPERATION: Final = 32
 
 
 class Kv:
@@ -26,6 +30,7 @@ class Kv:
 
     name = "kv"
     operations: frozenset[str] = READS | WRITES | DELETES | {APPEND, CAS}
+    _made: tuple[list[Entry], Kv | KvOfHistory] | None = None
 
     def initial(self) -> Hashable:
         """Absent."""
@@ -101,11 +106,28 @@ class Kv:
 
     def useful_until(self, entries: Sequence[Entry]) -> list[int]:
         """The last return of an operation that observes a value which the entry may have had a part in."""
-        return self.specialized(entries).useful_until(entries)
+        small = self.specialized(entries)
+        if isinstance(small, Kv):
+            return [UNNOTICED if entry.f in READS else NEVER for entry in entries]
+        return small.useful_until(entries)
 
-    def specialized(self, entries: Sequence[Entry]) -> KvOfHistory:
-        """The same model with as few states as these entries can tell apart; only for exactly these entries."""
-        return KvOfHistory(self, entries)
+    def specialized(self, entries: Sequence[Entry]) -> Kv | KvOfHistory:
+        """The same model with as few states as these entries can tell apart; only for exactly these entries.
+
+        It is this model itself where those states would be too many to be worked out without looking at a deadline.
+        """
+        if self._made is None or self._made[0] != entries:
+            small: Kv | KvOfHistory = self
+            with suppress(GaveUp):
+                small = KvOfHistory(self, entries, Work(work_max(len(entries))))
+            # Asked for again at once: who searches wants the model, and then how long crashed updates matter.
+            self._made = ([*entries], small)
+        return self._made[1]
+
+
+def work_max(operations: int) -> int:
+    """How much work the values of so many operations are worth: some seconds, or what is linear in the history."""
+    return _WORK_MAX + _WORK_MAX_AN_OPERATION * operations
 
 
 def short(value: Any) -> str:

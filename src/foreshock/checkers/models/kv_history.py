@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from foreshock.checkers.entries import NEVER, UNNOTICED, Entry
 from foreshock.checkers.models.prefixes import EMPTY, Prefixes, first_texts
 from foreshock.checkers.models.register import CAS, DELETES, READS, WRITES
+from foreshock.checkers.models.work import Work
 from foreshock.harness.model import ILLEGAL, UNKNOWN, Illegal
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class KvOfHistory:
 
     name = "kv"
 
-    def __init__(self, model: Kv, entries: Sequence[Entry]) -> None:
+    def __init__(self, model: Kv, entries: Sequence[Entry], work: Work | None = None) -> None:
         self._model = model
         observers = [e for e in entries if (e.f in READS and not e.crashed) or e.f == CAS]
         observed: dict[str, int] = {}
@@ -68,7 +69,7 @@ class KvOfHistory:
             filling = (e for e in entries if e.f not in READS and (e.f != APPEND or e.value))
             updates_ret = (e.ret for e in filling if not e.crashed)
             first = first_texts(((e.value, e.call) for e in entries if e.f == APPEND), updates_ret)
-        self._prefixes = prefixes = Prefixes(observed, returned, written, appended, first)
+        self._prefixes = prefixes = Prefixes(observed, returned, written, appended, first, work)
         self._spent = {
             text for text, forced in prefixes.forced_by.items() if text and forced >= appended[text]
         }

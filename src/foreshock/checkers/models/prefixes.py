@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from heapq import heapify, heappop, heappush
@@ -9,7 +10,11 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from foreshock.checkers.entries import NEVER, UNNOTICED
+from foreshock.checkers.models.work import Work
 
+_STEP_WORK: Final = 4
+"""To keep a step takes about as long as so many looks at whether a text fits."""
+_CHARACTERS_A_STEP: Final = 256
 EMPTY: Final = 0
 """The node of the empty text: always there."""
 
@@ -34,6 +39,9 @@ class Prefixes:
     useful nodes, from the longest values down, and ``steps_by[text][node]`` is where an append leads; ``until`` and
     ``step_until`` say until when anything is observed that a node, or the append of a text, may have had a part in.
     ``forced_by[text]`` counts the nodes that must be visited and that only an append of this text leads to.
+
+    Where every position can be reached and many texts fit there, all this is as large as the product of the two:
+    ``work`` counts it, and its ``GaveUp`` comes through.
     """
 
     def __init__(
@@ -43,10 +51,12 @@ class Prefixes:
         written: Collection[str],
         appended: Collection[str],
         first: Collection[str] | None = None,
+        work: Work | None = None,
     ) -> None:
+        self._work = work or Work(sys.maxsize)
         self._appended = frozenset(appended) - {""}
         self._first = self._appended if first is None else frozenset(first)
-        self._lengths = sorted({len(text) for text in self._appended})
+        self._index = _Index(self._appended)
         self._written = frozenset(written)
         self._written_lengths = sorted({len(text) for text in self._written})
         self._longest: list[str] = []
@@ -86,6 +96,7 @@ class Prefixes:
         ``before`` is the answer for the value walked before this one; what the two share is done already.
         """
         shared = _shared(value, self._longest[-1]) if self._longest else 0
+        self._work.add(len(before))
         at = {position: node for position, node in before.items() if position <= shared}
         self._longest.append(value)
         for length in self._written_lengths:
@@ -98,15 +109,15 @@ class Prefixes:
         heapify(open_positions)
         while open_positions:
             position = heappop(open_positions)
-            for length in self._lengths:
-                end = position + length
-                if end > len(value):
-                    break
-                if end <= shared or value[position:end] not in (self._appended if position else self._first):
+            texts, looked_at = self._index.texts_at(value, position)
+            self._work.add(looked_at + _STEP_WORK * len(texts))
+            for text in texts:
+                end = position + len(text)
+                if end <= shared or not (position or text in self._first):
                     continue
                 if end not in at:
                     heappush(open_positions, end)
-                self.steps.append(Step(at[position], self._node_at(end, at), value[position:end]))
+                self.steps.append(Step(at[position], self._node_at(end, at), text))
         return at
 
     def _node_at(self, position: int, at: dict[int, int]) -> int:
@@ -150,6 +161,35 @@ class Prefixes:
                 forced[ways[0].text] += 1
                 node = ways[0].source
         return forced
+
+
+class _Index:
+    """Texts by their beginnings, so that at a position only those are tried that begin as the value goes on there.
+
+    Those of 2^i to 2^(i+1) - 1 characters are told apart by their first 2^i, and then by their lengths.
+    """
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._texts = {text: text for text in texts}
+        lengths: dict[int, dict[str, set[int]]] = {}
+        for text in self._texts:
+            size = 1 << (len(text).bit_length() - 1)
+            lengths.setdefault(size, {}).setdefault(text[:size], set()).add(len(text))
+        self._levels = [
+            (size, {beginning: sorted(found) for beginning, found in lengths[size].items()})
+            for size in sorted(lengths)
+        ]
+
+    def texts_at(self, value: str, position: int) -> tuple[list[str], int]:
+        """The texts that a value goes on with at a position, the shortest first, and how much work that was."""
+        texts, work = [], len(self._levels)
+        for size, beginnings in self._levels:
+            for length in beginnings.get(value[position : position + size], ()):
+                work += 1 + length // _CHARACTERS_A_STEP
+                text = self._texts.get(value[position : position + length])
+                if text is not None:
+                    texts.append(text)
+        return texts, work
 
 
 def first_texts(appends: Iterable[tuple[str, int]], updates_ret: Iterable[int]) -> set[str]:
