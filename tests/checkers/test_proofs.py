@@ -33,6 +33,10 @@ ALL = re.compile(r"All (\d+) operations that set the value to \w+ had returned b
 ONLY = re.compile(
     r"The only operation that sets the value to \w+, .* \(events (\d+)-(\d+)\), had returned before"
 )
+SEEN = re.compile(
+    rf"The only operation that sets the value to \w+, .* \(events (\d+)-(\d+|\?)\), had taken effect before .* began: "
+    rf"process (\d+) had read (\w+) by then {EVENTS}\."
+)
 AT_START = re.compile(
     r"The value was (\w+) only at the start: no operation that had begun by then sets it to \w+"
 )
@@ -73,6 +77,7 @@ def wrong_register_proofs(count: int, seed: int = 1) -> tuple[int, set[str], int
                 proven += 1
                 kinds.add(proof.kind)
                 told = proof.sentences
+                kinds |= {"seen"} if "had taken effect" in told[-1] else set()
                 true = (
                     is_true_of_nothing(entries, entry) if proof.kind == "nowhere" else is_stale(entries, told)
                 )
@@ -107,7 +112,15 @@ def is_stale(entries: Sequence[Entry], sentences: Sequence[str]) -> bool:
         other = other and (over.value if over.f == "write" else over.value[1]) != number
     begun = [entry for entry in entries if entry.call < read.ret and sets(entry, number)]
     before = all(entry.ret < over.call for entry in begun)
-    if found := ALL.match(sentences[1]):
+    if found := SEEN.fullmatch(sentences[1]):
+        seen = named[int(found[5])]
+        before = (seen.f, seen.result, str(seen.result)) == ("read", number, found[4])
+        before = (
+            before and (seen.process, seen.ret) == (int(found[3]), int(found[6])) and seen.ret < over.call
+        )
+        counted = number is not None and [entry.number for entry in begun] == [int(found[1])]
+        counted = counted and found[2] == ("?" if begun[0].ret == NEVER else str(begun[0].ret))
+    elif found := ALL.match(sentences[1]):
         counted = len(begun) == int(found[1]) and len(begun) > 1
     elif found := ONLY.match(sentences[1]):
         counted = [(entry.number, entry.ret) for entry in begun] == [(int(found[1]), int(found[2]))]
@@ -120,7 +133,7 @@ def test_what_is_said_of_a_stale_read_is_so_and_proves_it() -> None:
     proven, kinds, wrong = wrong_register_proofs(3_000)
     assert wrong == 0
     assert proven > 1_000
-    assert kinds == {"overwritten", "nowhere"}
+    assert kinds == {"overwritten", "nowhere", "seen"}
 
 
 @pytest.mark.parametrize(

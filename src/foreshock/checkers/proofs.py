@@ -44,8 +44,8 @@ def _of_register(model: Model, entries: Sequence[Entry], read: int, words: Wordi
     """Why a register cannot have been read so.
 
     The value comes from nowhere: it is not that of the start, and no operation that began before the read returned
-    sets it. Or it was overwritten: some operation began after all those had returned, left (or found) another value,
-    and returned before the read began.
+    sets it. Or it was overwritten: some operation began after all those had returned (or, if it is only one, after
+    somebody had read what it wrote), left or found another value, and returned before the read began.
     """
     entry = entries[read]
     if not isinstance(model, Register) or type(model) not in (Register, CasRegister):
@@ -60,6 +60,13 @@ def _of_register(model: Model, entries: Sequence[Entry], read: int, words: Wordi
     if not sources and not at_start:
         return _from_nowhere(entry, read, words)
     last = max((entries[o].ret for o in sources), default=-1)
+    # Where nothing else sets the value, whoever read it shows that it had been set.
+    readers = [
+        o for o, e in enumerate(entries) if e.f in READS and not e.crashed and freeze(e.result) == value
+    ]
+    witness = min(readers, key=lambda o: entries[o].ret)
+    seen = len(sources) == 1 and not at_start and entries[witness].ret < last
+    last = entries[witness].ret if seen else last
     found = [
         o
         for o, e in enumerate(entries)
@@ -70,6 +77,8 @@ def _of_register(model: Model, entries: Sequence[Entry], read: int, words: Wordi
     # What was written says more than what was read.
     over = max(found, key=lambda o: (entries[o].f not in READS, entries[o].ret))
     sources.sort(key=lambda o: (entries[o].ret, o))
+    if seen and entries[sources[0]].ret >= entries[over].call:
+        return _overwritten(entries, read, over, sources, words, witness)
     return _overwritten(entries, read, over, sources, words)
 
 
@@ -97,7 +106,12 @@ def _from_nowhere(entry: Entry, read: int, words: Wording) -> Proof:
 
 
 def _overwritten(
-    entries: Sequence[Entry], read: int, over: int, sources: Sequence[int], words: Wording
+    entries: Sequence[Entry],
+    read: int,
+    over: int,
+    sources: Sequence[int],
+    words: Wording,
+    witness: int | None = None,
 ) -> Proof:
     value = shortened(word(entries[read].result))
     writer = entries[over]
@@ -111,6 +125,14 @@ def _overwritten(
         f"Stale read: process {entries[read].process} read {value} ({words.events(read)}), but process "
         f"{writer.process} {itself}{had} ({words.events(over)})."
     )
+    if witness is not None:
+        second = (
+            f"The only operation that sets the value to {value}, {words.full(sources[0])}, had taken effect before "
+            f"{words.label(over)} began: process {entries[witness].process} had read {value} by then "
+            f"({words.events(witness)})."
+        )
+        operations = (witness, over, read)
+        return Proof(OVERWRITTEN, tuple(sorted(operations)), operations, (first, second))
     began = f"had returned before {words.label(over)} began"
     if not sources:
         second = f"The value was {value} only at the start: no operation that had begun by then sets it to {value}."

@@ -53,10 +53,11 @@ STALE_READ = """\
 key 'x': no legal order exists: read 1 by process 2 (events 4-5) cannot be explained: the value could be 2, but not 1
 
   What happened:
-  process  events (from 0)  time
-        0  0-1              0.000-1.000 ms  [------]                              write 1
-        1  2-3              2.000-3.000 ms                [------]                write 2
-        2  4-5              4.000-5.000 ms                              [------]  read 1  <- impossible
+  process  events  time
+        0  0-1     0.000-1.000 ms  [------]                              write 1
+        1  2-3     2.000-3.000 ms                [------]                write 2
+        2  4-5     4.000-5.000 ms                              [------]  read 1  <- impossible
+  (Events are counted from 0.)
 
   Why no order works:
     Stale read: process 2 read 1 (events 4-5), but process 1 had already overwritten it with write 2
@@ -72,8 +73,9 @@ FROM_NOWHERE = """\
 key 'x': no legal order exists: read 9 by process 1 (events 3-4) cannot be explained: nobody wrote 9
 
   What happened:
-  process  events (from 0)  time
-        1  3-4              3.000-4.000 ms  [------]  read 9  <- impossible
+  process  events  time
+        1  3-4     3.000-4.000 ms  [------]  read 9  <- impossible
+  (Events are counted from 0.)
 
   Why no order works:
     Nobody wrote 9: no operation that began before event 4 sets the value to 9, and at the start it
@@ -87,9 +89,10 @@ SECOND_HOLDER = """\
 the history: no legal order exists: acquire by 1 (events 2-3) cannot be explained: the lock was held by process 0
 
   What happened (2 operations together show it; without any one of them they do not):
-  process  events (from 0)  time
-        0  0-1              0.000-1.000 ms  [------]                acquire by 0
-        1  2-3              2.000-3.000 ms                [------]  acquire by 1  <- impossible
+  process  events  time
+        0  0-1     0.000-1.000 ms  [------]                acquire by 0
+        1  2-3     2.000-3.000 ms                [------]  acquire by 1  <- impossible
+  (Events are counted from 0.)
   Operations not listed may come at any time or not at all; even so no order works.
 
   Why no order works:

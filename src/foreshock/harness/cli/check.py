@@ -169,8 +169,8 @@ def _show(checked: Checked, *, explained: bool, quiet: bool) -> None:
 
     if number > 1:
         _say("\n" + printable(index_of(found)))
-    for counterexample in found[:EXPLAINED_KEYS_MAX]:
-        _say("\n" + printable(explain(counterexample)))
+    for place, counterexample in enumerate(found[:EXPLAINED_KEYS_MAX]):
+        _say("\n" + printable(explain(counterexample, is_first=place == 0)))
     if (left := number - EXPLAINED_KEYS_MAX) > 0:
         _say(f"{left} more keys are illegal: --html PAGE draws them all, --json tells all of them as data.\n")
 

@@ -20,7 +20,6 @@ _UNITS: Final = ((1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs"))
 Row = Mapping[str, Any]
 
 
-EVENTS: Final = "events (from 0)"
 INDEXED_MAX: Final = 100
 INDEX_CHARACTERS_MAX: Final = 160
 """The length of the line that names an illegal key in the list of them."""
@@ -37,11 +36,11 @@ class Drawn(NamedTuple):
     words: str
 
 
-def explain(counterexample: Mapping[str, Any]) -> str:
+def explain(counterexample: Mapping[str, Any], *, is_first: bool = True) -> str:
     """What happened, why no order of it is legal, and where in the history; ends with a line break.
 
     ``counterexample`` is :class:`foreshock.harness.checker.Counterexample` as plain data. Whatever it leaves out
-    is left out of the text.
+    is left out of the text. How events are counted is said of the first one only.
     """
     names = _long_values(counterexample)
     counterexample = _renamed(counterexample, names) if names else counterexample
@@ -49,7 +48,10 @@ def explain(counterexample: Mapping[str, Any]) -> str:
     drawing = _drawing(counterexample, rows)
     paragraphs = [
         "\n".join([headline(counterexample), *(f"  {name} = {long}" for long, name in names.items())]),
-        _headed(_what_happened(counterexample), [*drawing, *_below(counterexample, rows)] if drawing else []),
+        _headed(
+            _what_happened(counterexample),
+            [*drawing, *_below(counterexample, rows, is_first=is_first)] if drawing else [],
+        ),
         _headed("Why no order works:", _indented(counterexample.get("argument", ()))),
         _headed("Just before it returned:", _indented(_before(counterexample, rows))),
     ]
@@ -88,8 +90,10 @@ def _what_happened(counterexample: Mapping[str, Any]) -> str:
     return f"What happened ({count} operations together show it; without any one of them they do not):"
 
 
-def _below(counterexample: Mapping[str, Any], rows: Mapping[int, Row]) -> Iterator[str]:
+def _below(counterexample: Mapping[str, Any], rows: Mapping[int, Row], *, is_first: bool) -> Iterator[str]:
     """What has to be said of the operations that are drawn, and of those that are not."""
+    if is_first and _is_argued(counterexample):
+        yield "  (Events are counted from 0.)"
     impossible = rows.get(counterexample.get("impossible", -1))
     source = None if impossible is None else _source(counterexample, impossible, rows)
     if source is not None:
@@ -122,7 +126,7 @@ def _drawing(counterexample: Mapping[str, Any], rows: Mapping[int, Row]) -> list
     ]
     if not drawn:
         return []
-    titles = Drawn("process", EVENTS, "time" if timed else "", "", "")
+    titles = Drawn("process", "events", "time" if timed else "", "", "")
     widths = [max(len(line[column]) for line in [titles, *drawn]) for column in range(4)]
     lines = [_line(line, widths) for line in [titles, *drawn]]
     return (
