@@ -52,6 +52,8 @@ class Encoded:
     by_value: bool = False
     unobserved: int = 0
     answers: Answers | None = None
+    is_specialized: bool = False
+    """Whether the steps are those of a model that knows what is still to come."""
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -78,6 +80,7 @@ def encode_entries(entries: Sequence[Entry], model: Model) -> Encoded:
     is_read = is_reading(model, entries)
     numbers = _Numbers()
     answers: Answers | None = None
+    is_specialized = False
     decode: Decode = numbers.value
     if native is not None:
         initial = numbers.of(model.initial())
@@ -86,6 +89,7 @@ def encode_entries(entries: Sequence[Entry], model: Model) -> Encoded:
         horizon = np.zeros(len(entries), dtype=np.int64)
     else:
         small = specialized(model, entries)
+        is_specialized = small is not model
         kinds, questions = questions_of(small, entries)
         first[:] = kinds
         answers = Answers(small, questions)
@@ -109,6 +113,7 @@ def encode_entries(entries: Sequence[Entry], model: Model) -> Encoded:
         by_value=native is not None,
         unobserved=numbers.of(UNOBSERVED),
         answers=answers,
+        is_specialized=is_specialized,
     )
 
 

@@ -14,6 +14,8 @@ import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from foreshock.checkers.columns import OperationColumns
+from foreshock.checkers.deepest_by_parts import deepest_by_parts
+from foreshock.checkers.models.base import Specializes
 from foreshock.checkers.search import Deepest, Limits, Search, SearchResult
 from foreshock.harness.model import Model
 
@@ -192,6 +194,10 @@ def deepest_of(
     entries: Sequence[Entry], model: Model, limits: Limits, configurations_max: int | None
 ) -> Deepest | None:
     """Where every order of an illegal history ends; ``None`` where that cannot be found out within the limits."""
+    if isinstance(model, Specializes):
+        return deepest_by_parts(
+            entries, model, limits, lambda part, of: decide(part, of, limits, configurations_max)
+        )
     expect(len(entries), limits.deadline_ns)
     if not _compiled.is_loaded:
         _compiled.searched += len(entries)

@@ -18,7 +18,6 @@ from foreshock.checkers.entries import NEVER, Entry, crash, thaw
 from foreshock.checkers.models.base import FAILED, UNOBSERVED
 from foreshock.checkers.models.lock import FREE, Mutex, OwnerMutex
 from foreshock.checkers.possible import possible_states
-from foreshock.checkers.problem import specialized
 from foreshock.checkers.proofs import Proof, proof_of
 from foreshock.checkers.rows import rows_of
 from foreshock.checkers.search import Deepest, Limits
@@ -259,16 +258,9 @@ class Explainer:
     def _states(self, entries: Sequence[Entry], deepest: Deepest) -> tuple[str, ...]:
         """States that were possible just before the impossible return, in words.
 
-        A search may know them only as far as this history tells them apart: the one that the legal order leads to
-        is then told as it is. It leaves out, too, what an open operation would do that nobody notices: that is added.
+        The search leaves out what an open operation would do that nobody notices: that is added.
         """
-        small = specialized(self.model, entries)
-        words = [_read_later(state_of(small, state)) for state in deepest.states]
-        if small is not self.model:
-            known = replayed(small, entries, deepest.prefix)
-            if known in deepest.states:
-                found = replayed(self.model, entries, deepest.prefix)
-                words[deepest.states.index(known)] = state_of(self.model, found)
+        words = [_read_later(state_of(self.model, state)) for state in deepest.states]
         words += [state_of(self.model, state) for state in possible_states(self.model, entries, deepest)]
         return tuple(dict.fromkeys(words))
 

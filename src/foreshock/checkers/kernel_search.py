@@ -321,8 +321,9 @@ class KernelSearch:
 
     def _invalid(self) -> SearchResult:
         passed = int(self._registers[layout.DEEPEST_LEVEL])
-        # Where states are values the search prunes what is bound to end, so this is not where all orders end.
-        deepest = None if self._encoded.by_value else self.deepest()
+        # Where what is bound to end is pruned, this is not where all orders end.
+        prunes = self._encoded.by_value or self._encoded.is_specialized
+        deepest = None if prunes else self.deepest()
         return SearchResult(Verdict.INVALID, self._levels, passed, self.configurations, deepest=deepest)
 
     def deepest(self) -> Deepest:

@@ -31,6 +31,7 @@ class Problem:
 
     def __init__(self, entries: Sequence[Entry], model: Model) -> None:
         self.model = specialized(model, entries)
+        self.is_specialized = self.model is not model
         reads = is_reading(model, entries)
         horizons = useful_horizons(model, entries)
         completed = [o for o, e in enumerate(entries) if not e.crashed]

@@ -74,7 +74,8 @@ class SearchResult:
     """What a search found.
 
     ``order`` is a legal order when valid (offsets into the entries; crashed operations that are not in it never
-    took effect), ``deepest`` says where every order ended when invalid, ``stopped`` says why it is unknown.
+    took effect), ``deepest`` says where every order ended when invalid, if the search can tell, ``stopped`` says
+    why it is unknown.
     """
 
     verdict: Verdict
@@ -253,6 +254,9 @@ class Search:
 
     def _invalid(self) -> SearchResult:
         problem, level = self._problem, self._deepest_level
+        if problem.is_specialized:
+            # What comes later may have ended orders before their time: see ``deepest_by_parts.py``.
+            return SearchResult(Verdict.INVALID, problem.levels, level, self.configurations)
         mask, used, trail = self._deepest
         window = self._windows.at(level)
         deepest = Deepest(
