@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench soak clean
+.PHONY: demo test check bench soak mutation clean
 .DELETE_ON_ERROR:
 
 $(READY): pyproject.toml
@@ -34,6 +34,9 @@ soak: $(READY)  ## The checkers on 100,000 small histories, then the zoo at leng
 	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -q tests/checkers/test_properties.py
 	$(BIN)/python -m tests.checkers.soak --count 100000
 	$(BIN)/foreshock zoo --tests 2000
+
+mutation: $(READY)  ## Mistakes made in the checkers, one by one: each is noticed by a test, or answered for in the list.
+	$(BIN)/python -m tests.mutation
 
 clean:  ## Remove what dead runs left, and what the build made. The store is kept.
 	test ! -x $(BIN)/foreshock || $(BIN)/foreshock clean

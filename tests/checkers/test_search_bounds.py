@@ -52,7 +52,8 @@ def test_what_a_search_holds_is_told_by_its_configurations_and_the_width_of_its_
     search = Search(at_once(27), CasRegister())
     search.run(limits(), 50)
     assert search.configurations > 1
-    assert search.bytes_used == search.configurations * (search_module._CONFIGURATION_BYTES + 27 // 4)
+    configurations = search.configurations * (search_module._CONFIGURATION_BYTES + 27 // 4)
+    assert search.bytes_used == configurations + search._steps.sizes.bytes_used
 
 
 @pytest.mark.parametrize(("count", "every"), [(1, 512), (25, 250_000 // 626), (600, 1)])
@@ -83,7 +84,7 @@ def test_all_states_before_the_impossible_return_are_told_up_to_a_bound() -> Non
 def test_where_every_order_ends_is_told_without_contradiction() -> None:
     rng = random.Random(4)
     seen = 0
-    for _ in range(1500):
+    for _ in range(300):
         history = random_register_history(
             rng, cas=0.4, crash=rng.choice([0, 0.3, 0.6]), ties=rng.random() < 0.5
         )
@@ -100,7 +101,7 @@ def test_where_every_order_ends_is_told_without_contradiction() -> None:
         known = [entry if o in deepest.prefix else crash(entry) for o, entry in enumerate(history)]
         assert is_legal_order(known, deepest.prefix, CasRegister())
         seen += bool(deepest.linearized)
-    assert seen > 100
+    assert seen > 20
 
 
 @pytest.mark.parametrize(
