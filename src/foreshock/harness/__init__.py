@@ -7,9 +7,11 @@ beside this one, and are loaded when they are first used, so that importing the 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # typing is slow to import, and the command is not yet ready for a Ctrl-C here
 if TYPE_CHECKING:
+    from typing import Any
+
     from foreshock.harness.checker import CheckContext, Checker, CheckResult, Counterexample
     from foreshock.harness.cluster import (
         Backend,

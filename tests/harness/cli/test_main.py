@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+import foreshock
 from foreshock.harness.cli.group import COMMANDS
 from foreshock.harness.cli.main import main
 
+SOURCE = Path(foreshock.__file__).parents[1]
 HEAVY = ("pandas", "numpy", "pyarrow", "numba", "docker", "paramiko", "rich", "asyncio", "jinja2")
 
 
@@ -112,6 +114,29 @@ def test_what_exits_by_itself_is_no_valid(
     )
     assert main(["list"]) == 3
     assert "a plug-in ended the program: SystemExit: 0" in capsys.readouterr().err
+
+
+def test_the_entry_point_imports_next_to_nothing_before_it_is_ready_for_an_interrupt() -> None:
+    program = (
+        "import sys, importlib\n"
+        "before = {*sys.modules}\n"
+        "import foreshock.harness.cli.main\n"
+        "print(*sorted({*sys.modules} - before))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program],
+        env={"PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == [
+        "__future__",
+        "foreshock",
+        "foreshock.harness",
+        "foreshock.harness.cli",
+        "foreshock.harness.cli.main",
+    ]
 
 
 @pytest.mark.parametrize("module", ["click", "msgspec", "foreshock.harness.cli.group"])
