@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from foreshock.checkers.core import CoreFinder, noticed
 from foreshock.checkers.entries import NEVER, Entry, freeze, thaw
-from foreshock.checkers.models.base import ExplainsItself, argument_of
+from foreshock.checkers.models.base import ExplainsItself, argument_of, asked
 from foreshock.checkers.models.kv import APPEND, Kv
 from foreshock.checkers.models.register import CAS, READS, CasRegister, Register
 from foreshock.checkers.problem import specialized
@@ -296,7 +296,7 @@ class Argument:
 def step(model: Model, state: Any, entry: Entry) -> Any:
     """The state after an operation, or ``ILLEGAL``."""
     result = UNKNOWN if entry.crashed and entry.result is None else entry.result
-    return model.step(state, entry.f, argument_of(model, entry), result)
+    return asked(model, "step", state, entry.f, argument_of(model, entry), result)
 
 
 def replayed(model: Model, entries: Sequence[Entry], order: Sequence[int]) -> Any:
@@ -309,7 +309,8 @@ def replayed(model: Model, entries: Sequence[Entry], order: Sequence[int]) -> An
 
 def state_of(model: Model, state: Any) -> str:
     """A state in the model's words; long ones are cut."""
-    return shortened(model.describe_state(state) if isinstance(model, ExplainsItself) else repr(thaw(state)))
+    explains = isinstance(model, ExplainsItself)
+    return shortened(str(asked(model, "describe_state", state)) if explains else repr(thaw(state)))
 
 
 def names_of(model: Model, entries: Sequence[Entry], offsets: Sequence[int]) -> dict[int, str]:

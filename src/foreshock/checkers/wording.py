@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from foreshock.checkers.entries import Entry
-from foreshock.checkers.models.base import ExplainsItself, argument_of
+from foreshock.checkers.models.base import ExplainsItself, argument_of, asked
 from foreshock.checkers.shortening import shortened
 from foreshock.harness.model import Model
 
@@ -64,14 +64,14 @@ class Wording:
 
 def label_of(model: Model, entry: Entry) -> str:
     """An operation in the model's words; long ones are cut."""
-    return shortened(model.describe(entry.f, argument_of(model, entry), entry.result))
+    return shortened(str(asked(model, "describe", entry.f, argument_of(model, entry), entry.result)))
 
 
 def needs_of(model: Model, entry: Entry) -> str:
     """The state that an operation needs, in words; empty where it needs none, or the model has no words for it."""
     if not isinstance(model, ExplainsItself):
         return ""
-    needs = model.needs(entry.f, argument_of(model, entry), entry.result)
+    needs = str(asked(model, "needs", entry.f, argument_of(model, entry), entry.result))
     return "" if needs == "nothing" else shortened(needs)
 
 

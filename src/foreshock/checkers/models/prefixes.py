@@ -185,6 +185,8 @@ class _Index:
         texts, work = [], len(self._levels)
         for size, beginnings in self._levels:
             for length in beginnings.get(value[position : position + size], ()):
+                if position + length > len(value):
+                    break
                 work += 1 + length // _CHARACTERS_A_STEP
                 text = self._texts.get(value[position : position + length])
                 if text is not None:
