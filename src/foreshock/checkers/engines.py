@@ -40,6 +40,10 @@ class Searching(Protocol):
     """One search under way, of either kind."""
 
     @property
+    def returns(self) -> int:
+        """How many operations have to be put into an order."""
+
+    @property
     def configurations(self) -> int:
         """How many configurations were entered."""
 

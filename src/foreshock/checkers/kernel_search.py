@@ -128,7 +128,7 @@ class KernelSearch:
         self._registers[layout.DEEPEST_LEVEL] = -1
         self._operations = prepared.operations(key)
         self._sizes: list[int] = self._operations.sizes.tolist()
-        self._levels = self._sizes[layout.LEVELS]
+        self._levels: int = self._sizes[layout.LEVELS]
         self._windows = self._make_windows()
         self._table = _NO_TABLE if encoded.answers is None else _empty_table(_TABLE_MIN)
         self._answered = 0
@@ -167,6 +167,11 @@ class KernelSearch:
         table = np.full(2, -1, dtype=_INT)
         rehash(np.zeros((1, layout.MASKS + 1), dtype=_LONG), table, table, 1)
         put_in_table(0, 0, _empty_table(2))
+
+    @property
+    def returns(self) -> int:
+        """How many operations have to be put into an order."""
+        return self._levels
 
     @property
     def configurations(self) -> int:

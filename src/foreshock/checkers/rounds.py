@@ -18,6 +18,8 @@ from foreshock.checkers.search import Limits, Search, SearchResult
 from foreshock.harness.verdict import Verdict
 
 _FIRST_BUDGET: Final = 2_000
+_WORTH_A_THREAD: Final = 1_000 * _FIRST_BUDGET
+"""Whoever has fewer returns times configurations before him is done before a thread would have taken him up."""
 _WAIT_S: Final = 0.05
 _WORKERS_MAX: Final = 32
 
@@ -73,6 +75,9 @@ class Rounds:
             for turn in turns:
                 # Made here, one after the other: making one is Python's work, and its tables are shared.
                 if not self._has_begun(turn):
+                    continue
+                if turn.search is not None and turn.search.returns * budget < _WORTH_A_THREAD:
+                    self._end(turn, self._go_on(turn, budget))
                     continue
                 running[pool.submit(self._go_on, turn, budget)] = turn
                 if len(running) >= 2 * workers():

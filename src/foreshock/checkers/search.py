@@ -111,6 +111,11 @@ class Search:
             self._enter(0, 0, 0, self._steps.initial, None)
 
     @property
+    def returns(self) -> int:
+        """How many operations have to be put into an order."""
+        return self._problem.levels
+
+    @property
     def bytes_used(self) -> int:
         """An estimate of the memory that the search holds by now (upper, within a factor of two)."""
         mask_bytes = self._problem.concurrency // 4
