@@ -40,5 +40,5 @@ mutation: $(READY)  ## Mistakes made in the checkers, one by one: each is notice
 
 clean:  ## Remove what dead runs left, and what the build made. The store is kept.
 	test ! -x $(BIN)/foreshock || $(BIN)/foreshock clean
-	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .mutation
 	find . -name __pycache__ -type d -prune -not -path './$(VENV)/*' -exec rm -rf {} +

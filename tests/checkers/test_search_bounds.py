@@ -1,4 +1,4 @@
-"""What the search does at its very bounds, what it says of where it ended, and that each of its rules saves what it should."""
+"""What the search does at its very bounds, what it says of where it ended, and what each of its rules saves."""
 
 from __future__ import annotations
 
