@@ -87,8 +87,6 @@ def test_what_crashed_without_a_result_has_an_unknown_one() -> None:
         Entry(1, 0, 5, "write", 1, None),
         Entry(2, 0, NEVER, "write", 1, "seen", crashed=True),
     ]
-    classes, questions = questions_of(Register(), entries)
-    assert len(classes) == len(entries)
     plain = questions_of(Plain(), entries)
     assert [result for _, _, result in plain[1]] == [UNKNOWN, None, "seen"]
     assert plain[0] == [0, 1, 2]
