@@ -67,3 +67,12 @@ def test_what_nobody_expected_in_one_file_is_the_error_of_that_file(
     alone = command("check", files["good"])
     assert alone.code == 3
     assert "unexpected KeyError" in alone.err
+
+
+def test_what_a_model_says_of_an_operation_names_the_file(command: Command, files: dict[str, Path]) -> None:
+    said = command("check", files["good"], "--model", "mutex", "--json")
+    assert said.code == 4
+    sentence = "the model 'mutex' has no operation 'read'; it knows acquire, release"
+    assert said.document["error"].replace("'write'", "'read'") == f"{files['good']}: {sentence}"
+    missing = files["good"].with_name("missing.jsonl")
+    assert command("check", missing, "--json").document["error"].count(str(missing)) == 1

@@ -89,10 +89,10 @@ def check_file(file: Path, format_name: str, checker: Checker, context: CheckCon
     except UsageError as error:
         return _failed(file, str(error), ExitCode.USAGE)
     except ForeshockError as error:
-        return _failed(file, f"{file}: {error}", ExitCode.HARNESS_ERROR)
+        return _failed(file, str(error), ExitCode.HARNESS_ERROR)
     except Exception as error:
         logger.debug("unexpected, in %s", file, exc_info=error)
-        sentence = f"{file}: unexpected {describe(error)} (run with -v for the traceback)"
+        sentence = f"unexpected {describe(error)} (run with -v for the traceback)"
         return _failed(file, sentence, ExitCode.HARNESS_ERROR)
     return _checked(file, history, result, read_s, time.monotonic() - started - read_s)
 
@@ -136,6 +136,9 @@ def _empty(file: Path) -> Checked:
 
 
 def _failed(file: Path, error: str, code: ExitCode) -> Checked:
+    name = "standard input" if file == STANDARD_INPUT else str(file)
+    # What is wrong with the file itself names it already; what a model says of its operations does not.
+    error = error if name in error else f"{name}: {error}"
     document = {"file": str(file), "verdict": Verdict.UNKNOWN.word, "error": error}
     return Checked(Verdict.UNKNOWN, document, code, error=error)
 
