@@ -216,7 +216,9 @@ def test_noise_is_refused_in_a_sentence_or_read(
     else:
         complaint = f"{path} holds {rows} rows"
     assert complaint.startswith(str(path))
-    assert any(words in complaint for words in ("0 rows", "line ", "is compressed")) or noise.startswith(b"PAR1")
+    assert any(words in complaint for words in ("0 rows", "line ", "is compressed")) or noise.startswith(
+        b"PAR1"
+    )
 
 
 def test_a_missing_file_and_a_file_that_cannot_be_written_are_said_in_a_sentence(tmp_path: Path) -> None:
