@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -16,14 +19,15 @@ from tests.checkers.random_histories import (
 )
 from tests.checkers.test_search_bounds import Bare
 
+from foreshock.checkers import kernel_search
 from foreshock.checkers.encoding import Encoded, encode_entries, encode_keys
 from foreshock.checkers.entries import NEVER, Entry
 from foreshock.checkers.kernel_search import KernelSearch, Prepared
-from foreshock.checkers.kernels import layout
+from foreshock.checkers.kernels import compiling, layout
 from foreshock.checkers.kernels.layout import READ, SWAP, WRITE
 from foreshock.checkers.models.register import CasRegister
 from foreshock.checkers.search import Search
-from foreshock.harness.model import Model
+from foreshock.harness.model import UNKNOWN, Model
 from foreshock.harness.verdict import Verdict
 
 
@@ -41,6 +45,26 @@ def random_histories(seed: int, count: int, updates: int = 6, reads: int = 5) ->
         )
         for _ in range(count)
     ]
+
+
+def busy_history(rng: random.Random, cas: float, crash: float, count: int = 11) -> list[Entry]:
+    """Much at once, of few values, so that nearly all of it is ambiguous."""
+    values = [None, *range(rng.choice([1, 2, 3]))]
+    history = []
+    for number in range(count):
+        call = rng.randrange(9)
+        ret = call + rng.randrange(1, 9)
+        crashed = rng.random() < crash
+        f, value, result = "read", None, rng.choice(values)
+        if rng.random() < cas:
+            f, value, result = "cas", [rng.choice(values), rng.choice(values)], None
+        elif rng.random() < 0.5:
+            f, value, result = "write", rng.choice(values), None
+        if crashed:
+            result = UNKNOWN
+        position = NEVER if crashed else 2 * ret + 1
+        history.append(Entry(number, 2 * call, position, f, value, result, crashed, number))
+    return history
 
 
 class Plainly:
@@ -219,7 +243,9 @@ def compare_values(plainly: Plainly, made: layout.Operations, token: list[int], 
 
 @pytest.mark.parametrize("exact", [False, True])
 def test_many_registers_are_made_ready_as_the_definitions_say(exact: bool) -> None:
+    rng = random.Random(20)
     histories = random_histories(21, 120)
+    histories += [busy_history(rng, rng.choice([0.2, 0.6, 1.0]), rng.random(), 25) for _ in range(30)]
     columns = columns_of_entries(dict(enumerate(histories)))
     prepared = Prepared(encode_keys(columns, range(len(histories)), CasRegister()), exact=exact)
     for key in range(len(histories)):
@@ -306,6 +332,140 @@ def tried(model: Model, seed: int, count: int = 400) -> list[Any]:
 def test_the_kernel_tries_as_little_as_its_rules_allow(model: Model, seed: int, sums: list[int]) -> None:
     """Numbers as they were counted: whoever changes a rule sees here what that saves or costs."""
     assert tried(model, seed) == sums
+
+
+@pytest.mark.parametrize(
+    ("model", "cas", "crash", "configurations"),
+    [
+        (CasRegister(), 0.2, 0.0, 661),
+        (CasRegister(), 0.6, 0.0, 1270),
+        (CasRegister(), 0.6, 0.4, 839),
+        (CasRegister(), 1.0, 0.0, 911),
+        (CasRegister(), 1.0, 0.4, 752),
+        (Bare(), 0.5, 0.4, 764),
+    ],
+)
+def test_each_rule_saves_what_it_saves_where_much_is_at_once(
+    model: Model, cas: float, crash: float, configurations: int
+) -> None:
+    """Numbers as they were counted, of searches that say what the plain one says."""
+    rng = random.Random(34)
+    tried = 0
+    for _ in range(100):
+        history = busy_history(rng, cas, crash)
+        search = KernelSearch(Prepared(encode_entries(history, model)))
+        result = search.run(limits())
+        plain = Search(history, model).run(limits())
+        assert result is not None
+        assert plain is not None
+        assert result.verdict is plain.verdict
+        if result.verdict is Verdict.VALID:
+            assert is_legal_order(history, search.order(), CasRegister())
+        tried += result.configurations
+    assert tried == configurations
+
+
+def test_a_search_that_begins_with_no_room_grows_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(35)
+    for turn in range(60):
+        prepared = Prepared(
+            encode_entries(busy_history(rng, 0.5, 0.3), Bare() if turn % 2 else CasRegister())
+        )
+        with monkeypatch.context() as patched:
+            whole = KernelSearch(prepared).run(limits())
+            patched.setattr(kernel_search, "_CAPACITY_MIN", 2 + turn % 5)
+            patched.setattr(kernel_search, "_CAPACITY_FIRST", 1)
+            patched.setattr(kernel_search, "_TABLE_MIN", 2)
+            search = KernelSearch(prepared)
+            assert search.run(limits()) == whole
+            used = search.configurations
+            assert used < len(search._memo.configurations) <= max(4 * used, 8)
+
+
+def test_a_search_stops_as_soon_as_its_budget_is_used_up() -> None:
+    rng = random.Random(36)
+    for _ in range(20):
+        search = KernelSearch(Prepared(encode_entries(busy_history(rng, 0.3, 0.2), Bare())))
+        for budget in range(1, 50):
+            if search.run(limits(), 1) is not None:
+                break
+            assert search.configurations == budget
+
+
+class ToldOnce(np.ndarray[Any, Any]):
+    """Registers in which the search finds itself told to stop the ``asks``-th time that it looks; then never again."""
+
+    asks = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, int) and key == layout.STOP:
+            self.asks -= 1
+            return 1 if self.asks == 0 else 0
+        return super().__getitem__(key)
+
+
+def stop_at_every_moment() -> None:
+    """Wherever a search is told to stop, it goes on from there and says the same. Kernels have to be interpreted."""
+    rng = random.Random(37)
+    for turn in range(8):
+        model = Bare() if turn % 2 else CasRegister()
+        prepared = Prepared(encode_entries(busy_history(rng, 0.4, 0.4, 8), model))
+        whole = KernelSearch(prepared).run(limits())
+        assert whole is not None
+        asks, stopped = 1, True
+        while stopped:
+            search = KernelSearch(prepared)
+            registers = search._registers.view(ToldOnce)
+            search._registers = registers
+            registers.asks = asks
+            result = search.run(limits())
+            assert result is not None
+            assert (result.verdict, result.passed) == (whole.verdict, whole.passed)
+            # What is entered twice does no harm, but it is entered once more at most for each time that it is told.
+            assert result.configurations - whole.configurations in range(3)
+            assert np.all(search._windows.tried == 0)
+            stopped = registers.asks <= 0
+            asks += 1
+        assert asks > 1
+
+
+def test_a_search_goes_on_from_wherever_it_was_told_to_stop() -> None:
+    if compiling.INTERPRETED:
+        stop_at_every_moment()
+        return
+    program = "from tests.checkers.test_kernel_bounds import stop_at_every_moment; stop_at_every_moment()"
+    environment = {**os.environ, "FORESHOCK_KERNELS": "interpreted"}
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("links", "is_found_out"), [(1, True), (63, True), (64, False), (70, False)])
+def test_how_long_a_chain_of_crashed_swaps_matters_is_found_out_up_to_a_bound(
+    links: int, is_found_out: bool
+) -> None:
+    """Each link is of use as long as the next; found out one link a round where they come in this order."""
+    chain = [Entry(n, n, NEVER, "cas", [n, n + 1], UNKNOWN, True, n) for n in range(links)]
+    reads = [
+        Entry(links + n, 500 + 2 * n, 501 + 2 * n, "read", None, value, process=links + n)
+        for n, value in enumerate([links, 900, 901])
+    ]
+    expiring = encoded_expiring([*chain, *reads])
+    assert expiring == (links if is_found_out else 0)
+    backwards = [entry._replace(call=links - entry.call) for entry in chain]
+    assert encoded_expiring([*backwards, *reads]) == links
+
+
+def encoded_expiring(history: list[Entry]) -> int:
+    """How many crashed operations stop to matter before the last level."""
+    columns = columns_of_entries({0: history})
+    made = Prepared(encode_keys(columns, [0], CasRegister())).operations(0)
+    return int(made.levels[-1, layout.EXPIRING])
 
 
 def test_for_a_model_of_which_it_knows_nothing_it_tries_what_the_plain_search_tries() -> None:
