@@ -13,7 +13,9 @@ import pytest
 from tests.checkers.oracle import is_legal_order, is_linearizable
 from tests.checkers.random_histories import (
     LegalRegister,
+    legal_register_history,
     limits,
+    mutated,
 )
 from tests.checkers.test_kernel_prepare import busy_history, compare, random_histories
 from tests.checkers.test_search_bounds import Bare
@@ -123,6 +125,46 @@ def test_each_rule_saves_what_it_saves_where_much_is_at_once(
             assert is_legal_order(history, search.order(), CasRegister())
         tried += result.configurations
     assert tried == configurations
+
+
+def drawn_out(rng: random.Random, cas: float, crash: float) -> list[Entry]:
+    """Twenty-four operations, of which some are over before others begin."""
+    return [
+        entry._replace(
+            call=entry.call + 6 * (place // 3),
+            ret=entry.ret if entry.crashed else entry.ret + 6 * (place // 3),
+        )
+        for place, entry in enumerate(busy_history(rng, cas, crash, 24))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cas", "crash", "configurations"), [(0.3, 0.0, 871), (0.4, 0.4, 522), (0.7, 0.0, 784), (0.7, 0.2, 636)]
+)
+def test_each_rule_saves_what_it_saves_in_longer_histories(
+    cas: float, crash: float, configurations: int
+) -> None:
+    """The same of histories in which values are still to be observed by those that come later."""
+    rng = random.Random(38)
+    tried = 0
+    for _ in range(60):
+        search = KernelSearch(Prepared(encode_entries(drawn_out(rng, cas, crash), CasRegister())))
+        assert search.run(limits(), 3_000) is not None
+        tried += search.configurations
+    assert tried == configurations
+
+
+def test_each_rule_saves_what_it_saves_where_a_real_register_swaps() -> None:
+    rng = random.Random(39)
+    tried = [0, 0]
+    for turn in range(60):
+        history = legal_register_history(rng, 60, processes=10, cas=0.9)
+        if turn % 2:
+            history = mutated(rng, history)
+        search = KernelSearch(Prepared(encode_entries(history, CasRegister())))
+        assert search.run(limits(), 3_000) is not None
+        tried[turn % 2] += search.configurations
+    assert tried == [473, 255]
 
 
 def test_a_search_that_begins_with_no_room_grows_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
