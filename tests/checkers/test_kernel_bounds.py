@@ -75,6 +75,45 @@ def test_each_write_has_its_effect_once_however_many_are_pending(
             assert is_legal_order([*history, *read], search.order(), CasRegister())
 
 
+@pytest.mark.parametrize("others", [1, 58, 60, 64, 130])
+def test_what_nobody_observes_costs_nothing_however_much_of_it_is_pending(others: int) -> None:
+    observed = [Entry(2000 + n, n % 3, 3000 + n, "write", n, process=2000 + n) for n in range(6)]
+    observed += [Entry(2100 + n, 900 + n, 3100 + n, "read", None, n % 6, process=2100 + n) for n in range(8)]
+    observed.append(Entry(2200, 950, 4000, "read", None, 99, process=2200))
+    unobserved = [Entry(n, 0, 1000 + n, "write", 5000 + n, process=n) for n in range(others)]
+    counts = []
+    for history in (observed, [*unobserved, *observed]):
+        search = KernelSearch(Prepared(encode_entries(history, CasRegister())))
+        result = search.run(limits())
+        assert result is not None
+        assert result.verdict is Verdict.INVALID
+        counts.append(result.configurations)
+    assert counts == [64, 64]
+
+
+def test_so_many_states_are_kept_of_the_furthest_level_and_no_more() -> None:
+    history = [Entry(n, 0, 100 + n, "write", n, process=n) for n in range(70)]
+    history.append(Entry(70, 0, 50, "read", None, 99, process=70))
+    search = KernelSearch(Prepared(encode_entries(history, Bare())))
+    assert search.run(limits(), 80) is None
+    assert search._registers[layout.DEEPEST_STATES] == layout.DEEPEST_STATES_MAX
+    states = search._windows.deepest_states.tolist()
+    assert len(set(states)) == len(states) == layout.DEEPEST_STATES_MAX
+
+
+def test_crashed_swaps_that_lead_back_are_not_tried_again() -> None:
+    """Numbers as they were counted."""
+    rng = random.Random(40)
+    tried = 0
+    for _ in range(100):
+        history = busy_history(rng, 0.9, rng.choice([0.5, 0.8]), 9)
+        result = KernelSearch(Prepared(encode_entries(history, Bare()))).run(limits())
+        assert result is not None
+        assert (result.verdict is Verdict.VALID) == is_linearizable(history, CasRegister())
+        tried += result.configurations
+    assert tried == 367
+
+
 def tried(model: Model, seed: int, count: int = 400) -> list[Any]:
     """How many configurations were entered, how far it got and how many states there were, all in all."""
     sums = np.zeros(3, dtype=np.int64)
