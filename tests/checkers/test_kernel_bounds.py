@@ -27,7 +27,7 @@ from foreshock.checkers.kernel_search import KernelSearch, Prepared
 from foreshock.checkers.kernels import compiling, layout
 from foreshock.checkers.models.register import CasRegister
 from foreshock.checkers.search import Search
-from foreshock.harness.model import Model
+from foreshock.harness.model import UNKNOWN, Model
 from foreshock.harness.verdict import Verdict
 
 
@@ -193,6 +193,62 @@ def test_each_rule_saves_what_it_saves_in_longer_histories(
     assert tried == configurations
 
 
+def by_turns(rng: random.Random, crash: float) -> list[Entry]:
+    """Values that have their time each, so that what crashed cannot be noticed any more from somewhere on."""
+    history: list[Entry] = []
+    for turn in range(5):
+        values = [10 * turn, 10 * turn + 1]
+        for kind in rng.sample(["write", "write", "cas", "read", "read"], 5):
+            call = 6 * turn + rng.randrange(6)
+            ret = call + rng.randrange(1, 7)
+            crashed = kind != "read" and rng.random() < crash
+            value: Any = rng.choice(values)
+            entry = Entry(len(history), 2 * call, 2 * ret + 1, kind, value, None, False, len(history))
+            if kind == "cas":
+                entry = entry._replace(value=[rng.choice([*values, 10 * turn - 9]), value])
+            if kind == "read":
+                entry = entry._replace(value=None, result=value)
+            if crashed:
+                entry = entry._replace(ret=NEVER, crashed=True, result=UNKNOWN)
+            if rng.random() < (0.4 if kind == "read" else 0.8):
+                history.append(entry._replace(number=len(history), process=len(history)))
+    return history
+
+
+@pytest.mark.parametrize(("crash", "valid", "configurations"), [(0.5, 18, 545), (0.9, 31, 422)])
+def test_what_cannot_be_noticed_any_more_comes_back_with_its_level(
+    crash: float, valid: int, configurations: int
+) -> None:
+    """A search that goes back finds pending again what had expired, and slots are for others after that."""
+    rng = random.Random(41)
+    tried = legal = 0
+    for _ in range(150):
+        history = by_turns(rng, crash)
+        result = KernelSearch(Prepared(encode_entries(history, CasRegister()))).run(limits())
+        plain = Search(history, CasRegister()).run(limits())
+        assert result is not None
+        assert plain is not None
+        assert result.verdict is plain.verdict
+        legal += result.verdict is Verdict.VALID
+        tried += result.configurations
+    assert (legal, tried) == (valid, configurations)
+
+
+def test_a_slot_is_free_again_when_its_crashed_operation_expired() -> None:
+    history = []
+    for turn in range(5):
+        at = 10 * turn
+        history += [
+            Entry(2 * turn, at, NEVER, "write", turn, None, True, 2 * turn),
+            Entry(2 * turn + 1, at + 1, at + 2, "read", None, turn, process=2 * turn + 1),
+        ]
+    prepared = Prepared(encode_entries(history, CasRegister()))
+    assert prepared.operations(0).sizes[layout.CRASHED_SLOTS] == 1
+    result = KernelSearch(prepared).run(limits())
+    assert result is not None
+    assert result.verdict is Verdict.VALID
+
+
 def test_each_rule_saves_what_it_saves_where_a_real_register_swaps() -> None:
     rng = random.Random(39)
     tried = [0, 0]
@@ -221,6 +277,20 @@ def test_a_search_that_begins_with_no_room_grows_in_time(monkeypatch: pytest.Mon
             assert search.run(limits()) == whole
             used = search.configurations
             assert used < len(search._memo.configurations) <= max(4 * used, 8)
+
+
+@pytest.mark.parametrize("room", [2, 3, 4, 5, 6, 9])
+def test_a_stack_with_little_room_never_overflows(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    monkeypatch.setattr(kernel_search, "_CAPACITY_MIN", room)
+    monkeypatch.setattr(kernel_search, "_CAPACITY_FIRST", 1)
+    for count in range(2, 8):
+        history = [Entry(n, 0, 100 + n, "write", n, process=n) for n in range(count)]
+        history.append(Entry(99, 0, 50, "read", None, 99, process=99))
+        search = KernelSearch(Prepared(encode_entries(history, Bare())))
+        result = search.run(limits())
+        assert result is not None
+        # One for each set of writes and the last of them, and one for none.
+        assert result.configurations == 1 + count * 2 ** (count - 1)
 
 
 def test_a_search_stops_as_soon_as_its_budget_is_used_up() -> None:
