@@ -224,7 +224,9 @@ def test_what_cannot_be_noticed_any_more_comes_back_with_its_level(
     tried = legal = 0
     for _ in range(150):
         history = by_turns(rng, crash)
-        result = KernelSearch(Prepared(encode_entries(history, CasRegister()))).run(limits())
+        prepared = Prepared(encode_entries(history, CasRegister()))
+        compare(prepared, 0)
+        result = KernelSearch(prepared).run(limits())
         plain = Search(history, CasRegister()).run(limits())
         assert result is not None
         assert plain is not None
