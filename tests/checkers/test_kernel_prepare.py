@@ -241,6 +241,15 @@ def test_many_registers_are_made_ready_as_the_definitions_say(exact: bool) -> No
         compare(prepared, key, exact=exact)
 
 
+def test_keys_that_are_the_same_are_made_ready_the_same() -> None:
+    for history in random_histories(23, 20):
+        columns = columns_of_entries(dict(enumerate([history] * 4)))
+        prepared = Prepared(encode_keys(columns, range(4), CasRegister()))
+        for key in range(4):
+            compare(prepared, key)
+            assert prepared.operations(key).each.tolist() == prepared.operations(0).each.tolist()
+
+
 def test_what_is_looked_up_is_made_ready_as_the_definitions_say() -> None:
     for history in random_histories(22, 120):
         compare(Prepared(encode_entries(history, Bare())), 0)
