@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
+import numpy as np
 import pytest
 from tests.checkers.random_histories import (
     columns_of_entries,
@@ -248,6 +250,20 @@ def test_keys_that_are_the_same_are_made_ready_the_same() -> None:
         for key in range(4):
             compare(prepared, key)
             assert prepared.operations(key).each.tolist() == prepared.operations(0).each.tolist()
+
+
+def test_nothing_is_read_that_nobody_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
+    def poisoned(shape: Any, dtype: Any) -> Any:
+        return np.full(shape, 1 << 29, dtype=dtype)
+
+    histories = random_histories(24, 60)
+    columns = columns_of_entries(dict(enumerate(histories)))
+    encoded = encode_keys(columns, range(len(histories)), CasRegister())
+    with monkeypatch.context() as patched:
+        patched.setattr(np, "empty", poisoned)
+        prepared = Prepared(encoded)
+    for key in range(len(histories)):
+        compare(prepared, key)
 
 
 def test_what_is_looked_up_is_made_ready_as_the_definitions_say() -> None:
