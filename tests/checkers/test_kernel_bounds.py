@@ -281,6 +281,23 @@ def test_a_search_that_begins_with_no_room_grows_in_time(monkeypatch: pytest.Mon
             assert used < len(search._memo.configurations) <= max(4 * used, 8)
 
 
+@pytest.mark.parametrize("count", [2, 3, 4, 5])
+def test_a_stack_has_room_for_all_that_is_pending_and_a_turn_for_crashed_ones(
+    monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    history = [Entry(n, 0, 100 + n, "write", n, process=n) for n in range(count)]
+    history += [
+        Entry(98, 0, NEVER, "write", 98, None, True, 98),
+        Entry(99, 200, 201, "read", None, 99, process=99),
+    ]
+    prepared = Prepared(encode_entries(history, Bare()))
+    whole = KernelSearch(prepared).run(limits())
+    monkeypatch.setattr(kernel_search, "_CAPACITY_FIRST", 1)
+    for room in range(2, 14):
+        monkeypatch.setattr(kernel_search, "_CAPACITY_MIN", room)
+        assert KernelSearch(prepared).run(limits()) == whole
+
+
 @pytest.mark.parametrize("room", [2, 3, 4, 5, 6, 9])
 def test_a_stack_with_little_room_never_overflows(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
     monkeypatch.setattr(kernel_search, "_CAPACITY_MIN", room)
