@@ -95,6 +95,8 @@ class OperationColumns:
     @cached_property
     def rows_by_key(self) -> list[Ints]:
         """For each key its rows, in the order of their calls."""
+        if len(self.keys) == 1:
+            return [np.arange(len(self.key))]
         order = np.argsort(self.key, kind="stable")
         bounds = np.searchsorted(self.key[order], np.arange(1, len(self.keys)))
         return np.split(order, bounds)

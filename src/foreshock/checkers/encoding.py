@@ -179,22 +179,27 @@ _NATIVE: Final[dict[type[Any], _Native]] = {
 def _encode_registers(columns: OperationColumns, keys: Sequence[int], model: Register) -> Encoded:
     """Registers: all in columns, but for the pairs of compare-and-sets, which are lists."""
     of_keys = [columns.rows_by_key[key] for key in keys]
-    lengths = [len(rows) for rows in of_keys]
-    rows = np.concatenate(of_keys) if len(of_keys) > 1 else of_keys[0]
-    starts = np.concatenate(([0], np.cumsum(lengths)))
-    ret = columns.ret[rows]
-    by = (columns.call[rows], ret)
-    order = np.lexsort((*by, np.repeat(np.arange(len(keys)), lengths)) if len(of_keys) > 1 else by)
-    rows = rows[order]
+    if len(of_keys) == 1:
+        rows = of_keys[0]
+        starts = np.array((0, len(rows)))
+        offset = np.lexsort((columns.call[rows], columns.ret[rows]))
+        rows = rows[offset]
+    else:
+        lengths = [len(rows) for rows in of_keys]
+        rows = np.concatenate(of_keys)
+        starts = np.concatenate(([0], np.cumsum(lengths)))
+        order = np.lexsort((columns.call[rows], columns.ret[rows], np.repeat(np.arange(len(keys)), lengths)))
+        offset = order - np.repeat(starts[:-1], lengths)
+        rows = rows[order]
     registers = columns.as_registers
     code = registers.code[rows]
     if (code == NO_CODE).any() or (type(model) is Register and (code == SWAP).any()):
         _refuse(columns, rows, model)
     return Encoded(
         starts=starts,
-        offset=order - np.repeat(starts[:-1], lengths) if len(of_keys) > 1 else order,
+        offset=offset,
         call=columns.call[rows],
-        ret=ret[order],
+        ret=columns.ret[rows],
         crashed=columns.crashed[rows],
         is_read=code == READ,
         horizon=np.zeros(len(rows), dtype=np.int64),

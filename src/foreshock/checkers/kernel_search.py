@@ -36,6 +36,8 @@ _CAPACITY_FIRST: Final = 1 << 16
 _FIRST_BYTES: Final = 8 << 20
 """No more room than this is made for configurations before there are any."""
 _TABLE_MIN: Final = 256
+_SMALL: Final = 10_000
+_SMALL_BYTES: Final = 64 << 20
 _WEIGH_EVERY: Final = 64
 """After so many answers of a model it is asked whether they take too much time or memory."""
 _OUT_OF_MEMORY: Final = "its memory limit was reached"
@@ -64,15 +66,17 @@ class Prepared:
             token=np.empty(values, _LONG),
             sizes=np.zeros((keys, layout.SIZES), _LONG),
         )
+        # One piece of memory each, for a small history is made ready sooner than eight pieces are asked for.
+        longs, ints = np.zeros((3, places), _LONG), np.empty((5, places), _INT)
         room = Room(
-            value=np.empty(places, _LONG),
-            latest=np.empty(places, _LONG),
-            state=np.zeros(places, _LONG),
-            number=np.empty(places, _INT),
-            begin=np.empty(longest + 1, _INT),
-            end=np.empty(longest + 1, _INT),
-            writers_from=np.empty(2 * longest + 4, _INT),
-            writer_begin=np.empty(longest + 1, _INT),
+            value=longs[0],
+            latest=longs[1],
+            state=longs[2],
+            number=ints[0],
+            begin=ints[1],
+            end=ints[2],
+            writers_from=ints[3],
+            writer_begin=ints[4],
         )
         e = encoded
         # The kernel writes over what it is given in these three.
@@ -220,7 +224,11 @@ class KernelSearch:
 
     def _exceeded(self, limits: Limits) -> str:
         """Why to stop now, in words; empty while there is no reason."""
-        return _OUT_OF_MEMORY if self.bytes_used > limits.memory_bytes else limits.exceeded()
+        # A search that has just begun holds little, and need not be weighed where much is allowed.
+        is_small = self.configurations == 0 and self._levels < _SMALL and limits.memory_bytes > _SMALL_BYTES
+        if not is_small and self.bytes_used > limits.memory_bytes:
+            return _OUT_OF_MEMORY
+        return limits.exceeded()
 
     def _adapt(self, took_ns: int) -> None:
         """Slices of a length that interrupts are seen in good time."""

@@ -124,7 +124,8 @@ class Rounds:
         assert search is not None  # it has begun
         # What is left is shared out among all that may be running now.
         left = max(0, self._limits.memory_bytes - self._held_bytes) // (workers() if is_compiled() else 1)
-        return search.run(replace(self._limits, memory_bytes=turn.bytes + left), budget)
+        limits = self._limits
+        return search.run(Limits(limits.deadline_ns, turn.bytes + left, limits.should_stop), budget)
 
     def _end(self, turn: _Turn, result: SearchResult | None) -> None:
         search = turn.search

@@ -49,9 +49,12 @@ def worth_trying(model: object, columns: OperationColumns) -> list[int]:
     code, first, second = columns.as_registers
     written = np.where(code == SWAP, second, first)
     writing = np.flatnonzero(code > READ)
+    values = written[writing].tolist()
+    if len(keys) == 1:
+        return [0] if len(set(values)) == len(values) else []
     seen: set[tuple[int, int]] = set()
     repeating = set()
-    for write in zip(columns.key[writing].tolist(), written[writing].tolist(), strict=True):
+    for write in zip(columns.key[writing].tolist(), values, strict=True):
         if write in seen:
             repeating.add(write[0])
         seen.add(write)
