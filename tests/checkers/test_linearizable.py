@@ -256,6 +256,15 @@ def test_an_illegal_history_stays_illegal_when_there_is_no_time_to_explain_it() 
     assert set(counterexamples[0].core) <= {0, 2, 4}
 
 
+def test_among_many_histories_an_illegal_one_is_not_explained_unless_somebody_asks() -> None:
+    checker = LinearizableChecker("register")
+    checker.announce(100, histories=500)
+    in_brief = checker.check(sequential(*STALE), context(explains=False))
+    assert in_brief.verdict is Verdict.INVALID
+    assert in_brief.reason.endswith("no order of its operations is legal (--explain tells why)")
+    assert checker.check(sequential(*STALE), context()).counterexamples[0].core
+
+
 def test_a_history_is_undecided_when_there_is_no_time_at_all() -> None:
     result = LinearizableChecker("register").check(sequential(*STALE), context(seconds=0))
     assert result.verdict is Verdict.UNKNOWN

@@ -88,7 +88,8 @@ class Prepared:
         """The operations of a key (counted from 0) as the kernel takes them."""
         made, start = self.made, self.starts[key]
         sizes = made.sizes[key]
-        levels, kept, values = sizes[[layout.LEVELS, layout.KEPT, layout.VALUES]].tolist()
+        numbers = sizes.tolist()
+        levels, kept, values = numbers[layout.LEVELS], numbers[layout.KEPT], numbers[layout.VALUES]
         first_level, first_value = start + key, 2 * start + 3 * key
         return Operations(
             each=made.each[start : start + kept],
@@ -281,17 +282,22 @@ class KernelSearch:
     def _make_windows(self) -> Windows:
         operations, sizes = self._operations, self._sizes
         widest = max(sizes[layout.COMPLETED_SLOTS], sizes[layout.CRASHED_SLOTS], 1)
+        words = sizes[layout.MASK_WORDS] + sizes[layout.USED_WORDS]
+        # One piece of memory for all that is small, as in what is prepared.
+        longs = np.zeros(words + 2 * widest + sizes[layout.KINDS] + layout.DEEPEST_STATES_MAX, dtype=_LONG)
+        followers_end = words + 2 * widest
+        tried_end = followers_end + sizes[layout.KINDS]
         windows = Windows(
             slots=np.full((2, widest), -1, dtype=_INT),
-            masks=np.zeros(sizes[layout.MASK_WORDS] + sizes[layout.USED_WORDS], dtype=_LONG),
-            followers=np.zeros((widest, 2), dtype=_LONG),
-            tried=np.zeros(sizes[layout.KINDS], dtype=_LONG),
-            deepest_states=np.zeros(layout.DEEPEST_STATES_MAX, dtype=_LONG),
+            masks=longs[:words],
+            followers=longs[words:followers_end].reshape(widest, 2),
+            tried=longs[followers_end:tried_end],
+            deepest_states=longs[tried_end:],
         )
         if self._levels:
-            for o in operations.listed[: operations.levels[1, layout.ENTERING], layout.ENTERING].tolist():
-                row = layout.COMPLETED if o < self._levels else layout.CRASHED
-                windows.slots[row, operations.each[o, layout.SLOT]] = o
+            first = operations.listed[: operations.levels[1, layout.ENTERING], layout.ENTERING]
+            rows = (first >= self._levels).astype(_INT)
+            windows.slots[rows, operations.each[first, layout.SLOT]] = first
         return windows
 
     def _make_memo(self, capacity: int) -> Memo:

@@ -30,6 +30,9 @@ from foreshock.harness.registry import Kind, load
 from foreshock.harness.verdict import Verdict
 
 SEARCH: Final = "search"
+_TOLD_IN_BRIEF_MAX: Final = 20
+"""Of the illegal ones among more histories than this only that they are is told, unless somebody asks why."""
+_UNTOLD: Final = "no order of its operations is legal (--explain tells why)"
 _EXPLANATION_S_MAX: Final = 20.0
 _LISTED_MAX: Final = 50
 _MODEL_METHODS: Final = ("initial", "step", "is_read", "describe")
@@ -70,6 +73,7 @@ class LinearizableChecker(Checker):
     ) -> None:
         self.model = model_of(model)
         self._operations = None if operations is None else frozenset(operations)
+        self._is_of_many = False
         # The fast paths know each model by its usual initial state only.
         usual = fast_paths_of(self.model) if fast_paths else ()
         self._fast_paths = usual if usual and self.model.initial() == type(self.model)().initial() else ()
@@ -88,9 +92,10 @@ class LinearizableChecker(Checker):
         counterexamples = self._explain(history, columns, illegal, limits, briefly=not context.explains)
         return self._result(columns, outcomes, counterexamples, decided_s, time.monotonic() - started)
 
-    def announce(self, operations: int) -> None:
-        """Say that about so many operations are still to come, in this history and others that follow."""
+    def announce(self, operations: int, histories: int) -> None:
+        """Say that about so many operations are still to come, in so many histories."""
         engines.announce(operations)
+        self._is_of_many = histories > _TOLD_IN_BRIEF_MAX
 
     def columns(self, history: History) -> OperationColumns:
         """The operations to put into an order, and when each began and ended."""
@@ -124,7 +129,9 @@ class LinearizableChecker(Checker):
         briefly: bool,
     ) -> tuple[Counterexample, ...]:
         """A counterexample for every illegal key; the time that is left is shared out among them."""
-        counterexamples = []
+        counterexamples: list[Counterexample] = []
+        if briefly and self._is_of_many:
+            return tuple(Counterexample(key=columns.keys[o.key], reason=_UNTOLD, core=()) for o in illegal)
         for done, outcome in enumerate(illegal):
             now = time.monotonic_ns()
             share_ns = min(

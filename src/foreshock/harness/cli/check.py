@@ -132,7 +132,7 @@ def command(
         checker = checker_of(checker_name, model, parse_assignments(assignments))
         checked = []
         if len(files) > 1 and hasattr(checker, "announce"):
-            checker.announce(_operations_in(files))
+            checker.announce(_operations_in(files), len(files))
         for file in files:
             context = CheckContext(
                 deadline_ns=time.monotonic_ns() + round(deadline * 1e9),
