@@ -92,12 +92,13 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[Ended] = self._loop.create_future()
         self._loop.set_exception_handler(self._unforeseen)
+        # Before anybody can connect: who sees the node may tell it to stop.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self.end, NodeExit.STOPPED, "was told to stop")
         try:
             server = await self._loop.create_server(lambda: Connection(self), *self._listen, backlog=1024)
         except OSError as problem:
             return Ended(NodeExit.PORT, f"cannot listen at {self._listen}: {problem.strerror or problem}")
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self.end, NodeExit.STOPPED, "was told to stop")
         self.log(f"{self.configuration.name} listens at {self._listen}")
         tasks = [asyncio.create_task(link.run()) for link in self._links.values()]
         for task in tasks:
