@@ -17,8 +17,12 @@ $(READY): pyproject.toml
 demo: $(READY)  ## The main job: Raft under partitions, kills and pauses, checked and reported.
 	$(BIN)/foreshock test --target raft --workload lock --nemesis partition,kill,pause --time-limit 30
 
+# What touches neither clocks nor sockets runs two at a time; a file stays together, for its tests share what they made.
+PURE := tests/checkers tests/mutation tests/harness/formats
+
 test: $(READY)  ## The whole suite: fast tests first, containers last.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PURE)
+	$(BIN)/python -m pytest $(PURE:%=--ignore=%)
 
 check: $(READY)  ## What must hold before a commit: style, types, architecture.
 	$(BIN)/ruff format --check .
