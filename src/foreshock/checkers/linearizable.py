@@ -18,7 +18,7 @@ from foreshock.checkers.columns import OperationColumns, columns_of
 from foreshock.checkers.decision import Decision
 from foreshock.checkers.encoding import takes_many
 from foreshock.checkers.explanation import Explainer, labels_of
-from foreshock.checkers.fast_paths import Finding, fast_paths_of, worth_trying
+from foreshock.checkers.fast_paths import LOOKED_THROUGH_MAX, Finding, fast_paths_of, worth_trying
 from foreshock.checkers.rounds import Rounds, Searched
 from foreshock.checkers.rows import rows_of
 from foreshock.checkers.search import Deepest, Limits
@@ -81,7 +81,7 @@ class LinearizableChecker(Checker):
     def check(self, history: History, context: CheckContext) -> CheckResult:
         """Decide every key; invalid when one is illegal, else unknown when one was left undecided."""
         columns = self.columns(history)
-        if takes_many(self.model):
+        if takes_many(self.model) and len(columns) <= LOOKED_THROUGH_MAX:
             columns.as_registers  # noqa: B018 - values as numbers: still reading, and no deciding
         started, waited_s = time.monotonic(), engines.waited_s()
         limits = Limits(context.deadline_ns, context.memory_limit_bytes, context.should_stop)

@@ -29,7 +29,7 @@ _OF_MODEL: Final[dict[str, tuple[str, ...]]] = {
     "counter.Counter": ("counters.COUNTS",),
 }
 """By the exact class: a subclass may mean something else. Only what a model needs is imported."""
-_LOOKED_THROUGH_MAX: Final = 5_000
+LOOKED_THROUGH_MAX: Final = 5_000
 """Up to so many operations it is cheaper to look for repeated values one by one than to let a fast path find out."""
 
 
@@ -44,7 +44,7 @@ def fast_paths_of(model: object) -> tuple[FastPath, ...]:
 def worth_trying(model: object, columns: OperationColumns) -> list[int]:
     """The keys to try the fast paths on: all, but for those of a small register history whose values plainly repeat."""
     keys = range(len(columns.keys))
-    if type(model) not in (Register, CasRegister) or len(columns) > _LOOKED_THROUGH_MAX:
+    if type(model) not in (Register, CasRegister) or len(columns) > LOOKED_THROUGH_MAX:
         return list(keys)
     code, first, second = columns.as_registers
     written = np.where(code == SWAP, second, first)
@@ -69,4 +69,4 @@ def _path(place: str, model: object) -> FastPath:
     return path
 
 
-__all__ = ["FastPath", "Finding", "fast_paths_of", "worth_trying"]
+__all__ = ["LOOKED_THROUGH_MAX", "FastPath", "Finding", "fast_paths_of", "worth_trying"]
