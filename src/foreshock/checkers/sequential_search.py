@@ -19,16 +19,14 @@ Operations are tried in the order of real time, so that what is nearly lineariza
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from foreshock.checkers.models.base import asked, changed_by_read
+from foreshock.checkers.answers import Answers
 from foreshock.checkers.search import Limits
 from foreshock.checkers.sequential_problem import Item, Problem
-from foreshock.checkers.sizes_of_states import StateSizes
-from foreshock.harness.errors import PlugInError
-from foreshock.harness.model import ILLEGAL, Model
+from foreshock.harness.model import Model
 from foreshock.harness.verdict import Verdict
 
 _ASK_EVERY: Final = 256
@@ -121,11 +119,10 @@ class SequentialSearch:
 
     def __init__(self, items: Sequence[Item], model: Model) -> None:
         self._problem = problem = Problem(items, model)
-        self._numbers: dict[Hashable, int] = {}
-        self._values: list[Any] = []
-        self._sizes = StateSizes()
+        self._answers = answers = Answers(model, problem.arguments)
+        self._values = answers.states
         self._table: dict[tuple[int, int], int] = {}
-        initial = self._number(asked(model, "initial"))
+        initial = answers.initial
         self._positions = [0] * len(problem.threads)
         self._states = [initial] * problem.keys
         self._used = 0
@@ -143,7 +140,7 @@ class SequentialSearch:
         """An estimate of the memory that the search holds by now."""
         nodes = sum(map(len, self._trees))
         own = self.configurations * _CONFIGURATION_BYTES + nodes * _NODE_BYTES
-        return own + len(self._table) * _STEP_BYTES + self._sizes.bytes_used
+        return own + len(self._table) * _STEP_BYTES + self._answers.sizes.bytes_used
 
     def run(self, limits: Limits, configurations_max: int | None = None) -> SequentialResult:
         """Search until decided, or a limit is reached, or so many configurations were entered."""
@@ -293,26 +290,8 @@ class SequentialSearch:
         step = (state, self._problem.classes[operation])
         answer = self._table.get(step)
         if answer is None:
-            after = asked(self._problem.model, "step", self._values[state], *self._problem.arguments[step[1]])
-            answer = _NO_STATE if after is ILLEGAL else self._number(after)
-            if answer not in (_NO_STATE, state) and self._problem.is_read[operation]:
-                f = self._problem.items[operation].entry.f
-                raise changed_by_read(self._problem.model, f, self._values[state], after)
-            self._table[step] = answer
+            answer = self._table[step] = self._answers.after(state, step[1], _NO_STATE)
         return answer
-
-    def _number(self, state: Any) -> int:
-        try:
-            number = self._numbers.setdefault(state, len(self._numbers))
-        except TypeError as error:
-            raise PlugInError(
-                f"the model {self._problem.model.name!r} returned the state {state!r}, which cannot be hashed: "
-                "let step() return tuples and frozensets instead of lists, dicts and sets"
-            ) from error
-        if number == len(self._values):
-            self._values.append(state)
-            self._sizes.note(state)
-        return number
 
     def _remember(self) -> None:
         self._deepest = self._count

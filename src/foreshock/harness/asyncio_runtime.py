@@ -168,9 +168,15 @@ class AsyncioRuntime:
             raise HarnessError("timeout() is for coroutines of the runtime only")
         cancelling = task.cancelling()
         expired = False
+        handle: asyncio.TimerHandle
+        deadline_ns = time.monotonic_ns() + duration_ns
 
         def ring() -> None:
-            nonlocal expired
+            nonlocal expired, handle
+            # The loop counts from when it last woke up, so it may ring a little early.
+            if (rest_ns := deadline_ns - time.monotonic_ns()) > 0:
+                handle = self._loop.call_later(_seconds(rest_ns), ring)
+                return
             expired = True
             task.cancel()
 
