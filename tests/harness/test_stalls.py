@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from foreshock.harness.asyncio_runtime import AsyncioRuntime
-from foreshock.harness.cluster import Endpoint, Stall
+from foreshock.harness.capabilities import Stall
+from foreshock.harness.cluster import Endpoint
 from foreshock.harness.runtime import Runtime, TimeoutExpired
 from foreshock.harness.simulation.knobs import SimKnobs
 from foreshock.harness.simulation.runtime import SimRuntime

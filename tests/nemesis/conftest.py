@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from foreshock.harness.cluster import ClockReading, Grudge
+from foreshock.harness.capabilities import ClockReading, Grudge
 from foreshock.harness.errors import Definite, Indefinite
 from foreshock.harness.ledger import FaultLedger, read_ledger
 from foreshock.harness.nemesis import NemesisContext
@@ -128,7 +128,13 @@ class RecordingCluster:
             for name in nodes
         }
 
-    async def pause(self, nodes: frozenset[str]) -> None:
+    def pause_means(self) -> tuple[str, ...]:
+        return ("signal",)
+
+    async def unsynced_lost(self, nodes: frozenset[str]) -> Mapping[str, bool]:
+        return dict.fromkeys(sorted(nodes), True)
+
+    async def pause(self, nodes: frozenset[str], means: str | None = None) -> None:
         if self._called("pause", sorted(nodes)):
             self.stopped |= nodes
 

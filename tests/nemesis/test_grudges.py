@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock.harness.cluster import Grudge
+from foreshock.harness.capabilities import Grudge
 from foreshock.harness.randomness import RandomStream
 from foreshock.nemesis.grudges import SHAPES, components, majority, pairs
 

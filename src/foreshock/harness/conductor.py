@@ -198,7 +198,8 @@ class Conductor:
             states = await self.runtime.timeout(self._states(), READY_TIMEOUT_NS)
         except TimeoutExpired:
             return
-        for name in sorted(name for name, state in states.items() if state in ENDED_BY_ITSELF):
+        fallen = {name for name, state in states.items() if state in ENDED_BY_ITSELF}
+        for name in sorted(fallen - self.parts.may_have_fallen()):
             self._error(
                 f"the node {name} ended by itself, no fault had killed it: its log is in {NODES}/{name}"
             )

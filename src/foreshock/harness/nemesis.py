@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
-from foreshock.harness.cluster import Cluster, Membership, Stall
+from foreshock.harness.capabilities import Membership, Stall
+from foreshock.harness.cluster import Cluster
 from foreshock.harness.generator.base import Liftable
 from foreshock.harness.ledger import FaultLedger
 from foreshock.harness.operation import Operation
@@ -60,6 +61,9 @@ class Nemesis(ABC, Generic[OptionsT_co]):
     requires: ClassVar[frozenset[type[Any]]] = frozenset()
     """The capabilities that the cluster must offer."""
     shades: ClassVar[tuple[Shade, ...]] = ()
+    fells: ClassVar[frozenset[str]] = frozenset()
+    """Kinds of its faults in the ledger under which a node may end by itself, and is none the worse for it: it stopped
+    before it promised anything (a full disk). Its healing starts such nodes again."""
     heals_last: ClassVar[bool] = False
     """Whether its final generator needs a cluster that nothing else is wrong with."""
 
@@ -82,4 +86,9 @@ class Nemesis(ABC, Generic[OptionsT_co]):
 
     @abstractmethod
     async def invoke(self, operation: Operation) -> Any:
-        """Perform one operation; what is returned is its JSON-able result in the history."""
+        """Perform one operation; what is returned is its JSON-able result in the history.
+
+        The value of an operation that injects a fault is the name of a kind, or a mapping that says what to do to
+        whom. The result is such a mapping: the same operation with the result of an earlier one as its value does
+        the same to the same nodes, without a draw. So what happened in one run can be asked for in another.
+        """

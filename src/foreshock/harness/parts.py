@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from foreshock.harness.blame import describe
+from foreshock.harness.capabilities import Stall
 from foreshock.harness.checker import Checker
 from foreshock.harness.client_contract import check_client
-from foreshock.harness.cluster import Cluster, ClusterSpecification, Stall
+from foreshock.harness.cluster import Cluster, ClusterSpecification
 from foreshock.harness.composed_nemesis import ComposedNemesis
 from foreshock.harness.errors import ForeshockError, OperationError, PlugInError
 from foreshock.harness.ledger import FaultLedger
@@ -76,6 +77,13 @@ class Parts:
     def shades(self) -> tuple[Shade, ...]:
         """How the faults of this test are drawn on a plot."""
         return tuple(shade for nemesis in self.nemesis.nemeses for shade in nemesis.shades)
+
+    def may_have_fallen(self) -> frozenset[str]:
+        """The nodes under a fault that a node may answer by ending itself, before it promises anything."""
+        kinds = frozenset().union(*(nemesis.fells for nemesis in self.nemesis.nemeses))
+        return frozenset(
+            node for kind in kinds for fault in self._ledger.open_faults(kind) for node in fault.nodes
+        )
 
     def checkers(self) -> Mapping[str, Checker]:
         """The checkers of the workload."""
@@ -154,6 +162,8 @@ class Parts:
             directory=run,
             seed=plan.seed,
             ready_timeout_ms=round(plan.ready_timeout_s * 1000),
+            needs=frozenset().union(*(cls.requires for cls, _ in self._resolved.nemesis_classes)),
+            options=self._resolved.backend_options,
         )
 
     def _nemesis(self, number: int) -> Nemesis[Any]:

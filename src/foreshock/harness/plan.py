@@ -15,8 +15,9 @@ from typing import Any
 
 import msgspec
 
+from foreshock.harness.capabilities import Membership, Primary, Stall, in_words
 from foreshock.harness.client_contract import check_client
-from foreshock.harness.cluster import Backend, Membership, Primary, Stall, in_words
+from foreshock.harness.cluster import Backend
 from foreshock.harness.errors import PlugInError, UsageError
 from foreshock.harness.nemesis import Nemesis
 from foreshock.harness.options import Options, nearest, option_names, parse_options
@@ -64,6 +65,7 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     workload_options: Options
     nemesis_classes: tuple[tuple[type[Nemesis[Any]], Options], ...]
     backend: Backend
+    backend_options: Options
     bug_class: type[Any] | None
 
     def command(self) -> str:
@@ -99,6 +101,8 @@ def resolve(request: Request) -> Resolved:
     bug_class = _bug(request, target_class)
     owners: dict[str, type[Options]] = {"target": target_class.Options, "workload": workload_class.Options}
     owners |= {name: cls.Options for name, cls in zip(nemesis_names, nemesis_classes, strict=True)}
+    if option_names(backend.Options):
+        owners[backend.name] = backend.Options
     options = _options(owners, request.options, target_class, workload_class)
     if isinstance(client_class, type):
         workload_class.check_client(options["workload"], client_class)
@@ -134,6 +138,7 @@ def resolve(request: Request) -> Resolved:
             (cls, options[name]) for name, cls in zip(nemesis_names, nemesis_classes, strict=True)
         ),
         backend=backend,
+        backend_options=options.get(backend.name, backend.Options()),
         bug_class=bug_class,
     )
 

@@ -60,6 +60,12 @@ class Target(ABC, Generic[OptionsT_co]):
     Its path is ``Node.shared_directory``; what is in it outlives any node, and ends with the run.
     """
 
+    versions: ClassVar[tuple[str, ...]] = ()
+    """The versions that its nodes can run, oldest first, where there are several: ``Node.version`` says which one.
+
+    A node starts in the first; the ``upgrade`` nemesis starts it again in another.
+    """
+
     services: ClassVar[Mapping[str, type[Any]]] = {}
     """The client class by service name: ``{"register": MyRegisterClient}``; each is made with a ClientContext."""
 

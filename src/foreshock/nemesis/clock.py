@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Final, cast
 
 import msgspec
 
-from foreshock.harness.cluster import Clock, ClockReading
+from foreshock.harness.capabilities import Clock, ClockReading
 from foreshock.harness.errors import FaultError, HarnessError
 from foreshock.harness.generator.base import Liftable
 from foreshock.harness.nemesis import Nemesis, NemesisContext, Shade

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from foreshock.harness.cluster import Grudge
+from foreshock.harness.capabilities import Grudge
 from foreshock.harness.randomness import RandomStream
 
 Shape = Callable[[Sequence[str], frozenset[str], RandomStream], Grudge]

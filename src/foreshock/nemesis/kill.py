@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, cast
 
 import msgspec
 
-from foreshock.harness.cluster import Kill
+from foreshock.harness.capabilities import Kill
 from foreshock.harness.nemesis import Shade
 from foreshock.harness.options import Options
 from foreshock.nemesis.choices import chosen

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Final, NamedTuple
 
 import msgspec
 
-from foreshock.harness.cluster import Membership
+from foreshock.harness.capabilities import Membership
 from foreshock.harness.errors import Definite, FaultError, HarnessError, OperationError
 from foreshock.harness.generator.base import Liftable
 from foreshock.harness.ledger import ENDS_WITH_HARNESS

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, cast
 
 import msgspec
 
-from foreshock.harness.cluster import Grudge, Partition
+from foreshock.harness.capabilities import Grudge, Partition
 from foreshock.harness.errors import FaultError, HarnessError
 from foreshock.harness.generator.base import Liftable
 from foreshock.harness.nemesis import Nemesis, NemesisContext, Shade

@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar, cast
 
 import msgspec
 
-from foreshock.harness.cluster import Kill, Pause, capability
+from foreshock.harness.capabilities import Kill, Pause
+from foreshock.harness.cluster import capability
 from foreshock.harness.nemesis import Shade
 from foreshock.harness.options import Options
 from foreshock.nemesis.choices import chosen

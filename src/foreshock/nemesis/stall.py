@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 
-from foreshock.harness.cluster import Stall
+from foreshock.harness.capabilities import Stall
 from foreshock.harness.errors import FaultError
 from foreshock.harness.generator.base import Liftable
 from foreshock.harness.ledger import ENDS_WITH_HARNESS

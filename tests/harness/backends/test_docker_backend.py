@@ -21,7 +21,8 @@ from foreshock.harness.backends.docker import DockerBackend
 from foreshock.harness.backends.docker.cluster import DockerCluster
 from foreshock.harness.backends.docker.engine import connect
 from foreshock.harness.backends.docker.images import ImageBuilder
-from foreshock.harness.cluster import ClusterSpecification, Kill, Node, Partition, Pause, capability
+from foreshock.harness.capabilities import Kill, Partition, Pause
+from foreshock.harness.cluster import ClusterSpecification, Node, capability
 from foreshock.harness.errors import DeployError, FaultError, HarnessError
 from foreshock.harness.runtime import Runtime
 
@@ -267,7 +268,7 @@ def test_after_kill_9_of_the_harness_its_faults_are_healed_and_its_containers_cl
         "nothing to do: no node is paused",
         "nothing to do: no node is down",
     ]
-    assert len(backend.clean(None)) == 2 * 2 + 2 + 1
+    assert len(backend.clean(None)) == 2 * (2 + 2) + 1  # pods and nodes, their volumes, the network
     assert left_of(client, dead.run) == []
     assert backend.clean(None) == []
     assert backend.heal(inverses[0]) == "nothing to do: no pod is left"

@@ -22,7 +22,8 @@ from foreshock.harness.backends.process.child import Child
 from foreshock.harness.backends.process.cluster import ProcessCluster
 from foreshock.harness.backends.process.ports import PortReservations
 from foreshock.harness.backends.process_identity import alive, processes_of_run
-from foreshock.harness.cluster import ClusterSpecification, Kill, Node, Partition, Pause, capability
+from foreshock.harness.capabilities import Kill, Partition, Pause
+from foreshock.harness.cluster import ClusterSpecification, Node, capability
 from foreshock.harness.errors import DeployError, FaultError, HarnessError, UsageError
 from foreshock.harness.runtime import Runtime
 

@@ -14,7 +14,8 @@ from relay_target import RelayTarget, Run, ask, specification
 from foreshock.harness.backends.docker import DockerBackend
 from foreshock.harness.backends.docker.engine import connect
 from foreshock.harness.backends.process import ProcessBackend
-from foreshock.harness.cluster import Cluster, Kill, Node, capability
+from foreshock.harness.capabilities import Kill
+from foreshock.harness.cluster import Cluster, Node, capability
 from foreshock.harness.runtime import Runtime
 
 

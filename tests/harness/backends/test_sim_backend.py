@@ -10,17 +10,8 @@ import pytest
 
 from foreshock.harness.asyncio_runtime import AsyncioRuntime
 from foreshock.harness.backends.sim import SimBackend, SimCluster
-from foreshock.harness.cluster import (
-    Clock,
-    ClusterSpecification,
-    Endpoint,
-    Kill,
-    Node,
-    Partition,
-    Pause,
-    PowerCut,
-    capability,
-)
+from foreshock.harness.capabilities import Clock, Kill, Partition, Pause, PowerCut
+from foreshock.harness.cluster import ClusterSpecification, Endpoint, Node, capability
 from foreshock.harness.errors import DeployError, FaultError, HarnessError, UsageError
 from foreshock.harness.options import Options
 from foreshock.harness.runtime import Runtime

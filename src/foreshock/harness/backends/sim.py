@@ -11,19 +11,11 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from foreshock.harness.cluster import (
-    Clock,
-    ClockReading,
-    ClusterSpecification,
-    Endpoint,
-    Grudge,
-    Kill,
-    Node,
-    Partition,
-    Pause,
-    PowerCut,
-)
+from foreshock.harness.backends.pause_means import check_means
+from foreshock.harness.capabilities import Clock, ClockReading, Grudge, Kill, Partition, Pause, PowerCut
+from foreshock.harness.cluster import ClusterSpecification, Endpoint, Node
 from foreshock.harness.errors import DeployError, FaultError, HarnessError, UsageError
+from foreshock.harness.options import Options
 from foreshock.harness.runtime import Runtime, TimeoutExpired
 from foreshock.harness.simulation.knobs import MILLISECOND
 from foreshock.harness.simulation.machine import CRASHED, PAUSED, RUNNING, SimMachine
@@ -33,6 +25,7 @@ from foreshock.harness.simulation.world import SimWorld
 from foreshock.harness.target import Target
 
 READY_INTERVAL_NS = 20 * MILLISECOND
+SIMULATED = "simulated"
 
 
 class SimBackend:
@@ -40,6 +33,7 @@ class SimBackend:
 
     name = "sim"
     simulated = True
+    Options = Options
 
     def __init__(self) -> None:
         self._clusters: WeakValueDictionary[str, SimCluster] = WeakValueDictionary()
@@ -51,6 +45,11 @@ class SimBackend:
     def offers(self) -> frozenset[type[Any]]:
         """Everything that can be done to nodes."""
         return frozenset({Kill, Pause, Partition, PowerCut, Clock})
+
+    def mechanisms(self) -> Mapping[str, str]:
+        """Everything is simulated."""
+        every = ("partition", "kill", "pause", "power", "clock/jump", "clock/drift", "clock/strobe")
+        return dict.fromkeys(every, "simulated exactly")
 
     def cluster(self, specification: ClusterSpecification, runtime: Runtime) -> SimCluster:
         """A cluster that is not deployed yet; raises ``UsageError`` when the target cannot be simulated."""
@@ -191,6 +190,11 @@ class SimCluster:
         for name in sorted(nodes):
             self.world.cut_power(name)
 
+    async def unsynced_lost(self, nodes: frozenset[str]) -> Mapping[str, bool]:
+        """Whether nothing is left on each node's disk that would be gone after another cut."""
+        disks = {name: self.world.machine(name).disk for name in sorted(nodes)}
+        return {name: all(map(disk.is_durable, disk.names())) for name, disk in disks.items()}
+
     async def start(self, nodes: frozenset[str]) -> None:
         """Start the nodes again on the same disks."""
         for name in sorted(nodes):
@@ -200,8 +204,13 @@ class SimCluster:
         """Whether each node's program exists."""
         return {name: self.world.machine(name).state in (RUNNING, PAUSED) for name in sorted(nodes)}
 
-    async def pause(self, nodes: frozenset[str]) -> None:
+    def pause_means(self) -> tuple[str, ...]:
+        """There is one way: virtual time does not reach the node."""
+        return (SIMULATED,)
+
+    async def pause(self, nodes: frozenset[str], means: str | None = None) -> None:
         """Stop the nodes in their tracks."""
+        check_means(means, self.pause_means())
         for name in sorted(nodes):
             self.world.pause(name)
 
@@ -219,8 +228,10 @@ class SimCluster:
         for name in sorted(by_ns):
             self.world.clock(name).jump(by_ns[name])
 
-    async def drift_clocks(self, drift_ppm: Mapping[str, int]) -> None:
+    async def drift_clocks(self, drift_ppm: Mapping[str, int], *, wall_only: bool = False) -> None:
         """Let the nodes' clocks run fast or slow from now on."""
+        if wall_only:
+            raise FaultError("simulated clocks drift together: the wall clock alone cannot")
         for name in sorted(drift_ppm):
             self.world.clock(name).drift(drift_ppm[name] * 1_000)
 

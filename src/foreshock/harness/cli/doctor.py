@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
+from foreshock.harness.capabilities import in_words
 from foreshock.harness.cli.common import console, output_options, print_json, set_up_logging, store_option
-from foreshock.harness.cluster import in_words
 from foreshock.harness.errors import ForeshockError
 from foreshock.harness.registry import Kind, broken, load, names
 from foreshock.harness.verdict import ExitCode

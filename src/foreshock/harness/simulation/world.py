@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, Protocol
 
-from foreshock.harness.cluster import Grudge
+from foreshock.harness.capabilities import Grudge
 from foreshock.harness.errors import HarnessError
 from foreshock.harness.randomness import RandomStream
 from foreshock.harness.runtime import Address, Connection, ConnectionClosed, ConnectionRefused

@@ -10,8 +10,10 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-from foreshock.harness.cluster import Cluster, ClusterSpecification, Kill, Partition, Pause
+from foreshock.harness.capabilities import Kill, Partition, Pause
+from foreshock.harness.cluster import Cluster, ClusterSpecification
 from foreshock.harness.errors import HarnessError
+from foreshock.harness.options import Options
 from foreshock.harness.runtime import Runtime
 
 
@@ -20,6 +22,7 @@ class DockerBackend:
 
     name = "docker"
     simulated = False
+    Options = Options
 
     def available(self) -> str | None:
         """``None`` when an engine answers and images can be had, else one sentence with the mend."""
@@ -38,6 +41,14 @@ class DockerBackend:
     def offers(self) -> frozenset[type[Any]]:
         """Kill, Pause and Partition."""
         return frozenset((Kill, Pause, Partition))
+
+    def mechanisms(self) -> Mapping[str, str]:
+        """By what each kind of fault is carried out here."""
+        return {
+            "partition": "iptables in the pod's network namespace",
+            "kill": "SIGKILL through the engine",
+            "pause/freezer": "the engine's freezer",
+        }
 
     def cluster(self, specification: ClusterSpecification, runtime: Runtime) -> Cluster:
         """Prepare a cluster; nothing is asked of the engine yet."""

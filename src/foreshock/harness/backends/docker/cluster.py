@@ -15,6 +15,7 @@ import docker
 from foreshock.harness import live_runs
 from foreshock.harness.backends import grudge_rules, link_probes
 from foreshock.harness.backends.docker.containers import (
+    CONTROL,
     DATA,
     SHARED,
     NodeContainers,
@@ -32,10 +33,16 @@ from foreshock.harness.backends.docker.leftovers import (
     labels_of_run,
     remove_run,
 )
+from foreshock.harness.backends.on_hosts.clocks import HostClocks
+from foreshock.harness.backends.on_hosts.disks import HostDisks
+from foreshock.harness.backends.on_hosts.packets import HostPackets
+from foreshock.harness.backends.on_hosts.resources import HostResources
+from foreshock.harness.backends.pause_means import check_means
 from foreshock.harness.backends.process_identity import identify
 from foreshock.harness.backends.readiness import wait_until_ready
 from foreshock.harness.backends.together import run_all, try_all
-from foreshock.harness.cluster import ClusterSpecification, Endpoint, Grudge, Node
+from foreshock.harness.capabilities import Grudge
+from foreshock.harness.cluster import ClusterSpecification, Endpoint, Node
 from foreshock.harness.errors import DeployError, FaultError, HarnessError
 from foreshock.harness.live_runs import LiveRunEntry
 from foreshock.harness.runtime import Runtime
@@ -44,10 +51,17 @@ from foreshock.harness.target import Target
 _LISTEN_ANYWHERE: Final = "0.0.0.0"
 _GIVEN_UP_TIMEOUT_S: Final = 90.0
 _RULES_TIMEOUT_MS: Final = 10_000
+# Who is in the container's cgroup and was started from outside the pod's processes, the oldest first.
+_FIRST_PROCESS: Final = """\
+for file in $(grep -ls {identity} /proc/[0-9]*/cgroup | sort -t/ -k3n); do
+  grep -q '^PPid:[[:space:]]*0$' "${{file%/cgroup}}/status" && basename "${{file%/cgroup}}"
+done
+true
+"""
 _STATES: Final = {"running": "running", "paused": "paused", "restarting": "running", "created": "killed"}
 
 
-class DockerCluster:
+class DockerCluster(HostPackets, HostClocks, HostDisks, HostResources):
     """The nodes of one test, each a pod and a container that joins it. Offers Kill, Pause and Partition."""
 
     def __init__(self, specification: ClusterSpecification, runtime: Runtime) -> None:
@@ -71,6 +85,27 @@ class DockerCluster:
         if not self._nodes:
             raise HarnessError("the nodes are not known before the cluster is deployed")
         return self._nodes
+
+    @property
+    def node_names(self) -> tuple[str, ...]:
+        """The names of the nodes, in order."""
+        return self.specification.node_names
+
+    def address(self, name: str) -> str:
+        """The address of the node's pod."""
+        self._node(name)
+        return self._addresses[name]
+
+    def control_directory(self, name: str) -> str:
+        """A volume that pod and node both have."""
+        self._node(name)
+        return CONTROL
+
+    async def process_on_host(self, name: str) -> int | None:
+        """The node's pid as its pod counts: the two share their processes."""
+        identity = await self._calls.call(self._node(name).identity)
+        found = (await self._hosts[name].run(_FIRST_PROCESS.format(identity=identity))).stdout.split()
+        return int(found[0]) if found else None
 
     def host(self, name: str) -> PodHost:
         """The pod of the node; raises ``FaultError`` for a name that is none."""
@@ -145,6 +180,7 @@ class DockerCluster:
             "run": self.specification.run,
             "containers": {name: self._node(name).container for name in sorted(nodes)},
             "pods": {name: containers.pod for name, containers in self._containers.items()},
+            "scripts": self.undo_scripts(fault, nodes),
         }
 
     # --- Kill ---------------------------------------------------------------------------------------------
@@ -163,8 +199,13 @@ class DockerCluster:
 
     # --- Pause --------------------------------------------------------------------------------------------
 
-    async def pause(self, nodes: frozenset[str]) -> None:
+    def pause_means(self) -> tuple[str, ...]:
+        """By what the nodes can be stopped."""
+        return ("freezer",)
+
+    async def pause(self, nodes: frozenset[str], means: str | None = None) -> None:
         """Freeze the nodes' processes through the engine."""
+        check_means(means, self.pause_means())
         await self._each(nodes, NodeContainers.pause)
 
     async def resume(self, nodes: frozenset[str]) -> None:

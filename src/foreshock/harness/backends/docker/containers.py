@@ -20,6 +20,9 @@ from foreshock.harness.errors import DeployError, FaultError, HarnessError
 DATA: Final = "/data"
 """The node's data directory, on a volume of its own."""
 
+CONTROL: Final = "/control"
+"""A directory of ours that a pod and its node share, for what is set while the node runs."""
+
 SHARED: Final = "/shared"
 """The directory that all nodes of a run share, where their target asks for it: memory of the engine's host."""
 
@@ -47,9 +50,11 @@ class NodeContainers:
         self.pod = f"foreshock-{run}-{name}-pod"
         self.container = f"foreshock-{run}-{name}"
         self.volume = f"foreshock-{run}-{name}-data"
+        self.control = f"foreshock-{run}-{name}-control"
         self.killed = False
         self._client = client
         self._labels = {**labels, NODE: name}
+        self._control: dict[str, Mapping[str, str]] = {self.control: {"bind": CONTROL, "mode": "rw"}}
         self._shared: dict[str, Mapping[str, str]] = (
             {} if shared_volume is None else {shared_volume: {"bind": SHARED, "mode": "rw"}}
         )
@@ -59,6 +64,7 @@ class NodeContainers:
         ports: dict[int | str, Any] = {} if published_port is None else {published_port: (_LOOPBACK, None)}
         with explained(f"the pod of node {self.name} cannot be started", DeployError):
             self._client.create_volume(self.volume, labels=self._labels)
+            self._client.create_volume(self.control, labels=self._labels)
             self._client.create_container(
                 image,
                 command=["python3", "/foreshock/pod_init.py"],
@@ -68,7 +74,7 @@ class NodeContainers:
                 ports=list(ports),
                 host_config=self._client.create_host_config(
                     network_mode=network,
-                    binds=self._shared,  # the memory is there for as long as somebody has it mounted
+                    binds={**self._control, **self._shared},  # memory is there while somebody has it mounted
                     cap_add=["NET_ADMIN"],
                     port_bindings=ports,
                     sysctls={"net.ipv6.conf.all.disable_ipv6": "1"},
@@ -99,7 +105,8 @@ class NodeContainers:
                 labels={**self._labels, ROLE: "node"},
                 host_config=self._client.create_host_config(
                     network_mode=f"container:{self.pod}",
-                    binds={self.volume: {"bind": DATA, "mode": "rw"}, **self._shared},
+                    pid_mode=f"container:{self.pod}",  # so that the pod sees, and reaches, the node's processes
+                    binds={self.volume: {"bind": DATA, "mode": "rw"}, **self._control, **self._shared},
                     log_config=_LOGGING,
                 ),
             )
@@ -120,6 +127,12 @@ class NodeContainers:
     def paused(self) -> bool:
         """Whether the node's process exists and is frozen."""
         return bool(self.state()["Paused"])
+
+    def identity(self) -> str:
+        """The engine's id of the node's container; raises ``HarnessError``."""
+        with explained(f"node {self.name} cannot be found"):
+            identity: str = self._client.inspect_container(self.container)["Id"]
+        return identity
 
     def exit_status(self) -> str | None:
         """How the node's process ended, in words; ``None`` while it runs."""

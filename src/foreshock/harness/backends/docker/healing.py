@@ -27,6 +27,10 @@ def heal(client: docker.APIClient, fault: Mapping[str, Any]) -> str:
             case "kill":
                 healed = [name for name, each in fault["containers"].items() if _start(client, each)]
                 return f"started {', '.join(healed)}" if healed else _nothing("node is down")
+        scripts: Mapping[str, str] = fault.get("scripts", {})
+        if scripts:
+            healed = [name for name, script in scripts.items() if _undo(client, fault, name, script)]
+            return f"{kind} undone on {', '.join(healed)}" if healed else _nothing("pod")
     raise FaultError(f"the docker backend knows no fault {kind!r}")
 
 
@@ -46,11 +50,24 @@ def _open_pod(client: docker.APIClient, name: str, pod: str) -> bool:
     state = _state(client, pod)
     if state is None or not state["Running"]:
         return False
-    execution = client.exec_create(pod, ["/bin/sh", "-c", grudge_rules.remove()])
+    _run_in(client, pod, grudge_rules.remove(), f"iptables in the pod of node {name}")
+    return True
+
+
+def _undo(client: docker.APIClient, fault: Mapping[str, Any], name: str, script: str) -> bool:
+    pod = fault["pods"][name]
+    state = _state(client, pod)
+    if state is None or not state["Running"]:
+        return False
+    _run_in(client, pod, script, f"the script that undoes {fault['fault']} in the pod of node {name}")
+    return True
+
+
+def _run_in(client: docker.APIClient, pod: str, script: str, what: str) -> None:
+    execution = client.exec_create(pod, ["/bin/sh", "-c", script])
     output = bytes(client.exec_start(execution["Id"])).decode(errors="replace")
     if client.exec_inspect(execution["Id"])["ExitCode"]:
-        raise FaultError(f"iptables in the pod of node {name} failed: {output.strip()}")
-    return True
+        raise FaultError(f"{what} failed: {output.strip()}")
 
 
 def _resume(client: docker.APIClient, container: str) -> bool:

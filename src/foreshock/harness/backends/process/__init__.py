@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
@@ -21,9 +22,11 @@ from foreshock.harness.backends.process_identity import (
     signal_group,
     stopped,
 )
-from foreshock.harness.cluster import Cluster, ClusterSpecification, Kill, Partition, Pause
+from foreshock.harness.capabilities import Kill, Partition, Pause
+from foreshock.harness.cluster import Cluster, ClusterSpecification
 from foreshock.harness.errors import FaultError
 from foreshock.harness.live_runs import LiveRun
+from foreshock.harness.options import Options
 from foreshock.harness.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ class ProcessBackend:
 
     name = "process"
     simulated = False
+    Options = Options
 
     def __init__(self) -> None:
         self._clusters: WeakValueDictionary[str, ProcessCluster] = WeakValueDictionary()
@@ -50,6 +54,14 @@ class ProcessBackend:
     def offers(self) -> frozenset[type[Any]]:
         """Kill, Pause and Partition."""
         return frozenset((Kill, Pause, Partition))
+
+    def mechanisms(self) -> Mapping[str, str]:
+        """By what each kind of fault is carried out here."""
+        return {
+            "partition": "link proxies",
+            "kill": "SIGKILL to the process group",
+            "pause/signal": "SIGSTOP to the process group",
+        }
 
     def cluster(self, specification: ClusterSpecification, runtime: Runtime) -> Cluster:
         """Prepare a cluster; raises ``UsageError`` when a program that the target needs is not here."""
@@ -93,7 +105,30 @@ def _heal_live(cluster: ProcessCluster, fault: Mapping[str, Any]) -> str:
         case "kill":
             wait_for(cluster.start(nodes))
             return f"started {', '.join(sorted(nodes))}"
-    raise FaultError(f"the process backend knows no fault {fault['fault']!r}")
+    return _run_scripts(fault)
+
+
+def _run_scripts(fault: Mapping[str, Any]) -> str:
+    """Undo what scripts undo, on this machine."""
+    scripts: Mapping[str, str] = fault.get("scripts", {})
+    if not scripts:
+        raise FaultError(f"the process backend knows no fault {fault['fault']!r}")
+    for name, script in scripts.items():
+        what = f"the script that undoes {fault['fault']} of node {name}"
+        try:
+            done = subprocess.run(
+                ["/bin/sh", "-c", script],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_HEAL_TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise FaultError(f"{what} did not end within {_HEAL_TIMEOUT_S:g} s") from None
+        if done.returncode:
+            raise FaultError(f"{what} failed: {done.stderr.strip()}")
+    return f"{fault['fault']} undone on {', '.join(scripts)}"
 
 
 def _heal_dead(fault: Mapping[str, Any]) -> str:
@@ -111,7 +146,7 @@ def _heal_dead(fault: Mapping[str, Any]) -> str:
                 if stopped(process) and signal_group(process, signal.SIGCONT)
             ]
             return f"resumed {', '.join(resumed)}" if resumed else "nothing to do: no node is stopped"
-    raise FaultError(f"the process backend knows no fault {fault['fault']!r}")
+    return _run_scripts(fault)
 
 
 def _clean_run(run: LiveRun) -> list[str]:

@@ -34,6 +34,7 @@ class Child:
         self.name = name
         self.folder = folder
         self.data = folder / "data"
+        self.control = folder / "control"
         self.log = log
         self.identity: ProcessIdentity | None = None
         self.killed = False
@@ -43,6 +44,7 @@ class Child:
         """Make the node's folders and write its files; raises ``DeployError``."""
         try:
             self.data.mkdir(parents=True, exist_ok=True)
+            self.control.mkdir(exist_ok=True)
             self.log.parent.mkdir(parents=True, exist_ok=True)
             (self.folder / "files").mkdir(exist_ok=True)
             for name, data in files.items():

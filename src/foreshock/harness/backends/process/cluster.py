@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from foreshock.harness import live_runs
+from foreshock.harness.backends.on_hosts.clocks import HostClocks
+from foreshock.harness.backends.on_hosts.disks import HostDisks
+from foreshock.harness.backends.on_hosts.resources import HostResources
+from foreshock.harness.backends.pause_means import check_means
 from foreshock.harness.backends.process.child import LOG_NAME, Child
 from foreshock.harness.backends.process.host import LocalHost, copy_tail
 from foreshock.harness.backends.process.links import LinkProxy
@@ -18,7 +22,8 @@ from foreshock.harness.backends.process.ports import LOOPBACK, PortReservations,
 from foreshock.harness.backends.process_identity import NODE_VARIABLE, end_processes_of_run
 from foreshock.harness.backends.readiness import NodeExited, wait_until_ready
 from foreshock.harness.backends.together import try_all
-from foreshock.harness.cluster import ClusterSpecification, Endpoint, Grudge, Node
+from foreshock.harness.capabilities import Grudge
+from foreshock.harness.cluster import ClusterSpecification, Endpoint, Node
 from foreshock.harness.errors import DeployError, FaultError, HarnessError, UsageError
 from foreshock.harness.live_runs import LiveRunEntry
 from foreshock.harness.runtime import Runtime
@@ -35,7 +40,7 @@ class PortTakenError(DeployError):
     """Somebody else took a port between our probe and the node's start."""
 
 
-class ProcessCluster:
+class ProcessCluster(HostClocks, HostDisks, HostResources):
     """The nodes of one test as processes of this machine. Offers Kill, Pause and Partition."""
 
     def __init__(self, specification: ClusterSpecification, runtime: Runtime) -> None:
@@ -62,6 +67,25 @@ class ProcessCluster:
         if not self._nodes:
             raise HarnessError("the nodes are not known before the cluster is deployed")
         return self._nodes
+
+    @property
+    def node_names(self) -> tuple[str, ...]:
+        """The names of the nodes, in order."""
+        return self.specification.node_names
+
+    def address(self, name: str) -> str:
+        """All nodes are at the loopback address; their links differ by port."""
+        self._child(name)
+        return LOOPBACK
+
+    def control_directory(self, name: str) -> str:
+        """A folder beside the node's data."""
+        return str(self._child(name).control)
+
+    async def process_on_host(self, name: str) -> int | None:
+        """The node's pid."""
+        child = self._child(name)
+        return child.identity.pid if child.identity is not None and child.running() else None
 
     def host(self, name: str) -> LocalHost:
         """This machine as the host of the node; raises ``FaultError`` for a name that is none."""
@@ -121,6 +145,7 @@ class ProcessCluster:
                 name: {"pid": identity.pid, "started": identity.started, "place": identity.place}
                 for name, identity in sorted(processes.items())
             },
+            "scripts": self.undo_scripts(fault, nodes),
         }
 
     # --- Kill ---------------------------------------------------------------------------------------------
@@ -142,8 +167,13 @@ class ProcessCluster:
 
     # --- Pause --------------------------------------------------------------------------------------------
 
-    async def pause(self, nodes: frozenset[str]) -> None:
+    def pause_means(self) -> tuple[str, ...]:
+        """By what the nodes can be stopped."""
+        return ("signal",)
+
+    async def pause(self, nodes: frozenset[str], means: str | None = None) -> None:
         """Stop the nodes' process groups (SIGSTOP)."""
+        check_means(means, self.pause_means())
         await try_all([self._child(name).pause() for name in sorted(nodes)])
 
     async def resume(self, nodes: frozenset[str]) -> None:

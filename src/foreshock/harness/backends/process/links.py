@@ -17,7 +17,8 @@ import msgspec
 
 from foreshock.harness.backends.process.ports import LOOPBACK
 from foreshock.harness.backends.process_identity import ProcessIdentity, identify
-from foreshock.harness.cluster import Endpoint, Grudge
+from foreshock.harness.capabilities import Grudge
+from foreshock.harness.cluster import Endpoint
 from foreshock.harness.errors import FaultError, HarnessError
 
 Pair = tuple[str, str]
