@@ -65,7 +65,12 @@ def run(combination: Combination, backend: str, seed: int, time_limit: float, st
     """The JSON document of one test; one of our own where there is none."""
     arguments = ["--target", combination.target, "--workload", combination.workload, "--backend", backend]
     arguments += ["--nemesis", combination.nemesis, "--time-limit", f"{time_limit:g}", "--interval", "2"]
-    command = [sys.executable, "-m", "foreshock", "test", *arguments, "--seed", str(seed)]
+    return tested([*arguments, "--seed", str(seed)], store)
+
+
+def tested(arguments: Sequence[str], store: str) -> dict[str, Any]:
+    """The JSON document of ``foreshock test`` with these arguments; one of our own where there is none."""
+    command = [sys.executable, "-m", "foreshock", "test", *arguments]
     try:
         done = subprocess.run(
             [*command, "--store", store, "--no-report", "--json"],
