@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -31,6 +32,8 @@ class LiveRun(msgspec.Struct, frozen=True):
     directory: str
     harness: ProcessIdentity
     processes: Mapping[str, ProcessIdentity] = {}
+    places: Mapping[str, Any] = {}
+    """How another process reaches what the run put elsewhere, as its backend understands it; never a secret."""
 
 
 def state_directory() -> Path:
@@ -84,7 +87,9 @@ class LiveRunEntry:
         forget(self._record.run)
 
 
-def register(run: str, *, backend: str, directory: Path) -> LiveRunEntry:
+def register(
+    run: str, *, backend: str, directory: Path, places: Mapping[str, Any] | None = None
+) -> LiveRunEntry:
     """Write down that this process is the harness of a run that lives from now on.
 
     Raises ``HarnessError`` when the state directory cannot be written.
@@ -93,7 +98,13 @@ def register(run: str, *, backend: str, directory: Path) -> LiveRunEntry:
     if harness is None:
         raise HarnessError(f"the harness cannot find its own process {os.getpid()}: is /proc hidden?")
     return LiveRunEntry(
-        LiveRun(run=run, backend=backend, directory=str(directory.resolve()), harness=harness)
+        LiveRun(
+            run=run,
+            backend=backend,
+            directory=str(directory.resolve()),
+            harness=harness,
+            places=places or {},
+        )
     )
 
 

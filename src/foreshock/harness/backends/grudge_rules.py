@@ -14,13 +14,17 @@ CHAIN: Final = "FORESHOCK"
 """The name of our chain in the filter table."""
 
 
-def refuse(senders: Iterable[str]) -> str:
+def refuse(senders: Iterable[str], *, spared: tuple[str, int] | None = None) -> str:
     """The script that drops all that comes from the given addresses, in place of whatever was refused before.
 
-    No senders: everything is heard again. Raises ``ValueError`` for what is not an IPv4 address.
+    No senders: everything is heard again. ``spared`` is an address whose TCP connections to one port nothing of ours
+    may cut, whoever is refused. Raises ``ValueError`` for what is not an IPv4 address.
     """
     addresses = sorted({ipaddress.IPv4Address(sender) for sender in senders})
     rules = [f"-A {CHAIN} -s {address}/32 -j DROP" for address in addresses]
+    if spared is not None:
+        source = ipaddress.IPv4Address(spared[0])
+        rules.insert(0, f"-A {CHAIN} -s {source}/32 -p tcp -m tcp --dport {spared[1]} -j RETURN")
     # Naming the chain makes it when it is missing and empties it when it is there.
     table = "\n".join(["*filter", f":{CHAIN} - [0:0]", *rules, "COMMIT"])
     return (

@@ -26,21 +26,27 @@ _TIMEOUT_MS: Final = 15_000
 _STUCK: Final = 9
 
 
-def _script(commands: str, marker: str) -> str:
+def _script(commands: str, marker: str, directory: str) -> str:
     """Hand the commands to the probe's process and wait until it heard the marker."""
     return (
-        f"printf '{commands}' > {DIRECTORY}/commands\n"
+        f"printf '{commands}' > {directory}/commands\n"
         f"polls=0\n"
-        f"until grep -qxF '{marker}' {DIRECTORY}/heard; do\n"
+        f"until grep -qxF '{marker}' {directory}/heard; do\n"
         f"  polls=$((polls + 1)); [ $polls -lt {_POLLS} ] || exit {_STUCK}; sleep {_POLL_S}\n"
         f"done\n"
     )
 
 
 async def heard(
-    hosts: Mapping[str, Host], addresses: Mapping[str, str], pairs: frozenset[Pair]
+    hosts: Mapping[str, Host],
+    addresses: Mapping[str, str],
+    pairs: frozenset[Pair],
+    *,
+    directory: str = DIRECTORY,
 ) -> dict[Pair, bool]:
     """Send a datagram over each (sender, receiver) pair and say which arrived.
+
+    ``directory`` is where the probe's process has its files, the same on every host.
 
     Raises ``FaultError`` for a host that is not there or whose probe does not answer.
     """
@@ -53,23 +59,23 @@ async def heard(
         waiting = sorted(pairs - arrived)
         if not waiting:
             break
-        arrived |= await _round(hosts, addresses, waiting, f"{nonce}.{number}")
+        arrived |= await _round(hosts, addresses, waiting, f"{nonce}.{number}", directory)
     return {pair: pair in arrived for pair in sorted(pairs)}
 
 
 async def _round(
-    hosts: Mapping[str, Host], addresses: Mapping[str, str], pairs: list[Pair], nonce: str
+    hosts: Mapping[str, Host], addresses: Mapping[str, str], pairs: list[Pair], nonce: str, directory: str
 ) -> set[Pair]:
     async def send(sender: str) -> None:
         receivers = " ".join(addresses[receiver] for other, receiver in pairs if other == sender)
         marker = f"{nonce}.sent"
         commands = f"send {nonce}:{sender} {receivers}\\nsend {marker} {addresses[sender]}\\n"
-        await _run(hosts[sender], _script(commands, marker))
+        await _run(hosts[sender], _script(commands, marker, directory))
 
     async def listen(receiver: str) -> set[Pair]:
         marker = f"{nonce}.heard"
         commands = f"send {marker} {addresses[receiver]}\\n"
-        script = f"{_script(commands, marker)}grep '^{nonce}:' {DIRECTORY}/heard || true\n"
+        script = f"{_script(commands, marker, directory)}grep '^{nonce}:' {directory}/heard || true\n"
         words = await _run(hosts[receiver], script)
         return {(word.partition(":")[2], receiver) for word in words.split()}
 

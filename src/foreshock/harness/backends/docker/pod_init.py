@@ -1,6 +1,7 @@
 """The first process of a pod: keeps the network namespace alive, and sends and hears probes.
 
-It runs inside the container, on the standard library alone. A command is a line in ``/run/foreshock/commands``::
+It runs inside the container, or on a host as a process of ours, on the standard library alone. It may be given its
+directory and its UDP port, in this order. A command is a line in ``/run/foreshock/commands``::
 
     send WORD ADDRESS...      one UDP datagram that carries the word to each address
 
@@ -15,6 +16,7 @@ import os
 import select
 import signal
 import socket
+import sys
 from typing import Final
 
 DIRECTORY: Final = "/run/foreshock"
@@ -32,13 +34,13 @@ def _reap(*_: object) -> None:
             pass
 
 
-def _send(udp: socket.socket, line: str) -> None:
+def _send(udp: socket.socket, line: str, port: int) -> None:
     words = line.split()
     if len(words) < 3 or words[0] != "send":
         return
     for address in words[2:]:
         with contextlib.suppress(OSError):  # an address that cannot be reached is a probe that is not heard
-            udp.sendto(words[1].encode()[:_WORD_BYTES_MAX], (address, PORT))
+            udp.sendto(words[1].encode()[:_WORD_BYTES_MAX], (address, port))
 
 
 def _hear(udp: socket.socket, heard: int) -> None:
@@ -54,13 +56,15 @@ def main() -> None:
     """Serve until killed."""
     signal.signal(signal.SIGCHLD, _reap)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    os.makedirs(DIRECTORY, exist_ok=True)  # noqa: PTH103 - starts twice as fast without pathlib
+    directory = sys.argv[1] if len(sys.argv) > 1 else DIRECTORY
+    port = int(sys.argv[2]) if len(sys.argv) > 2 else PORT
+    os.makedirs(directory, exist_ok=True)  # noqa: PTH103 - starts twice as fast without pathlib
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    udp.bind(("0.0.0.0", PORT))
+    udp.bind(("0.0.0.0", port))
     udp.setblocking(False)
-    heard = os.open(f"{DIRECTORY}/heard", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.mkfifo(f"{DIRECTORY}/commands", 0o600)
-    commands = os.open(f"{DIRECTORY}/commands", os.O_RDWR | os.O_NONBLOCK)  # for writing too: it never ends
+    heard = os.open(f"{directory}/heard", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.mkfifo(f"{directory}/commands", 0o600)
+    commands = os.open(f"{directory}/commands", os.O_RDWR | os.O_NONBLOCK)  # for writing too: it never ends
     pending = b""
     while True:
         ready, _, _ = select.select([commands, udp.fileno()], [], [])
@@ -69,7 +73,7 @@ def main() -> None:
         if commands in ready:
             *lines, pending = (pending + os.read(commands, 65_536)).split(b"\n")
             for line in lines:
-                _send(udp, line.decode(errors="replace"))
+                _send(udp, line.decode(errors="replace"), port)
 
 
 if __name__ == "__main__":

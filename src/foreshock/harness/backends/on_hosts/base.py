@@ -19,6 +19,13 @@ class HostCluster(ABC):
     def host(self, name: str) -> Host:
         """The host of a node; raises ``FaultError`` for a name that is none."""
 
+    def root(self, name: str) -> Host:
+        """The host of a node, where scripts may change the system itself: packet filters, cgroups, mounts, clocks.
+
+        It is the same as :meth:`host` wherever the harness has that right anyway.
+        """
+        return self.host(name)
+
     @abstractmethod
     def address(self, name: str) -> str:
         """The IPv4 address by which the other nodes reach this one."""
