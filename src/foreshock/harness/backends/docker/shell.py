@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
-import shlex
 import socket
 import struct
 import time
-from typing import Any, Final
+from typing import Any
 
 import docker
 
 from foreshock.harness.backends.docker.engine import explained
+from foreshock.harness.backends.shell_protocol import OUTPUT_BYTES_MAX, STDERR, STDOUT, ShellExchange
 from foreshock.harness.errors import HarnessError
 from foreshock.harness.host import HostResult
-
-_OUTPUT_BYTES_MAX: Final = 16 << 20
-_STDOUT: Final = 1
-_STDERR: Final = 2
 
 
 class ContainerShell:
@@ -35,39 +30,18 @@ class ContainerShell:
 
     def run(self, script: str, timeout_ms: int) -> HostResult:
         """Run a script to its end; raises ``HarnessError``, and then this shell is of no more use."""
-        mark = secrets.token_hex(12)
-        # The script is one quoted word, so whatever is wrong with it stays in its own shell. Each of its two
-        # streams ends in the mark, because they arrive independently.
-        line = (
-            f"/bin/sh -c {shlex.quote(script)} </dev/null; "
-            f"printf '\\n{mark} %d\\n' $?; printf '\\n{mark}\\n' >&2\n"
-        )
+        exchange = ShellExchange(script, self._name)
         deadline = time.monotonic() + timeout_ms / 1000
-        outputs = {_STDOUT: bytearray(), _STDERR: bytearray()}
-        ends = {_STDOUT: f"\n{mark} ".encode(), _STDERR: f"\n{mark}\n".encode()}
         try:
             self._socket.settimeout(timeout_ms / 1000)
-            self._socket.sendall(line.encode())
-            while not all(self._ended(outputs[stream], ends[stream]) for stream in outputs):
-                stream, data = self._frame(deadline)
-                outputs[stream] += data
-                if len(outputs[stream]) > _OUTPUT_BYTES_MAX:
-                    raise HarnessError(
-                        f"a script on node {self._name} says more than {_OUTPUT_BYTES_MAX} bytes"
-                    )
+            self._socket.sendall(exchange.request)
+            while not exchange.ended:
+                exchange.feed(*self._frame(deadline))
         except TimeoutError:
-            raise HarnessError(
-                f"a script on node {self._name} did not end within {timeout_ms / 1000:g} s"
-            ) from None
+            raise exchange.overdue(timeout_ms) from None
         except OSError as error:
             raise HarnessError(f"the shell in the pod of node {self._name} is gone: {error}") from error
-        stdout, _, status = bytes(outputs[_STDOUT]).rpartition(ends[_STDOUT])
-        stderr = bytes(outputs[_STDERR]).rpartition(ends[_STDERR])[0]
-        return HostResult(
-            exit_code=int(status),
-            stdout=stdout.decode(errors="replace"),
-            stderr=stderr.decode(errors="replace"),
-        )
+        return exchange.result()
 
     def close(self) -> None:
         """Close the connection; the shell in the container ends with it."""
@@ -77,14 +51,10 @@ class ContainerShell:
         with contextlib.suppress(OSError):
             self._attached.close()
 
-    @staticmethod
-    def _ended(output: bytearray, end: bytes) -> bool:
-        return end in output[-len(end) - 8 :] and output.endswith(b"\n")
-
     def _frame(self, deadline: float) -> tuple[int, bytes]:
         """One frame of the engine's stream: a byte for the stream, three of padding, the length, the data."""
         stream, length = struct.unpack(">BxxxL", self._exactly(8, deadline))
-        if stream not in (_STDOUT, _STDERR) or length > _OUTPUT_BYTES_MAX:
+        if stream not in (STDOUT, STDERR) or length > OUTPUT_BYTES_MAX:
             raise HarnessError(f"the engine sent a frame that is none to the shell of node {self._name}")
         return stream, self._exactly(length, deadline)
 
