@@ -173,6 +173,9 @@ class RecordingStalls:
     def processes(self) -> tuple[int, ...]:
         return self.clients
 
+    def living(self, processes: frozenset[int]) -> frozenset[int]:
+        return frozenset(client for client in self.clients if client % 5 in {p % 5 for p in processes})
+
     def stall(self, processes: frozenset[int], duration_ns: int) -> None:
         self.held |= dict.fromkeys(processes, duration_ns)
 

@@ -29,6 +29,7 @@ class NemesisThread:
 def first(seed: int, began_ns: int = 0, **more: Any) -> FaultSchedule:
     context: Any = SimpleNamespace(
         interval_ns=INTERVAL_NS,
+        intensity_permille=1000,
         rng=RandomStream(seed, "nemesis"),
         runtime=SimpleNamespace(now=lambda: began_ns),
     )

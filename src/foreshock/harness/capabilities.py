@@ -139,6 +139,9 @@ class Stall(Protocol):
     def processes(self) -> tuple[int, ...]:
         """The processes that have a client now, in order."""
 
+    def living(self, processes: frozenset[int]) -> frozenset[int]:
+        """The processes that have a client now on the threads of these, some of which may have crashed since."""
+
     def stall(self, processes: frozenset[int], duration_ns: int) -> None:
         """Let the processes stand still from now on, until they are released or the time is up."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
@@ -13,6 +13,7 @@ from foreshock.harness.cluster import Cluster
 from foreshock.harness.generator.base import Liftable
 from foreshock.harness.ledger import FaultLedger
 from foreshock.harness.operation import Operation
+from foreshock.harness.fault_values import check_common_value
 from foreshock.harness.options import Options
 from foreshock.harness.randomness import RandomStream
 from foreshock.harness.runtime import Runtime
@@ -27,7 +28,7 @@ class NemesisContext(msgspec.Struct, frozen=True):
 
     nodes: tuple[str, ...]
     interval_ns: int
-    """Mean time between two steps of the nemesis."""
+    """Mean time between two steps of the nemesis; intensity and weight are in it already."""
     rng: RandomStream
     runtime: Runtime
     cluster: Cluster
@@ -35,6 +36,8 @@ class NemesisContext(msgspec.Struct, frozen=True):
     primaries: Callable[[], Awaitable[frozenset[str] | None]]
     stalls: Stall
     membership: Membership | None = None
+    intensity_permille: int = 1000
+    """How hard the faults of this test are to come: twice as often, in bursts twice as likely, with 2000."""
 
 
 class Shade(msgspec.Struct, frozen=True):
@@ -64,12 +67,25 @@ class Nemesis(ABC, Generic[OptionsT_co]):
     fells: ClassVar[frozenset[str]] = frozenset()
     """Kinds of its faults in the ledger under which a node may end by itself, and is none the worse for it: it stopped
     before it promised anything (a full disk). Its healing starts such nodes again."""
+    values: ClassVar[Mapping[str, Collection[str]]] = {}
+    """The names that operations take as their value, by operation: the kinds of a fault. For schedules, which are
+    checked before anything is deployed."""
     heals_last: ClassVar[bool] = False
     """Whether its final generator needs a cluster that nothing else is wrong with."""
 
     def __init__(self, options: OptionsT_co, context: NemesisContext) -> None:
         self.options = options
         self.context = context
+
+    @classmethod
+    def check_value(cls, f: str, value: Any, nodes: Sequence[str]) -> None:
+        """Look at what a schedule gives as the value of an operation, before anything is deployed.
+
+        Raises ``ValueError`` with what is wrong, as the end of a sentence. Here only what all nemeses have in common is
+        looked at: the names in :attr:`values`, as the value or as its ``kind`` or ``spec``, and ``nodes``. A nemesis
+        that reads more from a mapping checks that too.
+        """
+        check_common_value(cls.values.get(f), value, nodes)
 
     @property
     @abstractmethod

@@ -52,6 +52,11 @@ class Stalls:
         """The processes that have a client now, in order."""
         return tuple(sorted(self._newest.values()))
 
+    def living(self, processes: frozenset[int]) -> frozenset[int]:
+        """The processes that have a client now on the threads of these."""
+        newest = (self._newest.get(process % self._threads) for process in sorted(processes))
+        return frozenset(process for process in newest if process is not None)
+
     def stall(self, processes: frozenset[int], duration_ns: int) -> None:
         """Let the processes stand still from now on, until :meth:`release` or the time is up."""
         now_ns = self._runtime.now()

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, cast
 
 import msgspec
 
 from foreshock.harness.capabilities import Grudge, Partition
 from foreshock.harness.errors import FaultError, HarnessError
+from foreshock.harness.fault_values import check_by_node, check_nodes
 from foreshock.harness.generator.base import Liftable
 from foreshock.harness.nemesis import Nemesis, NemesisContext, Shade
 from foreshock.harness.operation import Operation
 from foreshock.harness.options import Options
 from foreshock.nemesis.choices import chosen
-from foreshock.nemesis.grudges import SHAPES, pairs
+from foreshock.nemesis.grudges import SHAPES, components, pairs
 from foreshock.nemesis.leaders import known_primaries
 from foreshock.nemesis.schedule import Faults, FaultSchedule
 
@@ -40,11 +41,16 @@ class PartitionOptions(Options, frozen=True, kw_only=True):
 
 
 class PartitionNemesis(Nemesis[PartitionOptions]):
-    """``start-partition`` (value: the kind; the result carries the grudge) and ``stop-partition``."""
+    """``start-partition`` (value: the kind; the result carries the grudge) and ``stop-partition``.
+
+    The value may also be a result, whose ``grudge`` is put in force, or name ``nodes``, which are then cut off from
+    all others.
+    """
 
     name = "partition"
     Options = PartitionOptions
     requires = frozenset({Partition})
+    values: ClassVar[Mapping[str, Collection[str]]] = {"start-partition": tuple(SHAPES)}
     shades: ClassVar[tuple[Shade, ...]] = (
         Shade(name="partition", starts=("start-partition",), stops=("stop-partition",), color="#00798c"),
     )
@@ -53,6 +59,26 @@ class PartitionNemesis(Nemesis[PartitionOptions]):
         super().__init__(options, context)
         self._rng = context.rng.stream("grudge")
         self._kinds = chosen(options.kinds, SHAPES, option="kinds")
+
+    @classmethod
+    def check_value(cls, f: str, value: Any, nodes: Sequence[str]) -> None:
+        """A mapping must hold a grudge between nodes of the test, or some of its nodes; raises ``ValueError``."""
+        super().check_value(f, value, nodes)
+        if f != "start-partition" or not isinstance(value, Mapping):
+            return
+        if "grudge" not in value:
+            if not value.get("nodes"):
+                raise ValueError(
+                    'its table needs a grudge (grudge = { n1 = ["n2"] }: n1 does not hear n2), or nodes'
+                )
+            return
+        check_by_node(value["grudge"], nodes, what="its grudge")
+        for receiver, senders in value["grudge"].items():
+            check_nodes(senders, nodes, what=f"its grudge of {receiver}")
+            if receiver in senders:
+                raise ValueError(
+                    f"its grudge of {receiver} holds {receiver} itself, which always hears itself"
+                )
 
     @property
     def fs(self) -> frozenset[str]:
@@ -71,13 +97,25 @@ class PartitionNemesis(Nemesis[PartitionOptions]):
     async def invoke(self, operation: Operation) -> Any:
         """Cut or heal; a cut that did not cut, or cut too much, or did not heal is a ``FaultError``."""
         if operation.f == "start-partition":
-            return await self._start(str(operation.value))
+            return await self._start(*await self._chosen(operation.value))
         return await self._stop()
 
-    async def _start(self, kind: str) -> Mapping[str, Any]:
+    async def _chosen(self, value: Any) -> tuple[str, Grudge]:
+        """The kind, and the grudge that the value says, or that is drawn for its kind."""
+        nodes = self.context.nodes
+        if isinstance(value, Mapping):
+            apart = list(value.get("nodes", ()))
+            given = value.get("grudge")
+            if given is None:
+                grudge = components([apart, [node for node in nodes if node not in apart]])
+            else:
+                grudge = {receiver: frozenset(senders) for receiver, senders in given.items() if senders}
+            return str(value.get("kind", "given")), grudge
+        primaries = await known_primaries(self.context)
+        return str(value), SHAPES[str(value)](nodes, primaries, self._rng)
+
+    async def _start(self, kind: str, grudge: Grudge) -> Mapping[str, Any]:
         context = self.context
-        primaries = await known_primaries(context)
-        grudge = SHAPES[kind](context.nodes, primaries, self._rng)
         shown = {receiver: sorted(grudge[receiver]) for receiver in sorted(grudge)}
         if not grudge:
             return {"kind": kind, "grudge": shown, "note": "there are too few nodes to cut"}

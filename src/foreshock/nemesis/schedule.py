@@ -21,6 +21,7 @@ from foreshock.harness.randomness import RandomStream
 
 BURST_STEPS_MIN = 4
 BURST_STEPS_MAX = 16
+BURST_CHANCE_MAX = 900
 SHORT_CHANCE = (1, 3)
 SHORT_MAX = 250
 PART_CHANCE = (1, 3)
@@ -42,6 +43,9 @@ class Temper(NamedTuple):
     """How often a fault takes the place of the one before, where it can (:data:`MOVE_CHANCES`): leaders are cut off one
     after the other, and none hears of the next before it is its turn again."""
 
+    burst_steps_max: int = BURST_STEPS_MAX
+    """How many steps a burst has at most."""
+
     @classmethod
     def draw(cls, rng: RandomStream) -> Temper:
         """The temper of a test."""
@@ -50,6 +54,16 @@ class Temper(NamedTuple):
             burst_step_max=rng.choice((50, 150, 400)),
             gap_max=rng.choice((1000, 2000, 3000)),
             hold_max=rng.choice((1000, 1500, 2000)),
+        )
+
+    def of_intensity(self, permille: int) -> Temper:
+        """The temper with bursts so many times as likely, and as long.
+
+        Times are in per mille of the interval, and that is scaled by whoever makes the context.
+        """
+        return self._replace(
+            burst_chance=min(BURST_CHANCE_MAX, self.burst_chance * permille // 1000),
+            burst_steps_max=max(BURST_STEPS_MIN, BURST_STEPS_MAX * permille // 1000),
         )
 
 
@@ -102,7 +116,7 @@ class FaultSchedule(Generator):
     def first(cls, faults: Faults, context: NemesisContext) -> FaultSchedule:
         """The schedule before its first step, which comes within the interval from now."""
         rng = context.rng.stream("schedule")
-        temper = Temper.draw(rng)
+        temper = Temper.draw(rng).of_intensity(context.intensity_permille)
         if faults.moves:
             temper = temper._replace(move_chance=context.rng.stream("moves").choice(MOVE_CHANCES))
         kinds = faults.kinds
@@ -159,7 +173,7 @@ class FaultSchedule(Generator):
             return rng.between(2, self.temper.burst_step_max), self.burst - 1
         burst = 0
         if rng.chance(self.temper.burst_chance, 1000):
-            burst = rng.between(BURST_STEPS_MIN, BURST_STEPS_MAX)
+            burst = rng.between(BURST_STEPS_MIN, self.temper.burst_steps_max)
         if rng.chance(*SHORT_CHANCE):
             return rng.between(20, SHORT_MAX), burst
         return rng.between(longest // 3, longest), burst

@@ -6,7 +6,7 @@ so afterwards, whatever has become of its lease in the meantime.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
@@ -24,6 +24,7 @@ from foreshock.nemesis.schedule import Faults, FaultSchedule
 MILLISECOND_NS: Final = 1_000_000
 OBSERVE_NS: Final = 20 * MILLISECOND_NS
 """How long the stalled clients are watched: not one of them may move. Shorter stalls are watched to their half."""
+DURATION_MS_MAX: Final = 600_000
 
 PROCESS_SPECS: Final[Mapping[str, str]] = {
     "one": "one random process",
@@ -46,10 +47,10 @@ class StallOptions(Options, frozen=True, kw_only=True):
         ),
     ] = ",".join(PROCESS_SPECS)
     duration_ms_min: Annotated[
-        int, msgspec.Meta(description="the shortest stall, in ms", ge=1, le=600_000)
+        int, msgspec.Meta(description="the shortest stall, in ms", ge=1, le=DURATION_MS_MAX)
     ] = 200
     duration_ms_max: Annotated[
-        int, msgspec.Meta(description="the longest stall, in ms", ge=1, le=600_000)
+        int, msgspec.Meta(description="the longest stall, in ms", ge=1, le=DURATION_MS_MAX)
     ] = 6_000
 
     def __post_init__(self) -> None:
@@ -63,12 +64,16 @@ class StallOptions(Options, frozen=True, kw_only=True):
 class StallNemesis(Nemesis[StallOptions]):
     """``stall`` (value: a process spec; the result says which and for how long) and ``resume-clients``.
 
+    The value may also be a result: ``processes`` and ``duration_ms``. In place of a process that has crashed the
+    one that its thread carries now is stalled.
+
     A stall ends by itself when its time is up, so that none lasts longer than the options say.
     """
 
     name = "stall"
     Options = StallOptions
     requires = frozenset({Stall})
+    values: ClassVar[Mapping[str, Collection[str]]] = {"stall": tuple(PROCESS_SPECS)}
     shades: ClassVar[tuple[Shade, ...]] = (
         Shade(name="stall", starts=("stall",), stops=("resume-clients",), color="#8d6cab"),
     )
@@ -76,6 +81,20 @@ class StallNemesis(Nemesis[StallOptions]):
     def __init__(self, options: StallOptions, context: NemesisContext) -> None:
         super().__init__(options, context)
         self._rng = context.rng.stream("stall")
+
+    @classmethod
+    def check_value(cls, f: str, value: Any, nodes: Sequence[str]) -> None:
+        """A mapping must hold processes and a duration; raises ``ValueError``."""
+        super().check_value(f, value, nodes)
+        if f != "stall" or not isinstance(value, Mapping):
+            return
+        processes, duration_ms = value.get("processes"), value.get("duration_ms")
+        if not isinstance(processes, Sequence) or not all(type(each) is int for each in processes):
+            raise ValueError(f"its processes must be a list of numbers, not {processes!r:.200}")
+        if processes and (type(duration_ms) is not int or not 1 <= duration_ms <= DURATION_MS_MAX):
+            raise ValueError(
+                f"its duration_ms must be a whole number from 1 to {DURATION_MS_MAX}, not {duration_ms!r:.200}"
+            )
 
     @property
     def fs(self) -> frozenset[str]:
@@ -94,17 +113,25 @@ class StallNemesis(Nemesis[StallOptions]):
     async def invoke(self, operation: Operation) -> Any:
         """Stall or resume; a client that moves in its stall, or does not move after it, is a ``FaultError``."""
         if operation.f == "stall":
-            return await self._start(str(operation.value))
+            return await self._start(*self._chosen(operation.value))
         return self._stop()
 
-    async def _start(self, spec: str) -> Mapping[str, Any]:
-        context, rng, stalls = self.context, self._rng, self.context.stalls
-        every = stalls.processes()
+    def _chosen(self, value: Any) -> tuple[str, frozenset[int], int]:
+        """The spec, the processes and for how long (ms), as the value says or as they are drawn for its spec."""
+        if isinstance(value, Mapping):
+            processes = self.context.stalls.living(frozenset(value["processes"]))
+            return str(value.get("spec", "given")), processes, value.get("duration_ms", 0)
+        spec, rng, every = str(value), self._rng, self.context.stalls.processes()
         if not every:
-            return {"processes": [], "note": "there was no client to stall"}
+            return spec, frozenset(), 0
         count = {"one": 1, "some": rng.between(1, len(every)), "all": len(every)}[spec]
         processes = frozenset(rng.sample(every, count))
-        duration_ms = rng.between(self.options.duration_ms_min, self.options.duration_ms_max)
+        return spec, processes, rng.between(self.options.duration_ms_min, self.options.duration_ms_max)
+
+    async def _start(self, spec: str, processes: frozenset[int], duration_ms: int) -> Mapping[str, Any]:
+        context, stalls = self.context, self.context.stalls
+        if not processes:
+            return {"processes": [], "note": "there was no client to stall"}
         value = {"processes": sorted(processes), "duration_ms": duration_ms}
         fault = context.ledger.planned("stall", frozenset(), value=value, inverse=ENDS_WITH_HARNESS)
         stalls.stall(processes, duration_ms * MILLISECOND_NS)
