@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -16,7 +14,7 @@ import requests
 from docker.errors import APIError, DockerException, NotFound
 from docker.utils import kwargs_from_env
 
-from foreshock.harness.daemon_threads import DaemonThreads
+from foreshock.harness.backends.blocking_calls import BlockingCalls
 from foreshock.harness.errors import HarnessError
 
 T = TypeVar("T")
@@ -93,62 +91,11 @@ def gone_is_fine(action: Callable[[], object]) -> bool:
     return True
 
 
-class EngineCalls:
-    """Runs blocking calls in threads, many at once, and remembers those whose caller no longer waits.
-
-    A cancelled deployment must not leave a container that is created a moment after teardown looked.
-    """
+class EngineCalls(BlockingCalls):
+    """Calls to the engine."""
 
     def __init__(self) -> None:
-        self._threads = DaemonThreads(_THREADS_MAX, "docker")
-        self._in_flight: set[threading.Event] = set()
-
-    async def call(self, function: Callable[[], T]) -> T:
-        """The function's result, or its exception. Cancelled before it began, it never runs."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        ended = threading.Event()
-        self._in_flight.add(ended)
-
-        def work() -> T:
-            if future.cancelled():
-                raise asyncio.CancelledError
-            return function()
-
-        def settle(result: T, error: BaseException | None) -> None:
-            if future.done():
-                return
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
-
-        def done(result: T, error: BaseException | None) -> None:
-            ended.set()
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(settle, result, error)
-
-        self._threads.submit(work, done)
-        try:
-            return await future
-        finally:
-            if ended.is_set():
-                self._in_flight.discard(ended)
-
-    async def all_ended(self, timeout_s: float) -> bool:
-        """Wait until every call has ended, also those that were cancelled; false when the time is up."""
-        deadline = asyncio.get_running_loop().time() + timeout_s
-        while any(not ended.is_set() for ended in self._in_flight):
-            if asyncio.get_running_loop().time() >= deadline:
-                return False
-            await asyncio.sleep(0.02)
-        self._in_flight.clear()
-        return True
-
-    def close(self) -> None:
-        """Let the threads end; a later call starts others."""
-        self._threads.close()
-        self._threads = DaemonThreads(_THREADS_MAX, "docker")
+        super().__init__("docker", _THREADS_MAX)
 
 
 def _where() -> dict[str, Any]:
