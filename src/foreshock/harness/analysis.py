@@ -5,6 +5,7 @@ Only the workload that the plan names is needed for that: neither its backend, n
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ def analyze(run: Path, *, report: bool = True, should_stop: Callable[[], bool] =
     workload_class, options = load_workload(plan)
     context = workload_context(plan, SimRuntime(plan.seed))
     workload = make(f"the workload {plan.workload!r}", lambda: workload_class(options, context))
+    _make_up_for_history(run)
     history = History.read(run / HISTORY)
     judgement = judge(
         run,
@@ -48,6 +50,13 @@ def analyze(run: Path, *, report: bool = True, should_stop: Callable[[], bool] =
     )
     judgement = msgspec.structs.replace(judgement, exit=exit_of_analysis(judgement))
     return publish(run, judgement, history, report=report)
+
+
+def _make_up_for_history(run: Path) -> None:
+    """A harness that was killed right after it had written the plan recorded nothing, not even in a file."""
+    if not (run / RESULTS).exists():
+        with contextlib.suppress(OSError):  # that it is missing is said by whoever reads it
+            (run / HISTORY).touch(exist_ok=True)
 
 
 def _ending(run: Path) -> Ending:

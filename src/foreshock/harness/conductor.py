@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from foreshock.harness import generator as gen
 from foreshock.harness.blame import describe
@@ -33,6 +33,7 @@ TEARDOWN_TIMEOUT_NS = 120 * SECOND_NS
 HEAL_TIMEOUT_NS = 120 * SECOND_NS
 READY_TIMEOUT_NS = 5 * SECOND_NS
 PROGRESS_EVERY_NS = SECOND_NS // 2
+T = TypeVar("T")
 NO_CANCEL = (asyncio.CancelledError, Cancelled)
 ENDED_BY_ITSELF = ("lost", "crashed")
 """States of a node that nobody killed; the second one is the simulator's word."""
@@ -44,6 +45,14 @@ logger = logging.getLogger("foreshock")
 
 class Interrupted(Exception):
     """Ctrl-C ended the step that was under way."""
+
+
+async def _contained(what: str, step: Coroutine[Any, Any, T]) -> T:
+    """A plug-in that would end the program (``sys.exit``) ends its step, so that all is healed and torn down."""
+    try:
+        return await step
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise PlugInError(f"{what} failed: {describe(error)}") from error
 
 
 class Conductor:
@@ -215,7 +224,7 @@ class Conductor:
             await self._attempt("healing", self._run_healing(interpreter), HEAL_TIMEOUT_NS)
         finally:
             self.parts.stalls.release_all()
-            for fault in self.ledger.open_faults():
+            for fault in reversed(self.ledger.open_faults()):  # what was done last is undone first
                 await self._heal_by_inverse(fault.id, fault.kind, dict(fault.inverse))
 
     async def _heal_by_inverse(self, fault: int, kind: str, inverse: dict[str, Any]) -> None:
@@ -248,7 +257,8 @@ class Conductor:
 
         Raises only :class:`Interrupted`.
         """
-        bounded = step if bound_ns is None else self.runtime.timeout(step, bound_ns)
+        contained = _contained(what, step)
+        bounded = contained if bound_ns is None else self.runtime.timeout(contained, bound_ns)
         self._step = self.runtime.spawn(bounded, name=what)
         try:
             await self._outlast(self._step)

@@ -75,7 +75,7 @@ def check_all(
         start = time.monotonic()
         try:
             result: object = checker.check(history, context)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             logger.exception("the checker %s raised", name)
             errors.append(f"the checker {name!r} raised {describe(error)}")
             continue

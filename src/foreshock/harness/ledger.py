@@ -8,7 +8,9 @@ reads the faults that were planned and not healed, undoes them by their inverse,
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -22,9 +24,16 @@ ENDS_WITH_HARNESS: Final[Mapping[str, Any]] = MappingProxyType({"backend": "harn
 """The inverse of a fault that a dead harness leaves nowhere, so that there is nothing for anybody to undo."""
 
 
+_POLL_S: Final = 0.05
+
+
 def ends_with_harness(inverse: Mapping[str, Any]) -> bool:
     """Whether the fault was over when its harness was."""
     return bool(inverse.get("backend") == ENDS_WITH_HARNESS["backend"])
+
+
+class LedgerInUse(HarnessError):
+    """Another process writes the ledger."""
 
 
 class Fault(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -53,19 +62,27 @@ class Fault(msgspec.Struct, kw_only=True, omit_defaults=True):
 class FaultLedger:
     """Appends to ``faults.jsonl``; one writer. What a killed writer left of a last line is cut off first.
 
-    Without ``durable`` lines are written and not synced: a simulated fault needs no healing after the machine of the
-    harness has lost its power.
+    Whoever has it open holds a lock on the file: the harness while it runs, then whoever heals. Another one waits for
+    ``wait_s`` at most. Without ``durable`` lines are written and not synced: a simulated fault needs no healing after
+    the machine of the harness has lost its power.
     """
 
-    def __init__(self, path: Path, now: Callable[[], int], *, durable: bool = True) -> None:
+    def __init__(
+        self, path: Path, now: Callable[[], int], *, durable: bool = True, wait_s: float = 0.0
+    ) -> None:
         self._now = now
         self._durable = durable
         self._faults: dict[int, Fault] = {}
         self._path = path
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-            self._length = _length_of_whole_lines(self._fd)
-            os.ftruncate(self._fd, self._length)
+            try:
+                _lock(self._fd, path, wait_s)
+                self._length = _length_of_whole_lines(self._fd)
+                os.ftruncate(self._fd, self._length)
+            except BaseException:
+                os.close(self._fd)
+                raise
         except OSError as error:
             raise HarnessError(f"the fault ledger {path} cannot be written: {error.strerror}") from error
 
@@ -138,6 +155,24 @@ class FaultLedger:
             raise HarnessError(
                 f"the fault ledger {self._path} cannot be written: {error.strerror}"
             ) from error
+
+
+def _lock(fd: int, path: Path, wait_s: float) -> None:
+    """Become the one writer; the lock ends with its process. Where a file system has no locks, nobody is kept out."""
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise LedgerInUse(
+                    f"the fault ledger {path} is in use by another process: its run is under way, or being healed"
+                ) from None
+            time.sleep(_POLL_S)
+        except OSError:
+            return
+        else:
+            return
 
 
 def _length_of_whole_lines(fd: int) -> int:

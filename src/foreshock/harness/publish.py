@@ -50,7 +50,7 @@ def report_all(run: Path) -> tuple[list[Path], list[str]]:
             path = load(Kind.REPORTERS, name)().report(run)
         except ForeshockError as error:
             errors.append(f"the reporter {name!r} failed: {error}")
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             logger.exception("the reporter %s raised", name)
             errors.append(f"the reporter {name!r} raised {describe(error)}")
         else:

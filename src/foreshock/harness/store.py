@@ -27,6 +27,8 @@ TEST = "test.json"
 RESULTS = "results.json"
 HARNESS_LOG = "harness.log"
 NODES = "nodes"
+_RUN = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}")
+"""The name of a run's folder."""
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -82,10 +84,15 @@ class Store:
             latest = self.root / "latest"
             if not latest.exists():
                 raise UsageError(f"there is no run in the store {str(self.root)!r} yet")
-            return latest.resolve()
+            run = str(latest.resolve())
         path = Path(run)
         if (path / TEST).is_file():
             return path.absolute()
+        if path.is_dir() and _RUN.fullmatch(path.absolute().name) and not (path / RESULTS).exists():
+            raise UsageError(
+                f"the run {run!r} was killed before its plan was written: nothing had been deployed, and there is "
+                "nothing to analyze"
+            )
         matches = [known for known in self.runs() if str(known).endswith(run)]
         if len(matches) == 1:
             return matches[0]

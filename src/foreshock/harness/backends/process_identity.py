@@ -43,7 +43,8 @@ def _place() -> str:
 
 
 @cache
-def _boot() -> str:
+def boot() -> str:
+    """What names the time since this machine was started, and no other."""
     try:
         return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -70,7 +71,7 @@ def _started(pid: int) -> str | None:
     """When the process started, as text that no later process of this pid repeats; ``None``: none, or a zombie."""
     if (_PROC / "self/stat").exists():
         fields = _stat_fields(pid)
-        return None if fields is None or fields[0] in "ZX" else f"{_boot()} {fields[19]}"
+        return None if fields is None or fields[0] in "ZX" else f"{boot()} {fields[19]}"
     started = _ps(pid, "lstart")
     state = _ps(pid, "stat")
     return None if started is None or state is None or state.startswith("Z") else started
