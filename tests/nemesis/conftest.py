@@ -72,6 +72,8 @@ class RecordingCluster:
         self.planned_before: list[int] = []
         self.down: set[str] = set()
         self.stopped: set[str] = set()
+        self.means: tuple[str, ...] = ("signal",)
+        self.paused_by: list[str | None] = []
         self.grudge: dict[str, frozenset[str]] = {}
         self.ignores: set[str] = set()
         """Methods that do nothing although they return."""
@@ -129,12 +131,13 @@ class RecordingCluster:
         }
 
     def pause_means(self) -> tuple[str, ...]:
-        return ("signal",)
+        return self.means
 
     async def unsynced_lost(self, nodes: frozenset[str]) -> Mapping[str, bool]:
         return dict.fromkeys(sorted(nodes), True)
 
     async def pause(self, nodes: frozenset[str], means: str | None = None) -> None:
+        self.paused_by.append(means)
         if self._called("pause", sorted(nodes)):
             self.stopped |= nodes
 

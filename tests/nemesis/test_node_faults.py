@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from foreshock.harness.errors import FaultError
+from foreshock.harness.errors import FaultError, UsageError
 from foreshock.harness.ledger import read_ledger
 from foreshock.harness.nemesis import Nemesis
 from foreshock.harness.operation import Operation
@@ -13,14 +13,14 @@ from foreshock.nemesis.kill import KillNemesis, KillOptions
 from foreshock.nemesis.pause import PauseNemesis, PauseOptions
 
 
-def perform(nemesis: Nemesis[Any], f: str, value: str | None = None) -> Any:
+def perform(nemesis: Nemesis[Any], f: str, value: Any = None) -> Any:
     return asyncio.run(nemesis.invoke(Operation(f=f, value=value)))
 
 
-def make(kind: str, world: Any) -> Nemesis[Any]:
+def make(kind: str, world: Any, seed: int = 1) -> Nemesis[Any]:
     if kind == "kill":
-        return KillNemesis(KillOptions(), world.context())
-    return PauseNemesis(PauseOptions(), world.context())
+        return KillNemesis(KillOptions(), world.context(seed))
+    return PauseNemesis(PauseOptions(), world.context(seed))
 
 
 both = pytest.mark.parametrize(
@@ -38,7 +38,8 @@ def test_a_fault_is_recorded_before_it_strikes_verified_after_and_healed(
     assert len(result["nodes"]) == 3
     assert world.cluster.planned_before == [1]
     (fault,) = read_ledger(world.ledger_path)
-    assert (fault.kind, list(fault.nodes), fault.value) == (kind, result["nodes"], "majority")
+    assert (fault.kind, list(fault.nodes)) == (kind, result["nodes"])
+    assert fault.value == ("majority" if kind == "kill" else {"spec": "majority", "means": "signal"})
     assert fault.inverse == {"backend": "recording", "fault": kind, "nodes": result["nodes"]}
     assert fault.verified_ns is not None
     assert fault.healed_ns is None
@@ -139,3 +140,52 @@ def test_undoing_some_leaves_the_fault_open_until_every_node_is_well(
         assert sorted(well + result.get("left", [])) == ["n1", "n2", "n3", "n4", "n5"]
     assert not world.ledger.open_faults()
     assert perform(nemesis, stop, "some") == {"nodes": []}
+
+
+@both
+def test_the_result_of_a_strike_asks_for_the_same_strike_on_the_same_nodes(
+    kind: str, start: str, stop: str, world: Any
+) -> None:
+    first = perform(make(kind, world), start, "minority")
+    perform(make(kind, world), stop)
+    for seed in range(2, 6):
+        nemesis = make(kind, world, seed)
+        assert perform(nemesis, start, first) == first
+        assert perform(nemesis, stop, {"nodes": first["nodes"][:1], "left": first["nodes"][1:]}) == {
+            "nodes": first["nodes"][:1],
+            "left": first["nodes"][1:],
+        }
+        perform(nemesis, stop)
+
+
+@both
+def test_a_value_that_names_no_node_is_a_fault_error(kind: str, start: str, stop: str, world: Any) -> None:
+    nemesis = make(kind, world)
+    with pytest.raises(FaultError, match="there is no node 'n9'"):
+        perform(nemesis, start, {"nodes": ["n9"]})
+    with pytest.raises(FaultError, match=r"'minorty' does not say which nodes.*minority"):
+        perform(nemesis, start, "minorty")
+    with pytest.raises(ValueError, match="needs nodes"):
+        nemesis.check_value(start, {}, ["n1"])
+    nemesis.check_value(start, {"spec": "all"}, ["n1"])
+    nemesis.check_value(stop, None, ["n1"])
+    assert not world.cluster.calls
+
+
+def test_the_means_of_a_pause_are_drawn_unless_they_are_asked_for(world: Any) -> None:
+    world.cluster.means = ("signal", "freezer")
+    nemesis = PauseNemesis(PauseOptions(), world.context())
+    used = [perform(nemesis, "pause", "one")["means"] for _ in range(12)]
+    assert set(used) == {"signal", "freezer"}
+    assert world.cluster.paused_by == used
+    assert perform(nemesis, "pause", {"nodes": ["n1"], "means": "freezer"})["means"] == "freezer"
+    only = PauseNemesis(PauseOptions(means="freezer"), world.context())
+    assert {perform(only, "pause", "one")["means"] for _ in range(5)} == {"freezer"}
+
+
+def test_means_that_a_cluster_lacks_are_refused(world: Any) -> None:
+    with pytest.raises(UsageError, match="cannot be paused by 'frezer' here"):
+        PauseNemesis(PauseOptions(means="frezer"), world.context())
+    with pytest.raises(FaultError, match="cannot be paused by 'freezer' here"):
+        perform(PauseNemesis(PauseOptions(), world.context()), "pause", {"nodes": ["n1"], "means": "freezer"})
+    assert not world.ledger.all()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, ClassVar, cast
 
 import msgspec
@@ -37,6 +37,7 @@ class KillNemesis(NodeFaultNemesis[KillOptions]):
     name = "kill"
     Options = KillOptions
     requires = frozenset({Kill})
+    values: ClassVar[Mapping[str, Collection[str]]] = {"kill": tuple(NODE_SPECS)}
     words = Words(kind="kill", start="kill", stop="start", struck="down", alike=("power",))
     shades: ClassVar[tuple[Shade, ...]] = (
         Shade(name="kill", starts=("kill",), stops=("start",), color="#d1495b"),

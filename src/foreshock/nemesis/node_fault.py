@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from foreshock.harness.errors import FaultError, HarnessError
@@ -12,7 +12,7 @@ from foreshock.harness.nemesis import Nemesis, NemesisContext
 from foreshock.harness.operation import Operation
 from foreshock.harness.options import Options
 from foreshock.nemesis.leaders import known_primaries
-from foreshock.nemesis.node_specs import NO_QUORUM, pick_nodes
+from foreshock.nemesis.node_specs import NO_QUORUM, known_spec, named_nodes, pick_nodes
 from foreshock.nemesis.schedule import Faults, FaultSchedule
 
 OBSERVE_ATTEMPTS_MAX = 20
@@ -30,9 +30,9 @@ class Words(NamedTuple):
     kind: str
     """In the ledger, and for ``Cluster.inverse``."""
     start: str
-    """The operation that strikes; its value is a node spec."""
+    """The operation that strikes; its value is a node spec, or a mapping such as its result."""
     stop: str
-    """The operation that undoes it."""
+    """The operation that undoes it: everywhere, on :data:`SOME`, or on the ``nodes`` of a mapping."""
     struck: str
     """The state of a node that was struck, for messages."""
     alike: tuple[str, ...] = ()
@@ -50,6 +50,13 @@ class NodeFaultNemesis(Nemesis[OptionsT_co], Generic[OptionsT_co]):
     def __init__(self, options: OptionsT_co, context: NemesisContext) -> None:
         super().__init__(options, context)
         self._rng = context.rng.stream("strike")
+
+    @classmethod
+    def check_value(cls, f: str, value: Any, nodes: Sequence[str]) -> None:
+        """A node spec, or a table with ``nodes`` or ``spec``; the end of a fault needs neither."""
+        super().check_value(f, value, nodes)
+        if f == cls.words.start and isinstance(value, Mapping) and not {"nodes", "spec"} & set(value):
+            raise ValueError('its table needs nodes (nodes = ["n1"]) or a spec (spec = "one")')
 
     @property
     def fs(self) -> frozenset[str]:
@@ -89,39 +96,71 @@ class NodeFaultNemesis(Nemesis[OptionsT_co], Generic[OptionsT_co]):
     async def invoke(self, operation: Operation) -> Any:
         """Strike or undo; a fault that did not take, or did not heal, is a ``FaultError``."""
         if operation.f == self.words.start:
-            return await self._start(str(operation.value))
-        return await self._stop(some=operation.value == SOME)
+            return await self._start(operation.value)
+        return await self._stop(operation.value)
 
-    async def _start(self, spec: str) -> Mapping[str, Any]:
+    def details(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG002
+        """What else the coming strike is made of: as the value asks for it, else drawn. Part of the result."""
+        return {}
+
+    async def inflict(self, nodes: frozenset[str], value: Any) -> int:
+        """Strike exactly these nodes, with everything that belongs to a fault; returns its number in the ledger."""
         context, words = self.context, self.words
-        possible = await self.candidates()
-        primaries = await known_primaries(context) if spec == "primaries" else frozenset()
-        nodes = pick_nodes(spec, [n for n in context.nodes if n in possible], primaries, self._rng)
-        if not nodes:
-            return {"nodes": [], "note": f"there was no node to {words.start}"}
         fault = context.ledger.planned(
-            words.kind, nodes, value=spec, inverse=context.cluster.inverse(words.kind, nodes)
+            words.kind, nodes, value=value, inverse=context.cluster.inverse(words.kind, nodes)
         )
         try:
             await self.strike(nodes)
             seen = await self._observe(nodes, expected=True)
+            missed = sorted(node for node in nodes if not seen.get(node, False))
+            if missed:
+                raise FaultError(f"{words.start} did not take: not {words.struck}: {', '.join(missed)}")
         except HarnessError as error:
             context.ledger.failed(fault, str(error))
             raise
-        missed = sorted(node for node in nodes if not seen.get(node, False))
-        if missed:
-            reason = f"{words.start} did not take: not {words.struck}: {', '.join(missed)}"
-            context.ledger.failed(fault, reason)
-            raise FaultError(reason)
-        context.ledger.verified(fault, dict.fromkeys(sorted(nodes), words.struck))
-        return {"spec": spec, "nodes": sorted(nodes)}
+        context.ledger.verified(fault, self.observed(nodes))
+        return fault
 
-    async def _stop(self, *, some: bool) -> Mapping[str, Any]:
+    def observed(self, nodes: frozenset[str]) -> Any:
+        """What is written into the ledger when the strike was seen to have taken."""
+        return dict.fromkeys(sorted(nodes), self.words.struck)
+
+    async def relieve(self, nodes: frozenset[str]) -> list[str]:
+        """Undo the fault on those of the nodes that suffer it, whoever struck them; returns them, in order."""
+        seen = await self.struck(nodes)
+        struck = [node for node in self.context.nodes if node in nodes and seen.get(node, False)]
+        await self._undo(frozenset(struck))
+        return struck
+
+    async def _start(self, value: Any) -> Mapping[str, Any]:
+        asked: Mapping[str, Any] = value if isinstance(value, Mapping) else {"spec": value}
+        possible = await self.candidates()
+        nodes = named_nodes(asked, self.context.nodes)
+        spec = asked.get("spec")
+        if nodes is None:
+            nodes = await self._picked(known_spec(spec), possible)
+        nodes &= possible
+        if not nodes:
+            return {"nodes": [], "note": f"there was no node to {self.words.start}"}
+        details = self.details(asked)
+        await self.inflict(nodes, {"spec": spec, **details} if details else spec)
+        return {"spec": spec, "nodes": sorted(nodes), **details}
+
+    async def _picked(self, spec: str, possible: frozenset[str]) -> frozenset[str]:
+        primaries = await known_primaries(self.context) if spec == "primaries" else frozenset()
+        return pick_nodes(spec, [n for n in self.context.nodes if n in possible], primaries, self._rng)
+
+    async def _stop(self, value: Any) -> Mapping[str, Any]:
         context, words = self.context, self.words
         faults = context.ledger.open_faults(words.kind)
+        named = named_nodes(value, context.nodes) if isinstance(value, Mapping) else None
         try:
             struck = await self._struck_now()
-            nodes = self._rng.sample(struck, self._rng.between(1, len(struck))) if some and struck else struck
+            nodes = struck
+            if named is not None:
+                nodes = [node for node in struck if node in named]
+            elif value == SOME and struck:
+                nodes = self._rng.sample(struck, self._rng.between(1, len(struck)))
             await self._undo(frozenset(nodes))
         except HarnessError as error:
             for fault in faults:

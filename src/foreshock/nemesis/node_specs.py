@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
+from foreshock.harness.errors import FaultError
+from foreshock.harness.options import nearest
 from foreshock.harness.randomness import RandomStream
 
 NODE_SPECS: Mapping[str, str] = {
@@ -41,3 +44,32 @@ def pick_nodes(
         "all": count,
     }
     return frozenset(rng.sample(nodes, sizes[spec]))
+
+
+def minority_of(count: int) -> int:
+    """The largest number of nodes that may fail while the others are still a majority."""
+    return (count - 1) // 2
+
+
+def named_nodes(value: Mapping[str, Any], known: Sequence[str]) -> frozenset[str] | None:
+    """The nodes that a value names (``{"nodes": ["n1", "n3"]}``); ``None`` when it leaves them to the draw.
+
+    Raises ``FaultError`` for what is no list of known names.
+    """
+    if "nodes" not in value:
+        return None
+    names = value["nodes"]
+    if not isinstance(names, Collection) or isinstance(names, str | bytes | Mapping):
+        raise FaultError(f'"nodes" is {names!r}: give a list of the names of nodes')
+    for name in names:
+        if name not in known:
+            raise FaultError(f"there is no node {name!r}{nearest(str(name), known)}")
+    return frozenset(names)
+
+
+def known_spec(spec: object) -> str:
+    """The node spec as a string; raises ``FaultError`` for one that is none."""
+    text = str(spec)
+    if text not in NODE_SPECS:
+        raise FaultError(f"{text!r} does not say which nodes{nearest(text, NODE_SPECS)}")
+    return text

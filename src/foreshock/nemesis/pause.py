@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar, cast
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, ClassVar, cast
 
 import msgspec
 
+from foreshock.harness.backends.pause_means import check_means
 from foreshock.harness.capabilities import Kill, Pause
 from foreshock.harness.cluster import capability
-from foreshock.harness.nemesis import Shade
-from foreshock.harness.options import Options
+from foreshock.harness.errors import UsageError
+from foreshock.harness.nemesis import NemesisContext, Shade
+from foreshock.harness.options import Options, nearest
 from foreshock.nemesis.choices import chosen
 from foreshock.nemesis.node_fault import NodeFaultNemesis, Words
 from foreshock.nemesis.node_specs import NODE_SPECS
 
 TARGETS = "one,minority,majority,primaries,all"
+ANY = "any"
 
 
 class PauseOptions(Options, frozen=True, kw_only=True):
@@ -27,6 +30,12 @@ class PauseOptions(Options, frozen=True, kw_only=True):
             description=f"which nodes to pause, separated by commas, drawn anew each time: {', '.join(NODE_SPECS)}"
         ),
     ] = TARGETS
+    means: Annotated[
+        str,
+        msgspec.Meta(
+            description="by what nodes are stopped: signal, freezer, ... as the backend has it; any: drawn each time"
+        ),
+    ] = ANY
 
     def __post_init__(self) -> None:
         chosen(self.targets, NODE_SPECS, option="targets")
@@ -38,10 +47,21 @@ class PauseNemesis(NodeFaultNemesis[PauseOptions]):
     name = "pause"
     Options = PauseOptions
     requires = frozenset({Pause})
+    values: ClassVar[Mapping[str, Collection[str]]] = {"pause": tuple(NODE_SPECS)}
     words = Words(kind="pause", start="pause", stop="resume", struck="paused")
     shades: ClassVar[tuple[Shade, ...]] = (
         Shade(name="pause", starts=("pause",), stops=("resume",), color="#edae49"),
     )
+
+    def __init__(self, options: PauseOptions, context: NemesisContext) -> None:
+        super().__init__(options, context)
+        self._means_rng = context.rng.stream("means")
+        known = self._cluster.pause_means()
+        if options.means not in (ANY, *known):
+            raise UsageError(
+                f"nodes cannot be paused by {options.means!r} here{nearest(options.means, (ANY, *known))}"
+            )
+        self._means = known[0]
 
     def targets(self) -> tuple[str, ...]:
         """The node specs of the options."""
@@ -56,9 +76,22 @@ class PauseNemesis(NodeFaultNemesis[PauseOptions]):
         running = await kill.running(every)
         return frozenset(node for node in self.context.nodes if running.get(node, False))
 
+    def details(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        """By what means: as asked for, as the option says, or drawn."""
+        known = self._cluster.pause_means()
+        wanted = asked.get("means", self.options.means)
+        if wanted == ANY:
+            wanted = self._means_rng.choice(known)
+        self._means = check_means(str(wanted), known)
+        return {"means": self._means}
+
     async def strike(self, nodes: frozenset[str]) -> None:
-        """Pause."""
-        await self._cluster.pause(nodes)
+        """Pause, by the means of :meth:`details`."""
+        await self._cluster.pause(nodes, self._means)
+
+    def observed(self, nodes: frozenset[str]) -> Any:
+        """That each is paused, and by what."""
+        return dict.fromkeys(sorted(nodes), f"paused ({self._means})")
 
     async def undo(self, nodes: frozenset[str]) -> None:
         """Resume."""
