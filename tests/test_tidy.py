@@ -19,6 +19,7 @@ MAY_PRINT = ("harness/cli/", "targets/reference/node/__main__.py")
 SHELL = (
     "__main__.py",
     "server.py",
+    "clock.py",
     "connections.py",
     "links.py",
     "disk.py",

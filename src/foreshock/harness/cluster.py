@@ -38,6 +38,9 @@ class Node(msgspec.Struct, frozen=True):
     shared_directory: str | None = None
     version: str | None = None
     """Which of ``Target.versions`` it runs; ``None`` where the target has but one."""
+    clock_file: str | None = None
+    """The file that says what its clocks show (``--clock`` of the reference node), where the test skews clocks and the
+    target reads it by itself (``Target.clock``)."""
 
 
 class Cluster(Protocol):

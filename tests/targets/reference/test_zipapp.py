@@ -81,7 +81,7 @@ def test_no_source_of_it_imports_the_harness_or_anything_else_of_ours() -> None:
 
 def test_no_core_of_it_reads_a_clock_a_socket_a_file_or_a_random_source() -> None:
     outside = {"__main__.py", "server.py", "links.py", "connections.py", "disk.py", "shared_memory.py"}
-    outside |= {"sqlite.py", "postgresql.py"}
+    outside |= {"clock.py", "sqlite.py", "postgresql.py"}
     io_modules = {"asyncio", "time", "random", "secrets", "socket", "os", "threading", "pathlib", "signal"}
     wrong = []
     for path in (HERE / "node").rglob("*.py"):

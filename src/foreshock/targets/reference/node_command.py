@@ -25,6 +25,8 @@ def node_command(
     command += ["--cluster", node.cluster, "--data", node.data_directory]
     for name, peer in sorted(peers.items()):
         command += ["--peer", f"{name}={Address(peer.host, peer.port)}"]
+    if node.clock_file is not None:
+        command += ["--clock", node.clock_file]
     for knob, value in knobs.items():
         command += ["--set", f"{knob}={str(value).lower() if isinstance(value, bool) else value}"]
     if bug is not None:

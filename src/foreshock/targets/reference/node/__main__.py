@@ -8,10 +8,12 @@ import gc
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from foreshock.targets.reference.node.addresses import parse_address, parse_peers
+from foreshock.targets.reference.node.clock import FileClock, NodeClock, event_loop
 from foreshock.targets.reference.node.configuration import NodeConfiguration, load_bug, parse_knobs
 from foreshock.targets.reference.node.disk import DirectoryFiles
 from foreshock.targets.reference.node.effects import NodeFailure
@@ -58,17 +60,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         listen = parse_address(given.listen)
         peers = parse_peers(given.peer)
         configuration = _configuration(given, tuple(peers))
+        clock = NodeClock() if given.clock is None else FileClock(given.clock)
     except ValueError as problem:
         parser.error(str(problem))
+    except OSError as problem:
+        parser.error(f"--clock {given.clock} cannot be read: {problem.strerror or problem}")
     try:
-        server = Server(configuration, listen, peers, DirectoryFiles(given.data), _log)
+        server = Server(configuration, listen, peers, DirectoryFiles(given.data), _log, clock=clock)
     except OSError as problem:
         return _finish(configuration.name, Ended(NodeExit.DISK, disk_sentence(problem)))
     except NodeFailure as problem:
         return _finish(configuration.name, Ended(NodeExit.CORRUPT, str(problem)))
     gc.collect()
     gc.freeze()  # what was made so far stays for good: no later collection need look at it
-    return _finish(configuration.name, asyncio.run(server.run()))
+    with asyncio.Runner(loop_factory=partial(event_loop, clock)) as runner:
+        ended = runner.run(server.run())
+    return _finish(configuration.name, ended)
 
 
 def _program_named(arguments: Sequence[str] | None) -> str:
@@ -134,6 +141,12 @@ def _parser() -> _Parser:
         "--cluster", default="foreshock", metavar="NAME", help="peers of another cluster are turned away"
     )
     parser.add_argument(
+        "--clock",
+        type=Path,
+        metavar="FILE",
+        help="run by the clocks that this file says, as a test that skews clocks writes it",
+    )
+    parser.add_argument(
         "--set",
         action="append",
         default=[],
@@ -176,7 +189,7 @@ def _configuration(given: argparse.Namespace, peers: tuple[str, ...]) -> NodeCon
 
 
 def _log(sentence: str) -> None:
-    now = time.time()
+    now = time.time()  # the machine's, whatever --clock says: logs are there to be laid side by side
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
     sys.stderr.write(f"{stamp}.{int(now * 1000) % 1000:03d}Z {sentence}\n")
     sys.stderr.flush()

@@ -10,13 +10,13 @@ import asyncio
 import errno
 import secrets
 import signal
-import time
 import traceback
 from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any, NamedTuple
 
 from foreshock.targets.reference.node.addresses import Address
+from foreshock.targets.reference.node.clock import NodeClock
 from foreshock.targets.reference.node.codes import TEMPORARILY_UNAVAILABLE
 from foreshock.targets.reference.node.configuration import NodeConfiguration, build_program
 from foreshock.targets.reference.node.connections import Connection
@@ -62,6 +62,7 @@ class Server:
         files: DirectoryFiles,
         log: Callable[[str], None],
         *,
+        clock: NodeClock | None = None,
         connections_max: int = 2_000,
     ) -> None:
         self.configuration = configuration
@@ -69,6 +70,8 @@ class Server:
         self.log = log
         self._listen = listen
         self._files = files
+        self._clock = clock or NodeClock()
+        self._now_ns = self._clock.monotonic_ns
         self._connections_max = connections_max
         self._connections: dict[int, Connection] = {}
         self._connection_numbers = 0
@@ -78,7 +81,7 @@ class Server:
         self._links = {
             peer: Link(self._greet(peer), address, kind.encode, log) for peer, address in peers.items()
         }
-        self._program = build_program(configuration, files, secrets.randbits, time.monotonic_ns())
+        self._program = build_program(configuration, files, secrets.randbits, self._now_ns())
         self._sync_wanted = 0
         self._sync_running = False
         self._timer: asyncio.TimerHandle | None = None
@@ -103,7 +106,7 @@ class Server:
         tasks = [asyncio.create_task(link.run()) for link in self._links.values()]
         for task in tasks:
             task.add_done_callback(self._link_ended)
-        self.guard(lambda: self.carry_out(self._program.on_start(time.monotonic_ns())))
+        self.guard(lambda: self.carry_out(self._program.on_start(self._now_ns())))
         try:
             return await self._ended
         finally:
@@ -150,15 +153,15 @@ class Server:
     def dismiss(self, number: int) -> None:
         """A connection is gone."""
         self._connections.pop(number, None)
-        self.guard(lambda: self.carry_out(self._program.on_close(number, time.monotonic_ns())))
+        self.guard(lambda: self.carry_out(self._program.on_close(number, self._now_ns())))
 
     def on_request(self, number: int, message: object) -> None:
         """A client's message arrived."""
-        self.carry_out(self._program.on_request(number, message, time.monotonic_ns()))
+        self.carry_out(self._program.on_request(number, message, self._now_ns()))
 
     def on_peer(self, source: str, message: object) -> None:
         """A peer's message arrived, decoded."""
-        self.carry_out(self._program.on_peer(source, message, time.monotonic_ns()))
+        self.carry_out(self._program.on_peer(source, message, self._now_ns()))
 
     # --- effects ------------------------------------------------------------------------------------------------
 
@@ -171,9 +174,7 @@ class Server:
             if link is not None:
                 link.send(message)
         for number, reply in effects.replies:
-            connection = self._connections.get(number)
-            if connection is not None:
-                connection.answer(reply)
+            self._reply(number, reply)
         for number in effects.close:
             connection = self._connections.get(number)
             if connection is not None:
@@ -183,6 +184,14 @@ class Server:
             if not self._sync_running:
                 self._begin_sync()
         self._arm()
+
+    def _reply(self, number: int, reply: Message) -> None:
+        connection = self._connections.get(number)
+        if connection is None:
+            return
+        if reply["body"]["type"] == "status_ok":
+            reply["body"]["clock"] = self._clock.describe()
+        connection.answer(reply)
 
     def _begin_sync(self) -> None:
         self._sync_running = True
@@ -195,7 +204,7 @@ class Server:
         self._sync_running = False
         if self._sync_wanted > up_to:
             self._begin_sync()
-        self.carry_out(self._program.on_synced(up_to, time.monotonic_ns()))
+        self.carry_out(self._program.on_synced(up_to, self._now_ns()))
 
     def _arm(self) -> None:
         """See to it that the timer rings at the program's deadline or before; one that rings early is set anew."""
@@ -205,12 +214,12 @@ class Server:
                 return
             self._timer.cancel()
         self._timer_ns = deadline_ns
-        delay_ns = max(deadline_ns - time.monotonic_ns(), 0)
+        delay_ns = max(deadline_ns - self._now_ns(), 0)
         self._timer = self._loop.call_later(delay_ns / 1e9, self._ring)
 
     def _ring(self) -> None:
         self._timer = None
-        now_ns = time.monotonic_ns()
+        now_ns = self._now_ns()
         if now_ns < self._program.deadline_ns:
             self._arm()
         else:
