@@ -7,9 +7,10 @@ import msgspec
 import pytest
 
 from foreshock.harness import plan as planning
+from foreshock.harness.composition import nemeses_of
 from foreshock.harness.errors import PlugInError, UsageError
 from foreshock.harness.options import Options, parse_options
-from foreshock.harness.plan import Request, nemeses_of, resolve
+from foreshock.harness.plan import Request, resolve
 from foreshock.harness.sizes import parse_bytes
 from foreshock.harness.target import Target
 

@@ -5,21 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from foreshock.harness.composition import Composition
 from foreshock.harness.errors import PlugInError
+from foreshock.harness.fault_generators import Exclusive, Pauses, Quiet, Scripted, drawn
 from foreshock.harness.generator import any_of
 from foreshock.harness.generator.base import Liftable
+from foreshock.harness.generator.native import lift
 from foreshock.harness.nemesis import Nemesis, Shade
 from foreshock.harness.operation import Operation
+from foreshock.harness.schedule_file import steps_of
+
+SECOND_NS = 1_000_000_000
 
 
 class ComposedNemesis:
-    """The nemeses of one test. Faults of different packages overlap as their schedules have it.
+    """The nemeses of one test. Faults of different packages overlap as their schedules have it, unless the composition
+    says otherwise.
 
     Raises :class:`PlugInError` when two nemeses perform operations of the same name.
     """
 
-    def __init__(self, nemeses: Sequence[Nemesis[Any]]) -> None:
+    def __init__(self, nemeses: Sequence[Nemesis[Any]], composition: Composition | None = None) -> None:
         self.nemeses = tuple(nemeses)
+        self.composition = Composition() if composition is None else composition
         self._by_f: dict[str, Nemesis[Any]] = {}
         for nemesis in self.nemeses:
             for f in sorted(nemesis.fs):
@@ -41,10 +49,39 @@ class ComposedNemesis:
         return tuple(shade for nemesis in self.nemeses for shade in nemesis.shades)
 
     def generator(self) -> Liftable:
-        """Whichever nemesis' next operation comes soonest; ``None`` where there is no nemesis."""
+        """The faults of the main phase, which begins now; ``None`` where there is no nemesis."""
         if not self.nemeses:
             return None
+        began_ns = self.nemeses[0].context.runtime.now()
+        composition = self.composition
+        if composition.schedule is not None:
+            steps = steps_of(composition.schedule)
+            return Scripted([step._replace(at_ns=began_ns + step.at_ns) for step in steps])
+        mixed = self._exclusive(began_ns) if composition.mix == "exclusive" else self._streams()
+        if not composition.quiet:
+            return mixed
+        windows = [
+            (began_ns + round(window.from_s * SECOND_NS), began_ns + round(window.to_s * SECOND_NS))
+            for window in composition.quiet
+        ]
+        return Quiet(lift(mixed), Pauses(tuple(windows)), self.final_generator)
+
+    def _streams(self) -> Liftable:
+        """Whichever nemesis' next operation comes soonest."""
         return any_of(*(nemesis.generator() for nemesis in self.nemeses))
+
+    def _exclusive(self, began_ns: int) -> Liftable:
+        """One fault at a time, of a nemesis drawn by weight."""
+        context = self.nemeses[0].context
+        generators = tuple(lift(nemesis.generator()) for nemesis in self.nemeses)
+        weights = tuple(self.composition.weights.get(nemesis.name, 1) for nemesis in self.nemeses)
+        first = drawn(weights, context.runtime.random("nemesis/mix").below(sum(weights)))
+        clocks_ns = (began_ns,) * len(generators)
+
+        def over() -> bool:
+            return not context.ledger.open_faults()
+
+        return Exclusive(generators, weights, over, first, began_ns, clocks_ns)
 
     def final_generator(self) -> Liftable:
         """What heals everything, one nemesis after the other: as they were named, but last those that heal last."""

@@ -25,6 +25,8 @@ from foreshock.harness.plan import Resolved
 from foreshock.harness.progress import Progress, Snapshot, fault_text
 from foreshock.harness.recorder import HistoryRecorder
 from foreshock.harness.runtime import Cancelled, Runtime, Task, TimeoutExpired
+from foreshock.harness.safety import guard
+from foreshock.harness.schedule_record import SCHEDULE, ScheduleRecord
 from foreshock.harness.store import FAULTS, HISTORY, NODES
 
 SECOND_NS = 1_000_000_000
@@ -72,7 +74,10 @@ class Conductor:
         self.interrupts = 0
         self.complete = False
         self.recorder = HistoryRecorder(run / HISTORY, runtime.now)
-        self.ledger = FaultLedger(run / FAULTS, runtime.now, durable=not runtime.simulated)
+        self.ledger = FaultLedger(
+            run / FAULTS, runtime.now, durable=not runtime.simulated, guard=guard(self.plan.allow)
+        )
+        self.schedule = ScheduleRecord(run / SCHEDULE)
         try:
             self.parts = Parts(resolved, run, runtime, self.ledger)
         except BaseException:
@@ -119,9 +124,11 @@ class Conductor:
         timeout = self.plan.operation_timeout_ms * 1_000_000
         try:
             self._enter("main", f"running {self.plan.workload} for {self.plan.time_limit_s:g} s")
+            self.schedule.begin(self.runtime.now())
             bound = limit + timeout + HEAL_TIMEOUT_NS
             ran = await self._attempt("the main phase", self._run_main(interpreter, limit), bound)
         finally:
+            self.schedule.end()
             # Healing is never skipped, and Ctrl-C does not reach it: that is why it is its own phase.
             self._enter("heal", "healing")
             await self._name_the_fallen()
@@ -216,7 +223,13 @@ class Conductor:
     async def _perform_fault(self, operation: Operation) -> Any:
         """Perform an operation of a nemesis, which may start a node again that had ended by itself."""
         await self._name_the_fallen()
-        return await self.parts.nemesis.invoke(operation)
+        try:
+            result = await self.parts.nemesis.invoke(operation)
+        except Exception as error:
+            self.schedule.failed(operation, error)
+            raise
+        self.schedule.performed(operation, result)
+        return result
 
     async def _heal(self, interpreter: Interpreter) -> None:
         interpreter.resume()

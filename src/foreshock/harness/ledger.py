@@ -64,13 +64,21 @@ class FaultLedger:
 
     Whoever has it open holds a lock on the file: the harness while it runs, then whoever heals. Another one waits for
     ``wait_s`` at most. Without ``durable`` lines are written and not synced: a simulated fault needs no healing after
-    the machine of the harness has lost its power.
+    the machine of the harness has lost its power. ``guard`` is asked first whether a kind of fault may strike these
+    nodes, and raises ``FaultError`` when it may not.
     """
 
     def __init__(
-        self, path: Path, now: Callable[[], int], *, durable: bool = True, wait_s: float = 0.0
+        self,
+        path: Path,
+        now: Callable[[], int],
+        *,
+        durable: bool = True,
+        wait_s: float = 0.0,
+        guard: Callable[[str, frozenset[str]], None] | None = None,
     ) -> None:
         self._now = now
+        self._guard = guard
         self._durable = durable
         self._faults: dict[int, Fault] = {}
         self._path = path
@@ -90,6 +98,8 @@ class FaultLedger:
         self, kind: str, nodes: frozenset[str], *, value: Any = None, inverse: Mapping[str, Any]
     ) -> int:
         """Write down a fault before it is injected; returns its id."""
+        if self._guard is not None:
+            self._guard(kind, nodes)
         fault = Fault(
             id=len(self._faults),
             kind=kind,

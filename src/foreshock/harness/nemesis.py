@@ -10,10 +10,10 @@ import msgspec
 
 from foreshock.harness.capabilities import Membership, Stall
 from foreshock.harness.cluster import Cluster
+from foreshock.harness.fault_values import check_common_value
 from foreshock.harness.generator.base import Liftable
 from foreshock.harness.ledger import FaultLedger
 from foreshock.harness.operation import Operation
-from foreshock.harness.fault_values import check_common_value
 from foreshock.harness.options import Options
 from foreshock.harness.randomness import RandomStream
 from foreshock.harness.runtime import Runtime

@@ -17,6 +17,7 @@ from foreshock.harness.checker import Checker
 from foreshock.harness.client_contract import check_client
 from foreshock.harness.cluster import Cluster, ClusterSpecification
 from foreshock.harness.composed_nemesis import ComposedNemesis
+from foreshock.harness.composition import Composition
 from foreshock.harness.errors import ForeshockError, OperationError, PlugInError
 from foreshock.harness.ledger import FaultLedger
 from foreshock.harness.membership import TargetMembership
@@ -71,7 +72,9 @@ class Parts:
             lambda: resolved.backend.cluster(self._specification(run), runtime),
         )
         nemeses = [self._nemesis(number) for number in range(len(plan.nemeses))]
-        self.nemesis = make("the composition of the nemeses", lambda: ComposedNemesis(nemeses))
+        self.nemesis = make(
+            "the composition of the nemeses", lambda: ComposedNemesis(nemeses, composition(resolved))
+        )
 
     @property
     def shades(self) -> tuple[Shade, ...]:
@@ -171,7 +174,8 @@ class Parts:
         cls, options = self._resolved.nemesis_classes[number]
         context = NemesisContext(
             nodes=self._plan.nodes,
-            interval_ns=round(self._plan.interval_s * SECOND_NS),
+            interval_ns=interval_ns(self._plan, name),
+            intensity_permille=round(self._plan.intensity * 1000),
             rng=self._runtime.random(f"nemesis/{name}"),
             runtime=self._runtime,
             cluster=self.cluster,
@@ -186,6 +190,24 @@ class Parts:
 
     async def _primaries(self) -> frozenset[str] | None:
         return await self.target.primaries(self.cluster, self._runtime)
+
+
+def interval_ns(plan: Plan, nemesis: str) -> int:
+    """The mean time between two steps of a nemesis: a heavier one is quicker, where each keeps its own schedule."""
+    permille = round(plan.intensity * 1000) * (plan.weights.get(nemesis, 1) if plan.mix == "streams" else 1)
+    return max(1, round(plan.interval_s * SECOND_NS) * 1000 // permille)
+
+
+def composition(resolved: Resolved) -> Composition:
+    """How the plan puts the faults of its nemeses together."""
+    plan = resolved.plan
+    classes = zip(plan.nemeses, resolved.nemesis_classes, strict=True)
+    return Composition(
+        mix=plan.mix,
+        weights={cls.name: plan.weights.get(name, 1) for name, (cls, _) in classes},
+        quiet=plan.quiet_windows_s,
+        schedule=plan.schedule,
+    )
 
 
 def workload_context(plan: Plan, runtime: Runtime) -> WorkloadContext:

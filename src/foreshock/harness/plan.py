@@ -7,10 +7,12 @@ nearest right one.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,11 +20,21 @@ import msgspec
 from foreshock.harness.capabilities import Membership, Primary, Stall, in_words
 from foreshock.harness.client_contract import check_client
 from foreshock.harness.cluster import Backend
+from foreshock.harness.composition import (
+    Mix,
+    QuietWindow,
+    check_mix,
+    parse_intensity,
+    parse_quiet_windows,
+    weighted_nemeses,
+)
 from foreshock.harness.errors import PlugInError, UsageError
 from foreshock.harness.nemesis import Nemesis
 from foreshock.harness.options import Options, nearest, option_names, parse_options
 from foreshock.harness.registry import Kind, load, names
 from foreshock.harness.request import Request
+from foreshock.harness.safety import check_allowed, parse_allowed
+from foreshock.harness.schedule_file import ScheduledFault, operations_in, operations_of, read_schedule
 from foreshock.harness.sizes import parse_bytes
 from foreshock.harness.target import Target
 from foreshock.harness.workload import Workload
@@ -52,6 +64,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     ready_timeout_s: float
     deadline_s: float
     memory_bytes: int
+    mix: Mix = "streams"
+    weights: Mapping[str, int] = {}
+    """By nemesis, where they are not all 1."""
+    intensity: float = 1.0
+    quiet_windows_s: tuple[QuietWindow, ...] = ()
+    schedule: tuple[ScheduledFault, ...] | None = None
+    """What is played in place of the nemeses' own schedules."""
+    allow: tuple[str, ...] | None = None
+    """Patterns of what faults may touch; ``None``: every node of the run."""
 
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +102,8 @@ def resolve(request: Request) -> Resolved:
     """Check a request whole and load what it names. Raises :class:`UsageError` or :class:`PlugInError`."""
     target_class = _load_class(Kind.TARGETS, request.target, Target)
     workload_class = _load_class(Kind.WORKLOADS, request.workload, Workload)
-    nemesis_names = nemeses_of(request.nemesis)
+    weights = weighted_nemeses(request.nemesis)
+    nemesis_names = tuple(weights) or nemeses_of_schedule(request.schedule)
     nemesis_classes = [_load_class(Kind.NEMESES, name, Nemesis) for name in nemesis_names]
     backend = choose_backend(request.backend)
     if workload_class.service not in target_class.services:
@@ -108,6 +130,8 @@ def resolve(request: Request) -> Resolved:
         workload_class.check_client(options["workload"], client_class)
     nodes = _nodes(request.nodes, target_class.default_nodes)
     seed = request.seed if request.seed is not None else secrets.randbelow(1 << 31)
+    faults = _faults(request, dict(zip(nemesis_names, nemesis_classes, strict=True)), nodes)
+    check_allowed(faults["allow"], backend.name, nodes, nemesis_classes, faults["schedule"])
     plan = Plan(
         target=request.target,
         workload=request.workload,
@@ -126,6 +150,7 @@ def resolve(request: Request) -> Resolved:
         ready_timeout_s=request.ready_timeout,
         deadline_s=request.deadline,
         memory_bytes=parse_bytes(request.memory),
+        **faults,
     )
     return Resolved(
         plan=plan,
@@ -151,17 +176,45 @@ def load_workload(plan: Plan) -> tuple[type[Workload[Any]], Options]:
     )
 
 
-def nemeses_of(text: str) -> tuple[str, ...]:
-    """The nemeses named in ``partition,kill``; ``none`` and nothing mean none."""
-    names = [name.strip() for name in text.split(",")]
-    if not all(names) and text.strip():
-        raise UsageError(
-            f"{text!r} leaves a nemesis without a name: separate names by single commas, or say none"
-        )
-    found = tuple(name for name in names if name not in ("", "none"))
-    if len(set(found)) < len(found):
-        raise UsageError(f"a nemesis is named twice in {text!r}")
-    return found
+def nemeses_of_schedule(path: str | None) -> tuple[str, ...]:
+    """The nemeses that perform what a schedule asks for, of those that are registered."""
+    if path is None:
+        return ()
+    doers: dict[str, str] = {}
+    for name in names(Kind.NEMESES):
+        with contextlib.suppress(PlugInError):  # a broken one is named in the list of nemeses
+            doers |= dict.fromkeys(operations_of(load(Kind.NEMESES, name)), name)
+    wanted = operations_in(Path(path))
+    for f in wanted:
+        if f not in doers:
+            raise UsageError(
+                f"the schedule {path!r}: no nemesis performs do = {f!r}{nearest(f, doers)}; "
+                "a nemesis of your own must be named with --nemesis"
+            )
+    return tuple(dict.fromkeys(doers[f] for f in wanted))
+
+
+def _faults(
+    request: Request, nemeses: Mapping[str, type[Nemesis[Any]]], nodes: Sequence[str]
+) -> dict[str, Any]:
+    """How the faults are put together, as the plan has it."""
+    mix, intensity = check_mix(request.mix), parse_intensity(request.intensity)
+    quiet = parse_quiet_windows(request.quiet_windows, request.time_limit)
+    weights = {name: weight for name, weight in weighted_nemeses(request.nemesis).items() if weight != 1}
+    schedule = None
+    if request.schedule is not None:
+        idle = {"--quiet-windows": bool(quiet), "--mix": mix != "streams", "--intensity": intensity != 1000}
+        for flag in [flag for flag, given in (idle | {"a weight": bool(weights)}).items() if given]:
+            raise UsageError(f"a schedule says itself what comes when: leave out {flag}, or --schedule")
+        schedule = read_schedule(Path(request.schedule), nemeses, nodes, request.time_limit)
+    return {
+        "mix": mix,
+        "weights": weights,
+        "intensity": intensity / 1000,
+        "quiet_windows_s": quiet,
+        "schedule": schedule,
+        "allow": parse_allowed(request.allow),
+    }
 
 
 def choose_backend(name: str) -> Backend:

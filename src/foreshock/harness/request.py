@@ -14,7 +14,17 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     target: str = "raft"
     workload: str = "register"
     nemesis: str = "none"
-    """Names separated by commas, or ``none``."""
+    """Names separated by commas, each with a weight if need be (``partition,kill=3``), or ``none``."""
+    mix: str = "streams"
+    """``streams``: each nemesis keeps its own schedule; ``exclusive``: one fault at a time, drawn by weight."""
+    intensity: str = "medium"
+    """``low``, ``medium``, ``high``, ``extreme``, or a factor."""
+    quiet_windows: str | None = None
+    """``10-15,30-35``: s of the main phase in which everything is healed."""
+    schedule: str | None = None
+    """A TOML file of faults that is played in place of the nemeses' own schedules."""
+    allow: str | None = None
+    """Patterns separated by commas: the nodes, hosts or containers that faults may touch; ``None``: all of the run."""
     backend: str = "auto"
     nodes: str | None = None
     """A count, or names separated by commas; ``None``: what the target is made for."""
@@ -47,7 +57,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         default = Request()
         for flag in _FLAGS:
             value = getattr(self, flag)
-            if value != getattr(default, flag):
+            if value is not None and value != getattr(default, flag):
                 shown = int(value) if isinstance(value, float) and value.is_integer() else value
                 words += [f"--{flag.replace('_', '-')}", str(shown)]
         for key, value in self.options.items():
@@ -56,6 +66,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 _FLAGS = (
+    "mix",
+    "intensity",
+    "quiet_windows",
+    "schedule",
+    "allow",
     "nodes",
     "concurrency",
     "rate",

@@ -22,6 +22,7 @@ from foreshock.harness.cli.common import (
     store_option,
 )
 from foreshock.harness.cli.completion import complete
+from foreshock.harness.cli.fault_options import fault_options
 from foreshock.harness.errors import ForeshockError, UsageError
 from foreshock.harness.registry import Kind
 from foreshock.harness.request import Request
@@ -63,13 +64,7 @@ def _use_config(ctx: click.Context, _parameter: click.Parameter, path: Path | No
     shell_complete=complete(Kind.WORKLOADS),
     help="What the clients do.",
 )
-@option(
-    "--nemesis",
-    default=DEFAULT.nemesis,
-    show_default=True,
-    shell_complete=complete(Kind.NEMESES),
-    help="What goes wrong: names separated by commas, or none.",
-)
+@fault_options
 @option(
     "--backend",
     default=DEFAULT.backend,
@@ -91,7 +86,6 @@ def _use_config(ctx: click.Context, _parameter: click.Parameter, path: Path | No
     show_default=True,
     help="Seconds of the main phase.",
 )
-@option("--interval", type=float, default=DEFAULT.interval, show_default=True, help="Seconds between faults.")
 @option("--seed", type=int, default=None, help="Seed of every draw.  [default: a new one, printed]")
 @option(
     "--bug",

@@ -64,6 +64,9 @@ class Context(Protocol):
     def restrict(self, threads: frozenset[int]) -> Context:
         """The same context with only some of its threads."""
 
+    def at(self, time_ns: int) -> Context:
+        """The same context at another time."""
+
 
 class Generator(ABC):
     """Base of all generators: immutable, so that ``op`` and ``update`` return what they become."""

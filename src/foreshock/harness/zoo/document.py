@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from foreshock.harness.plan import nemeses_of
+from foreshock.harness.composition import nemeses_of
 from foreshock.harness.verdict import ExitCode
 from foreshock.harness.zoo.plan import Hunt, Survey
 from foreshock.harness.zoo.workers import SimulatedTest
