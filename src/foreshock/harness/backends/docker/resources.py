@@ -1,0 +1,149 @@
+"""Starving and pausing nodes in containers: the engine limits and freezes, the kernel says what came of it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+import docker
+
+from foreshock.harness.backends.docker.containers import NodeContainers
+from foreshock.harness.backends.docker.engine import explained
+from foreshock.harness.backends.on_hosts import control_groups, processes
+from foreshock.harness.backends.on_hosts.resources import HostResources
+from foreshock.harness.backends.on_hosts.signals import HostSignals
+from foreshock.harness.backends.pause_means import check_means
+from foreshock.harness.backends.together import try_all
+from foreshock.harness.errors import FaultError
+
+T = TypeVar("T")
+
+FREEZER: Final = "freezer"
+SIGNAL: Final = "signal"
+NO_LIMIT_BYTES: Final = (1 << 63) - 4096
+"""What the kernel calls no limit: the engine has no other way to take one away."""
+
+
+class ContainerResources(HostSignals, HostResources):
+    """What the engine does to a container's cgroup, and what is seen of it from the pod."""
+
+    @abstractmethod
+    async def at_engine(self, name: str, action: Callable[[NodeContainers], T]) -> T:
+        """Have something done at the engine for one node; raises ``FaultError`` for a name that is none."""
+
+    @abstractmethod
+    def identity(self, name: str) -> str | None:
+        """The engine's id of the node's container; ``None`` before there is one."""
+
+    # --- Pause --------------------------------------------------------------------------------------------
+
+    def pause_means(self) -> tuple[str, ...]:
+        """By what the nodes can be stopped."""
+        return (FREEZER, SIGNAL)
+
+    async def pause(self, nodes: frozenset[str], means: str | None = None) -> None:
+        """Freeze the nodes' processes through the engine, or stop them by SIGSTOP from their pods."""
+        if check_means(means, self.pause_means()) == FREEZER:
+            await try_all([self.at_engine(name, NodeContainers.pause) for name in sorted(nodes)])
+        else:
+            await try_all([self.stop_by_signal(name) for name in sorted(nodes)])
+
+    async def resume(self, nodes: frozenset[str]) -> None:
+        """Thaw the nodes' processes, and let those go on that are stopped."""
+
+        async def one(name: str) -> None:
+            await self.at_engine(name, NodeContainers.resume)
+            await self.go_on_by_signal(name)
+
+        await try_all([one(name) for name in sorted(nodes)])
+
+    async def paused(self, nodes: frozenset[str]) -> Mapping[str, bool]:
+        """Whether the engine sees each node's container frozen, or the system each of its processes stopped."""
+        ordered = sorted(nodes)
+
+        async def one(name: str) -> bool:
+            return await self.at_engine(name, NodeContainers.paused) or await self.stopped_by_signal(name)
+
+        return dict(zip(ordered, await try_all([one(name) for name in ordered]), strict=True))
+
+    def lister(self, name: str) -> str | None:
+        """Everything in the cgroup of the node's container."""
+        identity = self.identity(name)
+        return None if identity is None else processes.of_container(identity)
+
+    # --- Starve -------------------------------------------------------------------------------------------
+
+    def starve_kinds(self) -> frozenset[str]:
+        """All three."""
+        return frozenset({"cpu", "memory", "files"})
+
+    async def limit_group(self, name: str, resource: str, limit: int | None) -> None:
+        """Have the engine limit the container, running or not."""
+        await self.at_engine(name, lambda containers: set_limit(containers, resource, limit))
+
+    @abstractmethod
+    def layered(self, name: str) -> bool:
+        """Whether the node lives among the mounts of its pod, where the kernel shows the limits of the pod."""
+
+    def read_group(self, name: str, pid: int | None) -> str | None:
+        """What the kernel shows within the container, whose files the pod reaches through one of its processes."""
+        if pid is None or self.layered(name):
+            return None
+        return control_groups.read("", f"/proc/{pid}/root/sys/fs/cgroup")
+
+    async def limits_kept(self, name: str) -> dict[str, int]:
+        """What the engine limits the container to, or will when it starts again, and what it uses."""
+        return await self.at_engine(name, lambda each: limits_of(each) | memory_of(each))
+
+
+def set_limit(containers: NodeContainers, resource: str, limit: int | None) -> None:
+    """Limit a container to ``cpu`` percent of a core or bytes of ``memory``; ``None``: to nothing any more.
+
+    Raises ``FaultError``. What is not limited is left alone.
+    """
+    client, container = containers.client, containers.container
+    with explained(f"the {resource} of node {containers.name} cannot be limited", FaultError):
+        if limit is not None or resource in _limits(client, container):
+            client.update_container(container, **_updates(resource, limit))
+
+
+def limits_of(containers: NodeContainers) -> dict[str, int]:
+    """The limits that the container has as the engine keeps them, in the units of the kernel."""
+    with explained(f"the limits of node {containers.name} cannot be had", FaultError):
+        return _limits(containers.client, containers.container)
+
+
+def memory_of(containers: NodeContainers) -> dict[str, int]:
+    """What the container uses as the engine counts it (``used``, ``inactive``); nothing while it does not run."""
+    with explained(f"the memory that node {containers.name} uses cannot be had", FaultError):
+        counted = containers.client.stats(containers.container, stream=False, one_shot=True)["memory_stats"]
+    if "usage" not in counted:
+        return {}
+    pages = counted.get("stats", {})
+    inactive = pages.get("total_inactive_file", pages.get("inactive_file", 0))
+    return {"used": int(counted["usage"]), "inactive": int(inactive)}
+
+
+def lift_limits(client: docker.APIClient, container: str) -> bool:
+    """Take all limits away; false when there are none."""
+    found = _limits(client, container)
+    for resource in sorted(found):
+        client.update_container(container, **_updates(resource, None))
+    return bool(found)
+
+
+def _limits(client: docker.APIClient, container: str) -> dict[str, int]:
+    settings = client.inspect_container(container)["HostConfig"]
+    found = {"cpu": settings.get("CpuQuota") or 0, "memory": settings.get("Memory") or 0}
+    return {key: value for key, value in found.items() if 0 < value < NO_LIMIT_BYTES}
+
+
+def _updates(resource: str, limit: int | None) -> Mapping[str, Any]:
+    """A limit as the engine's client wants it."""
+    if resource == "cpu":
+        quota = -1 if limit is None else control_groups.PERIOD_US * limit // 100
+        return {"cpu_period": control_groups.PERIOD_US, "cpu_quota": quota}
+    if limit is None:
+        return {"mem_limit": NO_LIMIT_BYTES, "memswap_limit": -1}
+    return {"mem_limit": limit, "memswap_limit": limit}  # swap counts: no more of both together
