@@ -8,10 +8,15 @@
     |   +-- DeployError       the cluster could not be brought up
     |   +-- FaultError        a fault could not be injected, verified or healed
     |   +-- PlugInError       a plug-in did not import or does not keep its contract
+    |   +-- PartlyDone        some of many things could not be done; says which were
     +-- OperationError        raised by clients; becomes a completion of the operation
         +-- Definite          the operation certainly had no effect (``fail``)
         +-- Indefinite        the operation may take effect, now, later or never (``info``)
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class ForeshockError(Exception):
@@ -36,6 +41,15 @@ class FaultError(HarnessError):
 
 class PlugInError(HarnessError):
     """A plug-in did not import, or does not keep the contract of its base class."""
+
+
+class PartlyDone(HarnessError):
+    """Of many things some could not be done: ``errors`` says of each why, ``done`` what was done all the same."""
+
+    def __init__(self, done: Sequence[str], errors: Sequence[str]) -> None:
+        super().__init__("; ".join(errors))
+        self.done = tuple(done)
+        self.errors = tuple(errors)
 
 
 class OperationError(ForeshockError):

@@ -142,6 +142,14 @@ def dead_runs() -> list[LiveRun]:
     return [run for run in registered_runs() if is_dead(run)]
 
 
+def forget_torn() -> None:
+    """Remove what harnesses that were killed while they wrote an entry left of it; idempotent."""
+    for path in (state_directory() / "runs").glob("*.tmp"):
+        writer = path.suffixes[-2][1:] if len(path.suffixes) > 1 else ""
+        if not writer.isdigit() or identify(int(writer)) is None:
+            path.unlink(missing_ok=True)
+
+
 def forget(run: str) -> None:
     """Remove the entry of a run; idempotent."""
     _path(run).unlink(missing_ok=True)

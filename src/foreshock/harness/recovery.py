@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from foreshock.harness import live_runs
 from foreshock.harness.backends.process_identity import alive
+from foreshock.harness.blame import describe
 from foreshock.harness.cluster import Backend
-from foreshock.harness.errors import ForeshockError, UsageError
-from foreshock.harness.ledger import Fault, FaultLedger, ends_with_harness, read_ledger
+from foreshock.harness.errors import ForeshockError, PartlyDone, UsageError
+from foreshock.harness.ledger import Fault, FaultLedger, LedgerInUse, ends_with_harness, read_ledger
 from foreshock.harness.live_runs import LiveRun
 from foreshock.harness.registry import Kind, load, names
 from foreshock.harness.store import FAULTS
+
+OTHER_HEALING_S: Final = 60.0
+"""So long another process that heals the same run is waited for."""
 
 logger = logging.getLogger("foreshock")
 
@@ -35,18 +39,38 @@ def heal_dead_runs(run: str | None) -> Recovered:
     """
     recovered = Recovered([], [])
     for name, directory in _runs_to_heal(_as_labelled(run)):
-        try:
-            faults = [fault for fault in read_ledger(directory / FAULTS) if fault.is_open]
-        except ForeshockError as error:
-            recovered.errors.append(f"run {name}: {error}")
-            continue
-        for fault in reversed(faults):  # what was done last is undone first
+        if (directory / FAULTS).exists():
+            _heal_run(name, directory / FAULTS, recovered)
+    return recovered
+
+
+def _heal_run(name: str, path: Path, recovered: Recovered) -> None:
+    """Undo the open faults of one run; a fault that cannot be undone does not keep the others from being."""
+    try:
+        ledger = FaultLedger(path, now=lambda: 0, wait_s=OTHER_HEALING_S)
+    except LedgerInUse as error:
+        recovered.errors.append(f"run {name}: {error}")
+        return
+    except ForeshockError as error:  # what cannot be written down is undone all the same
+        recovered.errors.append(f"run {name}: {error}")
+        ledger = None
+    try:
+        for fault in reversed([fault for fault in read_ledger(path) if fault.is_open]):  # the newest first
             what = f"run {name}: {fault.kind} {','.join(fault.nodes)}".rstrip()
             try:
-                recovered.done.append(f"{what}: {_heal(fault, directory)}")
+                recovered.done.append(f"{what}: {_heal(fault)}")
+                if ledger is not None:
+                    ledger.note_healed_later(fault.id)
             except ForeshockError as error:
                 recovered.errors.append(f"{what}: {error}")
-    return recovered
+            except Exception as error:
+                logger.debug("healing %s raised", what, exc_info=True)
+                recovered.errors.append(f"{what}: {describe(error)}")
+    except ForeshockError as error:
+        recovered.errors.append(f"run {name}: {error}")
+    finally:
+        if ledger is not None:
+            ledger.close()
 
 
 def clean_dead_runs(run: str | None) -> Recovered:
@@ -65,10 +89,14 @@ def clean_dead_runs(run: str | None) -> Recovered:
         try:
             backend: Backend = load(Kind.BACKENDS, name)()
             recovered.done.extend(backend.clean(run))
+        except PartlyDone as partly:
+            recovered.done.extend(partly.done)
+            recovered.errors.extend(partly.errors)
         except ForeshockError as error:
             logger.debug("the backend %s cannot clean: %s", name, error)
             if left:
                 recovered.errors.append(f"run {', '.join(left)} is not cleaned: {error}")
+    live_runs.forget_torn()
     return recovered
 
 
@@ -98,15 +126,8 @@ def _refuse_living(runs: list[LiveRun]) -> None:
             )
 
 
-def _heal(fault: Fault, directory: Path) -> str:
+def _heal(fault: Fault) -> str:
     if ends_with_harness(fault.inverse):
-        done = "nothing to do: it ended with its harness"
-    else:
-        backend: Backend = load(Kind.BACKENDS, str(fault.inverse["backend"]))()
-        done = backend.heal(fault.inverse)
-    ledger = FaultLedger(directory / FAULTS, now=lambda: 0)
-    try:
-        ledger.note_healed_later(fault.id)
-    finally:
-        ledger.close()
-    return done
+        return "nothing to do: it ended with its harness"
+    backend: Backend = load(Kind.BACKENDS, str(fault.inverse["backend"]))()
+    return backend.heal(fault.inverse)

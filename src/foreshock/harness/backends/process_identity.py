@@ -6,8 +6,10 @@ its pid namespace). Only with all three may a signal be sent to a process that a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+import re
 import signal
 import subprocess
 import time
@@ -34,12 +36,18 @@ class ProcessIdentity(msgspec.Struct, frozen=True):
 
 
 @cache
+def machine() -> str:
+    """The name of this machine."""
+    return platform.node()
+
+
+@cache
 def _place() -> str:
     try:
         namespace = str((_PROC / "self/ns/pid").readlink())
     except OSError:
         namespace = "pid"
-    return f"{platform.node()} {namespace}"
+    return f"{machine()} {namespace}"
 
 
 @cache
@@ -86,8 +94,19 @@ def identify(pid: int) -> ProcessIdentity | None:
 def alive(process: ProcessIdentity) -> bool | None:
     """Whether exactly this process runs; ``None`` when it lives elsewhere and nobody here can tell."""
     if process.place != _place():
-        return None
+        return False if _of_an_earlier_boot(process) else None
     return _started(process.pid) == process.started
+
+
+def _of_an_earlier_boot(process: ProcessIdentity) -> bool:
+    """Whether it ran here before this machine was started again: pid namespaces have other names after that."""
+    made_in, blank, _ = process.started.partition(" ")
+    here = process.place.rpartition(" ")[0] == machine()
+    return here and bool(blank) and _is_boot(made_in) and _is_boot(boot()) and made_in != boot()
+
+
+def _is_boot(text: str) -> bool:
+    return re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text) is not None
 
 
 def stopped(process: ProcessIdentity) -> bool:
@@ -117,20 +136,40 @@ def processes_of_run(run: str) -> list[int]:
     This finds what a node left behind outside its process group, and a node whose start was not yet written
     down when the harness was killed. Processes of other users cannot be read and are not ours.
     """
-    wanted = f"{NODE_VARIABLE}={run}".encode()
-    found = []
-    for folder in _PROC.glob("[0-9]*"):
-        try:
-            variables = (folder / "environ").read_bytes().split(b"\0")
-        except OSError:
-            continue  # it ended meanwhile, or belongs to somebody else
-        if wanted in variables and int(folder.name) != os.getpid():
-            found.append(int(folder.name))
-    return sorted(found)
+    pids = (int(folder.name) for folder in _PROC.glob("[0-9]*"))
+    return sorted(pid for pid in pids if pid != os.getpid() and _carries(pid, run))
 
 
-def end_processes_of_run(run: str) -> list[int]:
-    """Kill (SIGKILL) all processes that carry the run in their environment and wait until they are gone.
+def _carries(pid: int, run: str) -> bool:
+    try:
+        variables = (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return False  # it ended meanwhile, or belongs to somebody else
+    return f"{NODE_VARIABLE}={run}".encode() in variables
+
+
+def _signal_process_of_run(pid: int, run: str, number: signal.Signals) -> bool:
+    """Signal a process if it still is one of the run, never a stranger that has its pid by now."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    except (AttributeError, OSError):  # a kernel without handles of processes
+        if not _carries(pid, run):
+            return False
+        os.kill(pid, number)
+        return True
+    try:
+        if not _carries(pid, run):
+            return False
+        signal.pidfd_send_signal(handle, number)
+    finally:
+        os.close(handle)
+    return True
+
+
+def end_processes_of_run(run: str, number: signal.Signals = signal.SIGKILL) -> list[int]:
+    """Signal all processes that carry the run in their environment until they are gone.
 
     Returns their pids. One that does not die within a few seconds (it is stuck in the kernel) is waited for no more.
     """
@@ -138,10 +177,10 @@ def end_processes_of_run(run: str) -> list[int]:
     deadline = time.monotonic() + _DEATH_TIMEOUT_S
     while (left := processes_of_run(run)) and time.monotonic() < deadline:
         for pid in left:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-            ended.add(pid)
+            if pid in ended and number != signal.SIGKILL:
+                continue  # it was asked already, and may be at it
+            with contextlib.suppress(ProcessLookupError):
+                if _signal_process_of_run(pid, run, number):
+                    ended.add(pid)
         time.sleep(_POLL_S)
     return sorted(ended)

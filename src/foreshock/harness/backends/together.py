@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
+
+from foreshock.harness.errors import HarnessError, PartlyDone
 
 T = TypeVar("T")
 
@@ -28,4 +30,18 @@ async def try_all(steps: Sequence[Awaitable[T]]) -> list[T]:
         if isinstance(result, BaseException):
             raise result
         done.append(result)
+    return done
+
+
+def each_cleaned(runs: Iterable[str], clean: Callable[[str], list[str]]) -> list[str]:
+    """Clean up after each run and say what was done; raises :class:`PartlyDone` when one or more could not be."""
+    done: list[str] = []
+    errors: list[str] = []
+    for run in runs:
+        try:
+            done += clean(run)
+        except HarnessError as error:
+            errors.append(f"run {run} is not cleaned: {error}")
+    if errors:
+        raise PartlyDone(done, errors)
     return done

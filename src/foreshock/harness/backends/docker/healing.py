@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
 
 import docker
 from docker.errors import APIError, NotFound
@@ -12,30 +13,59 @@ from foreshock.harness.backends import grudge_rules
 from foreshock.harness.backends.docker.engine import explained
 from foreshock.harness.errors import FaultError
 
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "pause": "nothing to do: no node is paused",
+        "kill": "nothing to do: no node is down",
+        "power": "nothing to do: no node is down",
+    }
+)
+
 
 def heal(client: docker.APIClient, fault: Mapping[str, Any]) -> str:
-    """Undo the fault where its containers still are; says what was done. Idempotent; raises ``FaultError``."""
-    run, kind = fault["run"], fault["fault"]
-    with explained(f"the fault {kind} of run {run} cannot be healed", FaultError):
-        match kind:
-            case "partition":
-                healed = [name for name, pod in fault["pods"].items() if _open_pod(client, name, pod)]
-                return f"all is heard again by {', '.join(healed)}" if healed else _nothing("pod")
-            case "pause":
-                healed = [name for name, each in fault["containers"].items() if _resume(client, each)]
-                return f"resumed {', '.join(healed)}" if healed else _nothing("node is paused")
-            case "kill":
-                healed = [name for name, each in fault["containers"].items() if _start(client, each)]
-                return f"started {', '.join(healed)}" if healed else _nothing("node is down")
-        scripts: Mapping[str, str] = fault.get("scripts", {})
-        if scripts:
-            healed = [name for name, script in scripts.items() if _undo(client, fault, name, script)]
-            return f"{kind} undone on {', '.join(healed)}" if healed else _nothing("pod")
-    raise FaultError(f"the docker backend knows no fault {kind!r}")
+    """Undo the fault where its containers still are; says what was done. Idempotent; raises ``FaultError``.
+
+    What the engine itself undoes comes first, then the scripts of the inverse, each in its pod. Every node is tried.
+    """
+    kind = fault["fault"]
+    steps = _steps(client, fault)
+    if not steps:
+        raise FaultError(f"the docker backend knows no fault {kind!r}")
+    said: list[str] = []
+    failed: list[str] = []
+    for what, names, heal_one in steps:
+        healed = []
+        for name in names:
+            try:
+                with explained(f"the fault {kind} of run {fault['run']} cannot be healed", FaultError):
+                    if heal_one(name):
+                        healed.append(name)
+            except FaultError as error:
+                failed.append(str(error))
+        if healed:
+            said.append(f"{what} {', '.join(healed)}")
+    if failed:
+        raise FaultError("; ".join(failed))
+    return ", ".join(said) or _NOTHING.get(kind, "nothing to do: no pod is left")
 
 
-def _nothing(what: str) -> str:
-    return f"nothing to do: no {what} is left" if what == "pod" else f"nothing to do: no {what}"
+def _steps(
+    client: docker.APIClient, fault: Mapping[str, Any]
+) -> list[tuple[str, Iterable[str], Callable[[str], bool]]]:
+    """What to say, to which nodes, and what to do to each; it answers whether there was anything to do."""
+    kind, pods, containers = fault["fault"], fault["pods"], fault["containers"]
+    scripts: Mapping[str, str] = fault.get("scripts", {})
+    steps: list[tuple[str, Iterable[str], Callable[[str], bool]]] = []
+    match kind:
+        case "partition":
+            steps.append(("all is heard again by", pods, lambda name: _open_pod(client, name, pods[name])))
+        case "pause":
+            steps.append(("resumed", containers, lambda name: _resume(client, containers[name])))
+        case "kill" | "power":
+            steps.append(("started", containers, lambda name: _start(client, containers[name], pods[name])))
+    if scripts:
+        steps.append((f"{kind} undone on", scripts, lambda name: _undo(client, fault, name, scripts[name])))
+    return steps
 
 
 def _state(client: docker.APIClient, container: str) -> Mapping[str, Any] | None:
@@ -78,9 +108,13 @@ def _resume(client: docker.APIClient, container: str) -> bool:
     return True
 
 
-def _start(client: docker.APIClient, container: str) -> bool:
-    state = _state(client, container)
+def _start(client: docker.APIClient, container: str, pod: str) -> bool:
+    state, pod_state = _state(client, container), _state(client, pod)
     if state is None or state["Running"]:
+        return False
+    if (
+        pod_state is None or not pod_state["Running"]
+    ):  # it ended with the engine, and no node goes on without it
         return False
     try:
         client.start(container)

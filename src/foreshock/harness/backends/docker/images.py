@@ -30,6 +30,8 @@ import requests
 from docker.errors import DockerException, ImageNotFound
 
 from foreshock.harness.backends.docker.engine import connect, explained
+from foreshock.harness.backends.mounts import unmount_below
+from foreshock.harness.backends.process_identity import NODE_VARIABLE, end_processes_of_run
 from foreshock.harness.errors import DeployError
 from foreshock.harness.live_runs import ensure_directory, state_directory
 
@@ -107,7 +109,8 @@ class ImageBuilder:
         if shutil.which("mmdebstrap") is None:
             raise DeployError(_NO_BASE)
         _log.info("making the base image %s with mmdebstrap (once; it takes a minute)", tag)
-        with tempfile.TemporaryDirectory(prefix="foreshock-") as folder:
+        clean_unfinished()
+        with tempfile.TemporaryDirectory(dir=ensure_directory(_scratch())) as folder:
             archive = Path(folder) / "base.tar"
             self._run_mmdebstrap(archive, Path(folder) / "mmdebstrap.log")
             repository, _, version = tag.partition(":")
@@ -127,6 +130,7 @@ class ImageBuilder:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                env={**os.environ, "TMPDIR": str(archive.parent), NODE_VARIABLE: _builders()},
             )
         waited_s = 0.0
         while process.poll() is None:
@@ -252,7 +256,44 @@ def _failure(what: str, output: str) -> DeployError:
 @contextmanager
 def _one_builder() -> Iterator[None]:
     """Two harnesses that need the same image build it once: the second waits for the first."""
-    path = ensure_directory(state_directory()) / "images.lock"
-    with path.open("ab") as lock:
+    with _lock().open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _lock() -> Path:
+    return ensure_directory(state_directory()) / "images.lock"
+
+
+def _scratch() -> Path:
+    """Where base images are made, by one at a time."""
+    return state_directory() / "images"
+
+
+def _builders() -> str:
+    """What the processes that make a base image carry in their environment, in place of a run."""
+    return f"base image in {_scratch()}"
+
+
+def clean_abandoned() -> list[str]:
+    """End what makes a base image for a harness that is gone, and remove it; says so. One under way is left alone."""
+    if not _scratch().exists():
+        return []
+    with _lock().open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return []
+        return clean_unfinished()
+
+
+def clean_unfinished() -> list[str]:
+    """As :func:`clean_abandoned`, for whoever has the lock; raises ``HarnessError``."""
+    scratch = _scratch()
+    if not scratch.exists():
+        return []
+    end_processes_of_run(_builders(), signal.SIGTERM)  # it unmounts and removes its own scratch
+    end_processes_of_run(_builders())
+    unmount_below(scratch)
+    shutil.rmtree(scratch, ignore_errors=True)
+    return ["removed a base image that was being made"]

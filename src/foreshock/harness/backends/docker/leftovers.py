@@ -15,7 +15,9 @@ from docker.errors import APIError
 
 from foreshock.harness import live_runs
 from foreshock.harness.backends.docker.engine import explained, gone_is_fine
+from foreshock.harness.backends.docker.images import clean_abandoned
 from foreshock.harness.backends.process_identity import ProcessIdentity, alive
+from foreshock.harness.backends.together import each_cleaned
 from foreshock.harness.errors import HarnessError
 
 OURS: Final = "foreshock"
@@ -96,12 +98,17 @@ def _retried(action: Callable[[], object]) -> bool:
 
 def clean(client: docker.APIClient, run: str | None) -> list[str]:
     """Remove what dead runs left, or the run named (by name or folder); never what a living harness uses."""
-    removed = [line for name in _runs_to_clean(client, run) for line in remove_run(client, name)]
     registered = live_runs.dead_runs() if run is None else live_runs.named_runs(run)
-    for record in registered:
-        if record.backend == "docker":
-            live_runs.forget(record.run)
-    return removed
+    known = {record.run for record in registered if record.backend == "docker"}
+
+    def clean_one(name: str) -> list[str]:
+        removed = remove_run(client, name)
+        if name in known:
+            live_runs.forget(name)
+        return removed
+
+    abandoned = clean_abandoned() if run is None else []
+    return [*abandoned, *each_cleaned(sorted({*_runs_to_clean(client, run), *known}), clean_one)]
 
 
 def _runs_to_clean(client: docker.APIClient, run: str | None) -> list[str]:

@@ -18,14 +18,15 @@ import msgspec
 from foreshock.harness import live_runs
 from foreshock.harness.backends.process_identity import (
     ProcessIdentity,
-    end_processes_of_run,
+    boot,
+    machine,
     signal_group,
     stopped,
 )
-from foreshock.harness.capabilities import Kill, Partition, Pause
-from foreshock.harness.cluster import Cluster, ClusterSpecification
+from foreshock.harness.backends.together import each_cleaned
+from foreshock.harness.capabilities import Kill, Partition, Pause, Shape
+from foreshock.harness.cluster import Cluster, ClusterSpecification, capability
 from foreshock.harness.errors import FaultError
-from foreshock.harness.live_runs import LiveRun
 from foreshock.harness.options import Options
 from foreshock.harness.runtime import Runtime
 
@@ -82,13 +83,18 @@ class ProcessBackend:
         return _heal_dead(fault)
 
     def clean(self, run: str | None) -> list[str]:
-        """End the processes of dead runs, or of the run named (alive or dead), and forget the runs."""
+        """Remove what dead runs, or the run named, left: processes, mounts, control groups, the data of nodes."""
+        from foreshock.harness.backends.process.leftovers import clean_run
+
         runs = live_runs.dead_runs() if run is None else live_runs.named_runs(run)
-        return [line for found in runs if found.backend == self.name for line in _clean_run(found)]
+        mine = {found.run: found for found in runs if found.backend == self.name}
+        return each_cleaned(mine, lambda name: clean_run(mine[name]))
 
 
 def _heal_live(cluster: ProcessCluster, fault: Mapping[str, Any]) -> str:
     nodes = frozenset(fault["processes"])
+    names = ", ".join(sorted(nodes))
+    said = _run_scripts(fault)
 
     def wait_for(step: Coroutine[Any, Any, None]) -> None:
         if cluster.loop is None:
@@ -98,21 +104,54 @@ def _heal_live(cluster: ProcessCluster, fault: Mapping[str, Any]) -> str:
     match fault["fault"]:
         case "partition":
             wait_for(cluster.cut({}))
-            return "all links are open"
+            said.append("all links are open")
+        case "packet" if (shaping := capability(cluster, Shape)) is not None:
+            wait_for(shaping.shape({}))
+            said.append("no link is shaped")
         case "pause":
             wait_for(cluster.resume(nodes))
-            return f"resumed {', '.join(sorted(nodes))}"
-        case "kill":
+            said.append(f"resumed {names}")
+        case "kill" | "power":
             wait_for(cluster.start(nodes))
-            return f"started {', '.join(sorted(nodes))}"
-    return _run_scripts(fault)
+            said.append(f"started {names}")
+    return _what_was_done(said, fault)
 
 
-def _run_scripts(fault: Mapping[str, Any]) -> str:
-    """Undo what scripts undo, on this machine."""
-    scripts: Mapping[str, str] = fault.get("scripts", {})
-    if not scripts:
+def _heal_dead(fault: Mapping[str, Any]) -> str:
+    """The harness is gone, and with it its link proxy: stopped processes can still be helped, and what scripts undo."""
+    made_on, made_in = fault.get("machine", machine()), fault.get("boot", boot())
+    if made_on != machine():
+        raise FaultError(f"it was made on the machine {made_on!r}: run foreshock heal there")
+    if made_in != boot():
+        return "nothing to do: it ended when this machine was started again"
+    said = _run_scripts(fault)
+    match fault["fault"]:
+        case "partition" | "packet":
+            said = said or ["nothing to do: the link proxy ended with its harness"]
+        case "kill" | "power" | "upgrade":
+            said = said or ["nothing to do: a node is not started again without its harness"]
+        case "pause":
+            processes = msgspec.convert(fault["processes"], dict[str, ProcessIdentity])
+            resumed = [
+                name
+                for name, process in sorted(processes.items())
+                if stopped(process) and signal_group(process, signal.SIGCONT)
+            ]
+            said += [f"resumed {', '.join(resumed)}"] if resumed else []
+            said = said or ["nothing to do: no node is stopped"]
+    return _what_was_done(said, fault)
+
+
+def _what_was_done(said: list[str], fault: Mapping[str, Any]) -> str:
+    if not said:
         raise FaultError(f"the process backend knows no fault {fault['fault']!r}")
+    return ", ".join(said)
+
+
+def _run_scripts(fault: Mapping[str, Any]) -> list[str]:
+    """Undo what scripts undo, on this machine, and say so; each is tried, then what failed is raised."""
+    scripts: Mapping[str, str] = fault.get("scripts", {})
+    failed = []
     for name, script in scripts.items():
         what = f"the script that undoes {fault['fault']} of node {name}"
         try:
@@ -125,39 +164,10 @@ def _run_scripts(fault: Mapping[str, Any]) -> str:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise FaultError(f"{what} did not end within {_HEAL_TIMEOUT_S:g} s") from None
-        if done.returncode:
-            raise FaultError(f"{what} failed: {done.stderr.strip()}")
-    return f"{fault['fault']} undone on {', '.join(scripts)}"
-
-
-def _heal_dead(fault: Mapping[str, Any]) -> str:
-    """The harness is gone, and with it its link proxy: only a stopped process can still be helped."""
-    match fault["fault"]:
-        case "partition":
-            return "nothing to do: the link proxy ended with its harness"
-        case "kill":
-            return "nothing to do: a node is not started again without its harness"
-        case "pause":
-            processes = msgspec.convert(fault["processes"], dict[str, ProcessIdentity])
-            resumed = [
-                name
-                for name, process in sorted(processes.items())
-                if stopped(process) and signal_group(process, signal.SIGCONT)
-            ]
-            return f"resumed {', '.join(resumed)}" if resumed else "nothing to do: no node is stopped"
-    return _run_scripts(fault)
-
-
-def _clean_run(run: LiveRun) -> list[str]:
-    ended = {
-        process.pid: name
-        for name, process in sorted(run.processes.items())
-        if signal_group(process, signal.SIGKILL)
-    }
-    others = [pid for pid in end_processes_of_run(run.run) if pid not in ended]
-    live_runs.forget(run.run)
-    return [
-        *(f"run {run.run}: ended {name} (process {pid})" for pid, name in ended.items()),
-        *(f"run {run.run}: ended process {pid}, which it left behind" for pid in others),
-    ]
+            failed.append(f"{what} did not end within {_HEAL_TIMEOUT_S:g} s")
+        else:
+            if done.returncode:
+                failed.append(f"{what} failed: {done.stderr.strip()}")
+    if failed:
+        raise FaultError("; ".join(failed))
+    return [f"{fault['fault']} undone on {', '.join(scripts)}"] if scripts else []

@@ -19,7 +19,12 @@ from foreshock.harness.backends.process.child import LOG_NAME, Child
 from foreshock.harness.backends.process.host import LocalHost, copy_tail
 from foreshock.harness.backends.process.links import LinkProxy
 from foreshock.harness.backends.process.ports import LOOPBACK, PortReservations, port_is_free
-from foreshock.harness.backends.process_identity import NODE_VARIABLE, end_processes_of_run
+from foreshock.harness.backends.process_identity import (
+    NODE_VARIABLE,
+    boot,
+    end_processes_of_run,
+    machine,
+)
 from foreshock.harness.backends.readiness import NodeExited, wait_until_ready
 from foreshock.harness.backends.together import try_all
 from foreshock.harness.capabilities import Grudge
@@ -89,7 +94,7 @@ class ProcessCluster(HostClocks, HostDisks, HostResources):
 
     def host(self, name: str) -> LocalHost:
         """This machine as the host of the node; raises ``FaultError`` for a name that is none."""
-        return LocalHost(name, self._child(name).folder)
+        return LocalHost(name, self._child(name).folder, {NODE_VARIABLE: self.specification.run})
 
     async def deploy(self) -> None:
         """Start the link proxy and every node, and wait until all are ready; raises ``DeployError``.
@@ -141,6 +146,8 @@ class ProcessCluster(HostClocks, HostDisks, HostResources):
             "backend": "process",
             "fault": fault,
             "run": self.specification.run,
+            "machine": machine(),
+            "boot": boot(),
             "processes": {
                 name: {"pid": identity.pid, "started": identity.started, "place": identity.place}
                 for name, identity in sorted(processes.items())
@@ -234,7 +241,8 @@ class ProcessCluster(HostClocks, HostDisks, HostResources):
             name: Endpoint(host=LOOPBACK, port=port)
             for name, port in zip(names, self._ports.reserve(len(names)), strict=True)
         }
-        self._proxy = await LinkProxy.start(listens, self._directory / f"{PROXY}.log", os.environ)
+        environment = {**os.environ, NODE_VARIABLE: self.specification.run}
+        self._proxy = await LinkProxy.start(listens, self._directory / f"{PROXY}.log", environment)
         self._nodes = tuple(
             Node(
                 name=name,

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from foreshock.harness.errors import HarnessError
@@ -13,11 +14,15 @@ from foreshock.harness.host import HostResult
 
 
 class LocalHost:
-    """This machine as the host of one node; scripts run in the node's folder, in the environment of the harness."""
+    """This machine as the host of one node; scripts run in the node's folder, in the environment of the harness.
 
-    def __init__(self, name: str, directory: Path) -> None:
+    ``environment`` goes on top of that: what a script starts is known by it, should the harness be killed meanwhile.
+    """
+
+    def __init__(self, name: str, directory: Path, environment: Mapping[str, str]) -> None:
         self._name = name
         self._directory = directory
+        self._environment = dict(environment)
 
     @property
     def name(self) -> str:
@@ -35,6 +40,7 @@ class LocalHost:
             stderr=subprocess.PIPE,
             cwd=self._directory,
             start_new_session=True,
+            env={**os.environ, **self._environment},
         )
         try:
             async with asyncio.timeout(timeout_ms / 1000):
