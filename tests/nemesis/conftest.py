@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.nemesis.shaped_links import ShapedLinks
 
 from foreshock.harness.capabilities import ClockReading, Grudge
 from foreshock.harness.errors import Definite, Indefinite
@@ -60,10 +61,11 @@ class InstantRuntime:
         return await coroutine
 
 
-class RecordingCluster:
+class RecordingCluster(ShapedLinks):
     """Does as it is told, writes down each call with what the ledger held then, and can be made to lie."""
 
     def __init__(self, ledger_path: Path, now: Callable[[], int]) -> None:
+        super().__init__()
         self._ledger_path = ledger_path
         self.now = now
         self.offsets_ns: dict[str, int] = {}
