@@ -1,4 +1,4 @@
-"""The harness's side of the link proxy: start it, cut links, verify by datagrams."""
+"""The harness's side of the link proxy: start it, cut links, shape them, verify by datagrams."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from foreshock.harness.backends.process.link_observations import Probing, established
 from foreshock.harness.backends.process.ports import LOOPBACK
 from foreshock.harness.backends.process_identity import ProcessIdentity, identify
-from foreshock.harness.capabilities import Grudge
+from foreshock.harness.capabilities import Grudge, Link, LinkReading, LinkShape
 from foreshock.harness.cluster import Endpoint
 from foreshock.harness.errors import FaultError, HarnessError
+from foreshock.harness.packet_fates import longest_ns
 
-Pair = tuple[str, str]
 _ANSWER_TIMEOUT_S: Final = 10.0
 _END_TIMEOUT_S: Final = 2.0
 _PROBE_ROUNDS: Final = 3
@@ -37,9 +38,12 @@ class LinkProxy:
         self._sink = sink
         self._log = log
         self._lock = asyncio.Lock()
+        self._listening = asyncio.Lock()
         self._numbers = itertools.count(1)
         self._control = 0
-        self._ports: dict[Pair, tuple[int, int]] = {}
+        self._ports: dict[Link, tuple[int, int]] = {}
+        self._longest_ns = 0
+        """For how long a datagram may be on its way under any shape so far."""
 
     @classmethod
     async def start(
@@ -81,36 +85,74 @@ class LinkProxy:
     async def cut(self, grudge: Grudge) -> None:
         """Stall every direction that the grudge names and no other; raises ``HarnessError``."""
         cuts = sorted((sender, receiver) for receiver, senders in grudge.items() for sender in senders)
-        number = next(self._numbers)
-        await self._ask({"id": number, "cut": cuts})
+        await self._ask({"id": next(self._numbers), "cut": cuts})
 
-    async def heard(self, pairs: frozenset[Pair]) -> dict[Pair, bool]:
+    async def shape(self, links: Mapping[Link, LinkShape]) -> None:
+        """Shape these directions and no other; raises ``HarnessError``."""
+        self._check(links)
+        self._longest_ns = max(self._longest_ns, *map(longest_ns, links.values()), 0)
+        shapes = [[*link, shape] for link, shape in sorted(links.items())]
+        await self._ask({"id": next(self._numbers), "shape": shapes})
+
+    async def reset(self, links: Iterable[Link]) -> dict[Link, int]:
+        """Reset the connections that were opened over the links, and see that they are gone; how many there were.
+
+        Raises ``FaultError`` when one is still there, by the proxy's word or by the system's.
+        """
+        wanted = sorted(links)
+        self._check(wanted)
+        answer = await self._ask({"id": next(self._numbers), "reset": wanted})
+        opened = {link: set(ports) for link, ports in zip(wanted, answer["reset"], strict=True)}
+        for link, ports in opened.items():
+            left = ports & (set(answer["left"]) | established(self._ports[link][0]))
+            if left:
+                raise FaultError(
+                    f"{len(left)} of {len(ports)} connections from {link[0]} to {link[1]} are still there after "
+                    "they were reset"
+                )
+        return {link: len(ports) for link, ports in opened.items()}
+
+    async def heard(self, pairs: frozenset[Link]) -> dict[Link, bool]:
         """Send datagrams over the links and say which were relayed; raises ``FaultError`` when none can be.
 
         No window of time decides: a round is over when a datagram that was sent last, and that no rule drops,
         came back through the same proxy.
         """
-        for sender, receiver in sorted(pairs):
-            if (sender, receiver) not in self._ports:
-                raise FaultError(f"there is no link from {sender!r} to {receiver!r}")
+        self._check(pairs)
         nonce = secrets.token_hex(8)
-        arrived: set[Pair] = set()
-        for number in range(_PROBE_ROUNDS):
-            waiting = sorted(pairs - arrived)
-            if not waiting:
-                break
-            for sender, receiver in waiting:
-                self._send(f"{nonce} {sender} {receiver}", self._ports[sender, receiver][1])
-            marker = f"{nonce} {number}"
-            self._send(marker, self._control)
-            try:
-                async with asyncio.timeout(_PROBE_TIMEOUT_S):
-                    arrived |= await self._collect(nonce, marker)
-            except TimeoutError:
-                raise FaultError(f"the link proxy relays no datagrams: see {self._log}") from None
-            await asyncio.sleep(_STRAGGLERS_S)
-        arrived |= await self._drain(nonce)
+        arrived: set[Link] = set()
+        async with self._listening:
+            for number in range(_PROBE_ROUNDS):
+                waiting = sorted(pairs - arrived)
+                if not waiting:
+                    break
+                for sender, receiver in waiting:
+                    self._send(f"{nonce} {sender} {receiver}", self._ports[sender, receiver][1])
+                marker = f"{nonce} {number}"
+                self._send(marker, self._control)
+                try:
+                    async with asyncio.timeout(_PROBE_TIMEOUT_S):
+                        arrived |= await self._collect(nonce, marker)
+                except TimeoutError:
+                    raise FaultError(f"the link proxy relays no datagrams: see {self._log}") from None
+                await asyncio.sleep(_STRAGGLERS_S)
+            arrived |= await self._drain(nonce)
         return {pair: pair in arrived for pair in sorted(pairs)}
+
+    async def probe(self, links: frozenset[Link], *, count: int, interval_us: int) -> dict[Link, LinkReading]:
+        """Send so many numbered datagrams over each link and say what became of them.
+
+        Raises ``FaultError`` when the proxy does not say that all are through.
+        """
+        self._check(links)
+        ports = {link: self._ports[link][1] for link in sorted(links)}
+        probing = Probing(ports, count, interval_us, self._longest_ns / 1e9 + _PROBE_TIMEOUT_S)
+        try:
+            return await asyncio.to_thread(probing.run)  # where the harness's own work does not delay it
+        except TimeoutError:
+            raise FaultError(f"the link proxy relays no datagrams: see {self._log}") from None
+        finally:
+            probing.stop()
 
     async def close(self) -> None:
         """End the proxy and all connections over it; idempotent."""
@@ -124,10 +166,15 @@ class LinkProxy:
             await self._process.wait()
         self._sink.close()
 
+    def _check(self, links: Iterable[Link]) -> None:
+        for sender, receiver in sorted(links):
+            if (sender, receiver) not in self._ports:
+                raise FaultError(f"there is no link from {sender!r} to {receiver!r}")
+
     async def _open(self, listens: Mapping[str, Endpoint]) -> None:
         pairs = [(a, b) for a in listens for b in listens if a != b]
         links = [{"sender": a, "receiver": b, "target": [listens[b].host, listens[b].port]} for a, b in pairs]
-        answer = await self._ask({"links": links, "sink": list(self._sink.getsockname())})
+        answer = await self._ask({"links": links})
         self._control = answer["control"]
         self._ports = {pair: (tcp, udp) for pair, (tcp, udp) in zip(pairs, answer["links"], strict=True)}
 
@@ -155,8 +202,8 @@ class LinkProxy:
         with contextlib.suppress(BlockingIOError):  # a full buffer loses it as a network would; rounds repeat
             self._sink.sendto(text.encode(), (LOOPBACK, port))
 
-    async def _collect(self, nonce: str, marker: str) -> set[Pair]:
-        arrived: set[Pair] = set()
+    async def _collect(self, nonce: str, marker: str) -> set[Link]:
+        arrived: set[Link] = set()
         loop = asyncio.get_running_loop()
         while True:
             text = (await loop.sock_recv(self._sink, 2048)).decode(errors="replace")
@@ -164,15 +211,15 @@ class LinkProxy:
                 return arrived
             self._note(text, nonce, arrived)
 
-    async def _drain(self, nonce: str) -> set[Pair]:
-        arrived: set[Pair] = set()
+    async def _drain(self, nonce: str) -> set[Link]:
+        arrived: set[Link] = set()
         with contextlib.suppress(BlockingIOError):
             while True:
                 self._note(self._sink.recv(2048).decode(errors="replace"), nonce, arrived)
         return arrived
 
     @staticmethod
-    def _note(text: str, nonce: str, arrived: set[Pair]) -> None:
+    def _note(text: str, nonce: str, arrived: set[Link]) -> None:
         words = text.split(" ")
         if len(words) == 3 and words[0] == nonce:
             arrived.add((words[1], words[2]))
