@@ -53,8 +53,8 @@ class ProcessBackend:
         return None
 
     def offers(self) -> frozenset[type[Any]]:
-        """Kill, Pause and Partition."""
-        return frozenset((Kill, Pause, Partition))
+        """Kill, Pause, Partition and Shape."""
+        return frozenset((Kill, Pause, Partition, Shape))
 
     def mechanisms(self) -> Mapping[str, str]:
         """By what each kind of fault is carried out here."""
@@ -62,6 +62,10 @@ class ProcessBackend:
             "partition": "link proxies",
             "kill": "SIGKILL to the process group",
             "pause/signal": "SIGSTOP to the process group",
+            "packet/delay": "link proxies",
+            "packet/loss": "link proxies, by the time of a retransmission",
+            "packet/rate": "link proxies",
+            "packet/reset": "link proxies",
         }
 
     def cluster(self, specification: ClusterSpecification, runtime: Runtime) -> Cluster:
