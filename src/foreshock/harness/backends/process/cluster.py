@@ -19,6 +19,7 @@ from foreshock.harness.backends.process.child import LOG_NAME, Child
 from foreshock.harness.backends.process.host import LocalHost, copy_tail
 from foreshock.harness.backends.process.links import LinkProxy
 from foreshock.harness.backends.process.ports import LOOPBACK, PortReservations, port_is_free
+from foreshock.harness.backends.process.shaping import ProxyShaping
 from foreshock.harness.backends.process_identity import (
     NODE_VARIABLE,
     boot,
@@ -45,8 +46,8 @@ class PortTakenError(DeployError):
     """Somebody else took a port between our probe and the node's start."""
 
 
-class ProcessCluster(HostClocks, HostDisks, HostResources):
-    """The nodes of one test as processes of this machine. Offers Kill, Pause and Partition."""
+class ProcessCluster(HostClocks, HostDisks, HostResources, ProxyShaping):
+    """The nodes of one test as processes of this machine."""
 
     def __init__(self, specification: ClusterSpecification, runtime: Runtime) -> None:
         self.specification = specification
@@ -198,11 +199,11 @@ class ProcessCluster(HostClocks, HostDisks, HostResources):
         for receiver, senders in grudge.items():
             for name in (receiver, *sorted(senders)):
                 self._child(name)
-        await self._links().cut(grudge)
+        await self.links().cut(grudge)
 
     async def heard(self, pairs: frozenset[tuple[str, str]]) -> Mapping[tuple[str, str], bool]:
         """Which of the (sender, receiver) links relay datagrams now."""
-        return await self._links().heard(pairs)
+        return await self.links().heard(pairs)
 
     # --- within ---------------------------------------------------------------------------------------------
 
@@ -221,7 +222,8 @@ class ProcessCluster(HostClocks, HostDisks, HostResources):
         except KeyError:
             raise FaultError(f"there is no node {name!r} (known: {', '.join(self._children)})") from None
 
-    def _links(self) -> LinkProxy:
+    def links(self) -> LinkProxy:
+        """The link proxy; raises ``HarnessError`` while it does not run."""
         if self._proxy is None:
             raise HarnessError("the links between the nodes are not up: the cluster is not deployed")
         return self._proxy
