@@ -38,6 +38,7 @@ def play(
         if not isinstance(answer, tuple):
             assert answer is not PENDING, "nothing is under way that could change that"
         operation, after = answer  # type: ignore[misc]
+        assert operation.time_ns is not None
         if operation.time_ns > now_ns:
             now_ns = min(
                 operation.time_ns, now_ns + SECOND_NS

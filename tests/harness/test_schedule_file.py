@@ -90,8 +90,8 @@ START = '[[fault]]\nat = 1\ndo = "start-partition"\n'
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('[[fault]]\nat = 1\ndo = "start-partitoin"\n', r"entry 1 \(line 1\): .*'start-partitoin' \(did you mean 'start-part"),
-        ('\n\n[[fault]]\nat = 1\ndo = "kill"\nvlaue = "one"\n', r"entry 1 \(line 3\): there is no key 'vlaue' \(did you mean 'value'"),
+        ('[[fault]]\nat = 1\ndo = "start-partitoin"\n', r"entry 1 \(line 1\): .*did you mean 'start-part"),
+        ('\n\n[[fault]]\nat = 1\ndo = "kill"\nvlaue = "one"\n', r"\(line 3\): .*'vlaue' \(did you mean 'value'"),
         ('[[fualt]]\nat = 1\ndo = "kill"\n', r"there is no 'fualt' \(did you mean 'fault'\?\)"),
         ('[[fault]]\nat = -1\ndo = "kill"\nvalue = "one"\n', "at = -1 is out of bounds"),
         ('[[fault]]\nat = nan\ndo = "kill"\nvalue = "one"\n', "at must be a number of seconds, not nan"),
@@ -100,7 +100,7 @@ START = '[[fault]]\nat = 1\ndo = "start-partition"\n'
         ('[[fault]]\ndo = "kill"\nvalue = "one"\n', "at is missing"),
         ("[[fault]]\nat = 1\n", "do is missing: name an operation"),
         ('[[fault]]\nat = 61\ndo = "kill"\nvalue = "one"\n', "at = 61 is after the main phase, which lasts 60 s"),
-        ('[[fault]]\nat = 1\ndo = "kill"\nvalue = "oen"\n', r"kill cannot be done so: its value 'oen' is not known \(did you mean 'one'"),
+        ('[[fault]]\nat = 1\ndo = "kill"\nvalue = "oen"\n', r"its value 'oen' is not known \(did you mean 'one'"),
         ('[[fault]]\nat = 1\ndo = "kill"\nnodes = ["n9"]\n', r"there is no node 'n9' \(did you mean 'n"),
         ('[[fault]]\nat = 1\ndo = "kill"\nnodes = "n1"\n', "its nodes must be a list of nodes, not 'n1'"),
         ('[[fault]]\nat = 1\ndo = "kill"\nvalue = 3\n', "value must be a name or a table, not 3"),

@@ -84,13 +84,24 @@ class AsyncioTask(Generic[T]):
 
 
 class AsyncioRuntime:
-    """Implements :class:`foreshock.harness.runtime.Runtime` on asyncio; only the named streams come from the seed."""
+    """Implements :class:`foreshock.harness.runtime.Runtime` on asyncio; only the named streams come from the seed.
+
+    ``clock_ns`` and ``new_loop`` are there for whoever needs another clock than the machine's: a rehearsal.
+    """
 
     simulated = False
 
-    def __init__(self, seed: int) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+        new_loop: Callable[[], asyncio.AbstractEventLoop] = new_event_loop,
+    ) -> None:
         self.seed = seed
-        self._start_ns = time.monotonic_ns()
+        self._clock_ns = clock_ns
+        self._new_loop = new_loop
+        self._start_ns = clock_ns()
         self._streams: dict[str, RandomStream] = {}
         self._loop: asyncio.AbstractEventLoop = cast("asyncio.AbstractEventLoop", None)
         self._main: asyncio.Task[Any] | None = None
@@ -110,7 +121,7 @@ class AsyncioRuntime:
         if self._main is not None:
             coroutine.close()
             raise HarnessError("the runtime is already running; await the coroutine instead")
-        self._loop = loop = new_event_loop()
+        self._loop = loop = self._new_loop()
         self._failures.clear()
         main: asyncio.Task[T] = loop.create_task(coroutine, name="main")
         self._main = main
@@ -141,17 +152,17 @@ class AsyncioRuntime:
 
     def now(self) -> int:
         """Nanoseconds since the runtime was made, monotonic."""
-        return time.monotonic_ns() - self._start_ns
+        return self._clock_ns() - self._start_ns
 
     async def sleep(self, duration_ns: int) -> None:
         """Let the given time pass, never less; zero yields to the other coroutines."""
         if duration_ns <= 0:
             await _yield_once()
             return
-        deadline_ns = time.monotonic_ns() + duration_ns
+        deadline_ns = self._clock_ns() + duration_ns
         while duration_ns > 0:
             await asyncio.sleep(_seconds(duration_ns))
-            duration_ns = deadline_ns - time.monotonic_ns()
+            duration_ns = deadline_ns - self._clock_ns()
 
     def spawn(self, coroutine: Coroutine[Any, Any, T], *, name: str) -> AsyncioTask[T]:
         """Start a coroutine beside this one. One that fails while nobody waits for it ends the run."""
@@ -169,12 +180,12 @@ class AsyncioRuntime:
         cancelling = task.cancelling()
         expired = False
         handle: asyncio.TimerHandle
-        deadline_ns = time.monotonic_ns() + duration_ns
+        deadline_ns = self._clock_ns() + duration_ns
 
         def ring() -> None:
             nonlocal expired, handle
             # The loop counts from when it last woke up, so it may ring a little early.
-            if (rest_ns := deadline_ns - time.monotonic_ns()) > 0:
+            if (rest_ns := deadline_ns - self._clock_ns()) > 0:
                 handle = self._loop.call_later(_seconds(rest_ns), ring)
                 return
             expired = True
@@ -203,7 +214,7 @@ class AsyncioRuntime:
         """The index of the first channel with an item, and the item; ``None`` when the time is up."""
         queues = cast("list[AsyncioChannel[Any]]", channels)
         found = take_first(queues)
-        deadline_ns = None if duration_ns is None else time.monotonic_ns() + duration_ns
+        deadline_ns = None if duration_ns is None else self._clock_ns() + duration_ns
         woken = True
         while found is None and woken:
             future: asyncio.Future[bool] = self._loop.create_future()
@@ -218,7 +229,7 @@ class AsyncioRuntime:
                     handle.cancel()
                 for queue in queues:
                     queue.leave(future)
-            if not woken and deadline_ns is not None and time.monotonic_ns() < deadline_ns:
+            if not woken and deadline_ns is not None and self._clock_ns() < deadline_ns:
                 woken = True  # the loop's timers have whole milliseconds and may ring early
         return found
 
@@ -324,7 +335,7 @@ class AsyncioRuntime:
             if not future.done():
                 future.set_result(False)
 
-        return self._loop.call_later(_seconds(max(deadline_ns - time.monotonic_ns(), 0)), ring)
+        return self._loop.call_later(_seconds(max(deadline_ns - self._clock_ns(), 0)), ring)
 
     def _stop(self) -> None:
         """Cancel what still runs and close what is still open, within a bound."""
