@@ -65,7 +65,7 @@ class PacketOptions(Options, frozen=True, kw_only=True):
         ),
     ] = ",".join(LINK_SPECS)
     delay_ms_max: Annotated[
-        int, msgspec.Meta(description="the longest delay, in ms, without jitter", ge=1, le=60_000)
+        int, msgspec.Meta(description="the longest delay, in ms, without jitter", ge=1, le=10_000)
     ] = 300
     loss_percent_max: Annotated[
         int, msgspec.Meta(description="the most packets that are lost, in percent", ge=2, le=90)

@@ -3,10 +3,13 @@
 It runs inside the container, or on a host as a process of ours, on the standard library alone. It may be given its
 directory and its UDP port, in this order. A command is a line in ``/run/foreshock/commands``::
 
-    send WORD ADDRESS...      one UDP datagram that carries the word to each address
+    send WORD ADDRESS...                       one UDP datagram that carries the word to each address
+    burst ID COUNT INTERVAL_US ADDRESS...      so many numbered datagrams to each address, from the next port
+    report ID COUNT WAIT_MS ADDRESS...         what arrived of a burst from each address, when it is whole or time is up
 
-Every word that arrives is appended, as a line, to ``/run/foreshock/heard``. So a shell is all that is needed to see
-which pods hear which.
+Every word that arrives is appended, as a line, to ``/run/foreshock/heard``; so are ``ID.sent`` when a burst is out,
+``ID:ADDRESS ARRIVED DUPLICATES OVERTAKEN CORRUPTED LEAST_US MEDIAN_US LONGEST_US`` for each address of a report, and
+``ID.told`` at its end. So a shell is all that is needed to see which pods hear which, and how.
 """
 
 from __future__ import annotations
@@ -16,15 +19,164 @@ import os
 import select
 import signal
 import socket
+import struct
 import sys
+import time
+import zlib
 from typing import Final
 
 DIRECTORY: Final = "/run/foreshock"
 PORT: Final = 19_599
-"""UDP port of the probes; below the ports that kernels hand out."""
+"""UDP port of the words; below the ports that kernels hand out."""
+
+BURST_PORT_OFFSET: Final = 1
+"""Bursts use the port after that one."""
+BURST_BYTES: Final = 200
+"""How much a numbered datagram carries."""
+COUNT_MAX: Final = 10_000
 
 _HEARD_BYTES_MAX: Final = 256 << 10
 _WORD_BYTES_MAX: Final = 200
+_BUFFER_BYTES: Final = 8 << 20
+_BURSTS_MAX: Final = 4
+"""How many bursts that have been heard are remembered."""
+_MAGIC: Final = b"FSHK"
+_HEADER: Final = struct.Struct("!4s8sIQ")
+_CHECKSUM: Final = struct.Struct("!I")
+_PADDING: Final = bytes(BURST_BYTES - _HEADER.size - _CHECKSUM.size)
+_SO_NO_CHECK: Final = 11
+"""Option of Linux: UDP without a checksum, so that what was corrupted on its way is seen and not thrown away."""
+_SO_RCVBUFFORCE: Final = 33
+
+
+class _Heard:
+    """What has arrived of one burst from one sender."""
+
+    def __init__(self) -> None:
+        self.numbers: set[int] = set()
+        self.highest = -1
+        self.duplicates = self.overtaken = self.corrupted = 0
+        self.delays_us: list[int] = []
+
+    def note(self, number: int, delay_us: int) -> None:
+        if number in self.numbers:
+            self.duplicates += 1
+            return
+        if len(self.numbers) >= COUNT_MAX:
+            return
+        self.numbers.add(number)
+        self.overtaken += number < self.highest
+        self.highest = max(self.highest, number)
+        self.delays_us.append(delay_us)
+
+    @property
+    def arrived(self) -> int:
+        return len(self.numbers) + self.corrupted
+
+    def line(self) -> str:
+        delays = sorted(self.delays_us) or [0]
+        times = (delays[0], delays[len(delays) // 2], delays[-1])
+        counts = (self.arrived, self.duplicates, self.overtaken, self.corrupted, *times)
+        return " ".join(map(str, counts))
+
+
+class _Bursts:
+    """Sends numbered datagrams on time, and counts those that arrive."""
+
+    def __init__(self, port: int, heard: int) -> None:
+        self.port = port
+        self._heard_fd = heard
+        self._heard: dict[bytes, dict[str, _Heard]] = {}
+        self._latest = b""
+        self._sending: list[tuple[bytes, int, int, list[str]]] = []
+        self._next = 0
+        self._due_ns = 0
+        self._report: tuple[str, int, int, list[str]] | None = None
+        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.udp.setsockopt(socket.SOL_SOCKET, _SO_NO_CHECK, 1)
+        with contextlib.suppress(OSError):  # without the right to more there is what everybody gets
+            self.udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+            self.udp.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+        self.udp.bind(("0.0.0.0", port))
+        self.udp.setblocking(False)
+
+    def command(self, words: list[str]) -> None:
+        identity, count, number = bytes.fromhex(words[1]), min(int(words[2]), COUNT_MAX), int(words[3])
+        if words[0] == "burst":
+            self._sending.append((identity, count, number * 1000, words[4:]))
+            if len(self._sending) == 1:
+                self._next, self._due_ns = 0, time.monotonic_ns()
+        else:
+            self._report = (words[1], count, time.monotonic_ns() + number * 1_000_000, words[4:])
+
+    def wait_s(self) -> float | None:
+        """For how long nothing need be done but hear."""
+        due_ns = [self._due_ns] if self._sending else []
+        if self._report is not None:
+            due_ns.append(self._report[2])
+        return max(0, min(due_ns) - time.monotonic_ns()) / 1e9 if due_ns else None
+
+    def step(self) -> None:
+        """Send what is due, and report when it is time."""
+        while self._sending and time.monotonic_ns() >= self._due_ns:
+            identity, count, interval_ns, addresses = self._sending[0]
+            for address in addresses:
+                head = _HEADER.pack(_MAGIC, identity, self._next, time.monotonic_ns()) + _PADDING
+                with contextlib.suppress(OSError):  # what cannot be sent does not arrive
+                    self.udp.sendto(head + _CHECKSUM.pack(zlib.crc32(head)), (address, self.port))
+            self._next += 1
+            self._due_ns += interval_ns
+            if self._next >= count:
+                self._sending.pop(0)
+                self._next, self._due_ns = 0, time.monotonic_ns()
+                self._say(f"{identity.hex()}.sent")
+            self.hear()
+        if self._report is not None:
+            name, count, deadline_ns, addresses = self._report
+            heard = self._heard.get(bytes.fromhex(name), {})
+            whole = all(address in heard and heard[address].arrived >= count for address in addresses)
+            if whole or time.monotonic_ns() >= deadline_ns:
+                self._report = None
+                for address in addresses:
+                    self._say(f"{name}:{address} {heard.get(address, _Heard()).line()}")
+                self._say(f"{name}.told")
+
+    def hear(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                data, (address, _) = self.udp.recvfrom(2048)
+                self._note(data, address, time.monotonic_ns())
+
+    def _note(self, data: bytes, address: str, now_ns: int) -> None:
+        if len(data) != BURST_BYTES:
+            return
+        magic, identity, number, sent_ns = _HEADER.unpack_from(data)
+        whole = _CHECKSUM.unpack_from(data, -_CHECKSUM.size)[0] == zlib.crc32(data[: -_CHECKSUM.size])
+        if not whole:  # its identity may be what is wrong: then it belongs to the burst under way
+            identity = identity if identity in self._heard else self._latest
+        elif magic != _MAGIC:
+            return
+        if identity not in self._heard:
+            if not whole:
+                return
+            self._heard[identity] = {}
+            self._latest = identity
+            while len(self._heard) > _BURSTS_MAX:
+                del self._heard[next(iter(self._heard))]
+        heard = self._heard[identity].setdefault(address, _Heard())
+        if whole:
+            heard.note(number, (now_ns - sent_ns) // 1000)
+        else:
+            heard.corrupted += 1
+
+    def _say(self, line: str) -> None:
+        _append(self._heard_fd, line.encode())
+
+
+def _append(heard: int, line: bytes) -> None:
+    if os.fstat(heard).st_size > _HEARD_BYTES_MAX:
+        os.ftruncate(heard, 0)
+    os.write(heard, line + b"\n")
 
 
 def _reap(*_: object) -> None:
@@ -34,10 +186,7 @@ def _reap(*_: object) -> None:
             pass
 
 
-def _send(udp: socket.socket, line: str, port: int) -> None:
-    words = line.split()
-    if len(words) < 3 or words[0] != "send":
-        return
+def _send(udp: socket.socket, words: list[str], port: int) -> None:
     for address in words[2:]:
         with contextlib.suppress(OSError):  # an address that cannot be reached is a probe that is not heard
             udp.sendto(words[1].encode()[:_WORD_BYTES_MAX], (address, port))
@@ -46,10 +195,7 @@ def _send(udp: socket.socket, line: str, port: int) -> None:
 def _hear(udp: socket.socket, heard: int) -> None:
     with contextlib.suppress(BlockingIOError):
         while True:
-            word = udp.recv(2048)[:_WORD_BYTES_MAX]
-            if os.fstat(heard).st_size > _HEARD_BYTES_MAX:
-                os.ftruncate(heard, 0)
-            os.write(heard, word.replace(b"\n", b" ") + b"\n")
+            _append(heard, udp.recv(2048)[:_WORD_BYTES_MAX].replace(b"\n", b" "))
 
 
 def main() -> None:
@@ -63,17 +209,26 @@ def main() -> None:
     udp.bind(("0.0.0.0", port))
     udp.setblocking(False)
     heard = os.open(f"{directory}/heard", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    bursts = _Bursts(port + BURST_PORT_OFFSET, heard)
     os.mkfifo(f"{directory}/commands", 0o600)
     commands = os.open(f"{directory}/commands", os.O_RDWR | os.O_NONBLOCK)  # for writing too: it never ends
     pending = b""
     while True:
-        ready, _, _ = select.select([commands, udp.fileno()], [], [])
+        watched = [commands, udp.fileno(), bursts.udp.fileno()]
+        ready, _, _ = select.select(watched, [], [], bursts.wait_s())
+        if bursts.udp.fileno() in ready:
+            bursts.hear()
         if udp.fileno() in ready:
             _hear(udp, heard)
         if commands in ready:
             *lines, pending = (pending + os.read(commands, 65_536)).split(b"\n")
             for line in lines:
-                _send(udp, line.decode(errors="replace"), port)
+                words = line.decode(errors="replace").split()
+                if words[:1] == ["send"] and len(words) > 2:
+                    _send(udp, words, port)
+                elif words[:1] in (["burst"], ["report"]) and len(words) > 3:
+                    bursts.command(words)
+        bursts.step()
 
 
 if __name__ == "__main__":
