@@ -1,0 +1,65 @@
+"""The ``ssh`` backend: nodes on hosts that the user names, over one connection a host that is kept open.
+
+Keys, the agent and the user's ssh configuration open hosts, never a password. The client library is imported when it is
+first needed, not before.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from foreshock.harness.backends.ssh.options import SshOptions
+from foreshock.harness.capabilities import Kill, Partition, Pause
+from foreshock.harness.cluster import Cluster, ClusterSpecification
+from foreshock.harness.runtime import Runtime
+
+
+class SshBackend:
+    """Nodes on hosts of the user's own."""
+
+    name = "ssh"
+    simulated = False
+    Options = SshOptions
+
+    def available(self) -> str | None:
+        """``None`` on every POSIX system; whether the keys that are here open a host is seen when one is named."""
+        if os.name != "posix":
+            return "the ssh backend needs a POSIX system: use --backend docker, or sim."
+        return None
+
+    def offers(self) -> frozenset[type[Any]]:
+        """Kill, Pause and Partition."""
+        return frozenset((Kill, Pause, Partition))
+
+    def mechanisms(self) -> Mapping[str, str]:
+        """By what each kind of fault is carried out here."""
+        return {
+            "partition": "iptables on the host",
+            "kill": "SIGKILL to the process group",
+            "pause/signal": "SIGSTOP to the process group",
+        }
+
+    def cluster(self, specification: ClusterSpecification, runtime: Runtime) -> Cluster:
+        """Prepare a cluster; nothing is connected yet. Raises ``UsageError`` for hosts that cannot be understood."""
+        from foreshock.harness.backends.ssh.cluster import SshCluster
+
+        return SshCluster(specification, runtime)
+
+    def heal(self, fault: Mapping[str, Any]) -> str:
+        """Undo a fault by its inverse, from any process that gets in; raises ``FaultError``."""
+        from foreshock.harness.backends.ssh.healing import heal
+
+        return heal(fault)
+
+    def clean(self, run: str | None) -> list[str]:
+        """Remove what dead runs, or the run named, left; raises ``PartlyDone`` for hosts that are out of reach."""
+        from foreshock.harness import live_runs
+
+        runs = live_runs.dead_runs() if run is None else live_runs.named_runs(run)
+        if not any(found.backend == self.name for found in runs):
+            return []
+        from foreshock.harness.backends.ssh.healing import clean
+
+        return clean(run)

@@ -1,0 +1,134 @@
+"""Undoing faults, and removing what a run left, from any process: over connections of its own, host by host."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import msgspec
+
+from foreshock.harness import live_runs
+from foreshock.harness.backends.ssh import node_scripts
+from foreshock.harness.backends.ssh.connections import Connection
+from foreshock.harness.backends.ssh.places import Place
+from foreshock.harness.errors import FaultError, HarnessError, PartlyDone
+from foreshock.harness.live_runs import LiveRun
+
+_SCRIPT_TIMEOUT_MS: Final = 30_000
+_PARALLEL: Final = 16
+BY_USER: Final = frozenset({"kill", "pause"})
+"""Kinds of faults on the node's own processes, which its own user undoes; all others are undone as root."""
+
+_IS_ROOT: Final = "id -u"
+
+
+class Leftover(msgspec.Struct, frozen=True):
+    """What a run has on its hosts: kept in the registry of live runs, for whoever cleans up after it."""
+
+    hosts: Mapping[str, Place]
+    base: str
+    """The folder in which the runs have theirs."""
+    scripts: Mapping[str, tuple[str, ...]] = {}
+    """By host, what root runs to undo every fault that the test can bring about, whether or not it is in force."""
+
+
+def heal(fault: Mapping[str, Any]) -> str:
+    """Undo a fault by the scripts of its inverse; raises ``FaultError`` that names the hosts where it could not."""
+    kind = str(fault["fault"])
+    places = msgspec.convert(fault["hosts"], dict[str, Place])
+    scripts: Mapping[str, str] = fault["scripts"]
+    if not scripts:
+        raise FaultError(f"the ssh backend knows no fault {kind!r}")
+
+    def undo(connection: Connection) -> list[str]:
+        name = connection.place.node
+        _run(connection, scripts[name], root=kind not in BY_USER)
+        return [name]
+
+    done, errors = _on_each((places[name] for name in sorted(scripts)), undo)
+    if errors:
+        also = f" (undone on {', '.join(done)})" if done else ""
+        raise FaultError("; ".join(errors) + also)
+    return f"{kind} undone on {', '.join(done)}"
+
+
+def clean(run: str | None) -> list[str]:
+    """Remove what dead runs, or the run named, left on their hosts; raises ``PartlyDone`` for hosts that are away."""
+    runs = live_runs.dead_runs() if run is None else live_runs.named_runs(run)
+    done: list[str] = []
+    errors: list[str] = []
+    for record in runs:
+        if record.backend == "ssh":
+            lines, problems = _clean_run(record)
+            done += [f"run {record.run}: {line}" for line in lines]
+            errors += [f"run {record.run} is not cleaned: {problem}" for problem in problems]
+            if not problems:
+                live_runs.forget(record.run)
+    if errors:
+        raise PartlyDone(done, errors)
+    return done
+
+
+def _clean_run(record: LiveRun) -> tuple[list[str], list[str]]:
+    try:
+        left = msgspec.convert(record.places, Leftover)
+    except msgspec.ValidationError as error:
+        return [], [f"its entry cannot be understood: {error}"]
+
+    def end(connection: Connection) -> list[str]:
+        return end_on_host(connection, left, record.run)
+
+    return _on_each(left.hosts.values(), end)
+
+
+def end_on_host(connection: Connection, left: Leftover, run: str) -> list[str]:
+    """Undo every fault on one host and remove all of the run; says what was there. Raises ``HarnessError``.
+
+    A host that another run has claimed since keeps its packet rules and clocks: they are that run's.
+    """
+    name = connection.place.node
+    claimed = connection.run(node_scripts.claimed_by(left.base), _SCRIPT_TIMEOUT_MS).stdout.strip()
+    if claimed in ("", run):
+        for script in left.scripts.get(name, ()):
+            _run(connection, script, root=True)
+    script = node_scripts.end_all(left.base, run)
+    result = connection.run(script, _SCRIPT_TIMEOUT_MS)
+    if result.exit_code and not connection.is_root and left.scripts.get(name):
+        again = connection.run(script, _SCRIPT_TIMEOUT_MS, root=True)  # what root made only root removes
+        result = msgspec.structs.replace(again, stdout=result.stdout + again.stdout)
+    if result.exit_code:
+        raise HarnessError(
+            f"what is left on the host of node {name} cannot be removed: {result.stderr.strip()}"
+        )
+    return [f"{line} on the host of {name}" for line in result.stdout.splitlines()]
+
+
+def _run(connection: Connection, script: str, *, root: bool) -> None:
+    result = connection.run(script, _SCRIPT_TIMEOUT_MS, root=root)
+    if result.exit_code:
+        said = result.stderr.strip() or f"exit status {result.exit_code}"
+        raise HarnessError(f"a script on the host of node {connection.place.node} failed: {said}")
+
+
+def _on_each(
+    places: Iterable[Place], action: Callable[[Connection], list[str]]
+) -> tuple[list[str], list[str]]:
+    """Do something over a connection to each place, all at once: what was done, and what went wrong."""
+
+    def one(place: Place) -> list[str]:
+        with contextlib.closing(Connection(place)) as connection:
+            connection.open()
+            connection.is_root = connection.run(_IS_ROOT, _SCRIPT_TIMEOUT_MS).stdout.strip() == "0"
+            return action(connection)
+
+    done: list[str] = []
+    errors: list[str] = []
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        for future in [pool.submit(one, place) for place in places]:
+            try:
+                done += future.result()
+            except HarnessError as error:
+                errors.append(str(error))
+    return done, errors
