@@ -70,6 +70,10 @@ class RecordingCluster(ShapedLinks):
         self.now = now
         self.offsets_ns: dict[str, int] = {}
         self.drifts_ppm: dict[str, int] = {}
+        self.wall_only = False
+        """Whether only the wall clocks drift."""
+        self.lag_ns = 0
+        """How much later than asked for every reading of a clock is taken."""
         self.calls: list[tuple[str, Any]] = []
         self.planned_before: list[int] = []
         self.down: set[str] = set()
@@ -113,9 +117,10 @@ class RecordingCluster(ShapedLinks):
         if self._called("jump_clocks", dict(by_ns)):
             self.offsets_ns = {name: self.offsets_ns.get(name, 0) + ns for name, ns in by_ns.items()}
 
-    async def drift_clocks(self, drift_ppm: Mapping[str, int]) -> None:
+    async def drift_clocks(self, drift_ppm: Mapping[str, int], *, wall_only: bool = False) -> None:
         if self._called("drift_clocks", dict(drift_ppm)):
             self.drifts_ppm = dict(drift_ppm)
+            self.wall_only = wall_only
 
     async def reset_clocks(self, nodes: frozenset[str]) -> None:
         if self._called("reset_clocks", sorted(nodes)):
@@ -123,11 +128,14 @@ class RecordingCluster(ShapedLinks):
             self.drifts_ppm.clear()
 
     async def read_clocks(self, nodes: frozenset[str]) -> Mapping[str, ClockReading]:
-        now_ns = self.now()
+        now_ns = self.now() + self.lag_ns
+        gained_ns = {name: now_ns * self.drifts_ppm.get(name, 0) // 1_000_000 for name in nodes}
         return {
             name: ClockReading(
-                wall_offset_ns=self.offsets_ns.get(name, 0),
-                monotonic_ns=now_ns + now_ns * self.drifts_ppm.get(name, 0) // 1_000_000,
+                wall_offset_ns=self.offsets_ns.get(name, 0) + gained_ns[name],
+                monotonic_ns=now_ns if self.wall_only else now_ns + gained_ns[name],
+                true_ns=now_ns,
+                by_file=name in self.down,
             )
             for name in nodes
         }

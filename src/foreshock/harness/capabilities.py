@@ -113,6 +113,10 @@ class ClockReading(msgspec.Struct, frozen=True):
     """How far its wall clock is ahead of the harness's own (negative: behind)."""
     monotonic_ns: int
     """Its monotonic clock: only differences mean something."""
+    true_ns: int
+    """A clock that nobody has touched, at the same moment: only differences mean something."""
+    by_file: bool = False
+    """Whether nobody could look at the clocks themselves, as the node was down or stopped: so they were written."""
 
 
 @runtime_checkable

@@ -1,19 +1,20 @@
 """The clock nemesis: clocks of nodes jump, drift, or jump to and fro.
 
 A *jump* sets a node's wall clock, as an administrator or a time server does; a *drift* lets all its clocks run fast
-or slow; a *strobe* sets the wall clock forward and back again many times a second (Jepsen's word). Monotonic clocks
-do not jump in the real world, so they do not here.
+or slow, or only the wall clock, which a time server slews; a *strobe* sets the wall clock forward and back again many
+times a second (Jepsen's word). Monotonic clocks do not jump in the real world, so they do not here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Final, cast
+from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Final, NamedTuple, cast
 
 import msgspec
 
 from foreshock.harness.capabilities import Clock, ClockReading
 from foreshock.harness.errors import FaultError, HarnessError
+from foreshock.harness.fault_values import WrongValueError, check_by_node
 from foreshock.harness.generator.base import Liftable
 from foreshock.harness.nemesis import Nemesis, NemesisContext, Shade
 from foreshock.harness.operation import Operation
@@ -21,7 +22,7 @@ from foreshock.harness.options import Options
 from foreshock.harness.runtime import Task
 from foreshock.nemesis.choices import chosen
 from foreshock.nemesis.leaders import known_primaries
-from foreshock.nemesis.node_specs import NODE_SPECS, pick_nodes
+from foreshock.nemesis.node_specs import NODE_SPECS, named_nodes, pick_nodes
 from foreshock.nemesis.schedule import Faults, FaultSchedule
 
 MILLISECOND_NS: Final = 1_000_000
@@ -37,8 +38,14 @@ STROBE_JUMPS_MAX: Final = 100_000
 KINDS: Final[Mapping[str, str]] = {
     "jump": "wall clocks are set forward or back",
     "drift": "all clocks run fast or slow",
+    "drift-wall": "wall clocks run fast or slow, and all else goes by clocks that run true",
     "strobe": "wall clocks are set forward and back many times a second",
 }
+USUAL: Final = "jump,drift,strobe"
+"""What is drawn unless the user says otherwise. A drift of the wall clocks alone is a part of a drift of all."""
+DRIFTS: Final = frozenset({"drift", "drift-wall"})
+DRIFT_PPM_MAX: Final = 500_000
+JUMP_MS_MAX: Final = 86_400_000
 
 
 class ClockOptions(Options, frozen=True, kw_only=True):
@@ -52,7 +59,7 @@ class ClockOptions(Options, frozen=True, kw_only=True):
                 + ", ".join(f"{name} ({meaning})" for name, meaning in KINDS.items())
             )
         ),
-    ] = ",".join(KINDS)
+    ] = USUAL
     targets: Annotated[
         str,
         msgspec.Meta(
@@ -60,14 +67,14 @@ class ClockOptions(Options, frozen=True, kw_only=True):
         ),
     ] = "one,minority,majority,primaries,all"
     jump_ms_max: Annotated[
-        int, msgspec.Meta(description="the longest jump or strobe, in ms", ge=1, le=86_400_000)
+        int, msgspec.Meta(description="the longest jump or strobe, in ms", ge=1, le=JUMP_MS_MAX)
     ] = 10_000
     drift_percent_max: Annotated[
         int,
         msgspec.Meta(
             description="the fastest drift, in percent of the time that passes; crystals drift by 0.01",
             ge=1,
-            le=50,
+            le=DRIFT_PPM_MAX // 10_000,
         ),
     ] = 5
 
@@ -76,12 +83,21 @@ class ClockOptions(Options, frozen=True, kw_only=True):
         chosen(self.targets, NODE_SPECS, option="targets")
 
 
+class Gained(NamedTuple):
+    """What clocks have gained on true ones, and in what time of those."""
+
+    wall_ns: int
+    monotonic_ns: int
+    elapsed_ns: int
+
+
 class ClockNemesis(Nemesis[ClockOptions]):
     """``skew-clocks`` (value: the kind; the result says whose clocks and by how much) and ``reset-clocks``."""
 
     name = "clock"
     Options = ClockOptions
     requires = frozenset({Clock})
+    values: ClassVar[Mapping[str, Collection[str]]] = {"skew-clocks": tuple(KINDS)}
     shades: ClassVar[tuple[Shade, ...]] = (
         Shade(name="clock", starts=("skew-clocks",), stops=("reset-clocks",), color="#3a7d44"),
     )
@@ -90,6 +106,13 @@ class ClockNemesis(Nemesis[ClockOptions]):
         super().__init__(options, context)
         self._rng = context.rng.stream("clocks")
         self._strobe: Task[None] | None = None
+
+    @classmethod
+    def check_value(cls, f: str, value: Any, nodes: Sequence[str]) -> None:
+        """A kind, or a table of a kind with whose clocks and by how much: what is not there is drawn."""
+        super().check_value(f, value, nodes)
+        if f == "skew-clocks" and isinstance(value, Mapping):
+            check_table(value, nodes)
 
     @property
     def fs(self) -> frozenset[str]:
@@ -108,39 +131,58 @@ class ClockNemesis(Nemesis[ClockOptions]):
     async def invoke(self, operation: Operation) -> Any:
         """Skew or reset; clocks that do not show what they should are a ``FaultError``."""
         if operation.f == "skew-clocks":
-            return await self._start(str(operation.value))
+            return await self._start(operation.value)
         return await self._stop()
 
-    async def _start(self, kind: str) -> Mapping[str, Any]:
-        context, rng = self.context, self._rng
-        spec = rng.choice(chosen(self.options.targets, NODE_SPECS, option="targets"))
-        primaries = await known_primaries(context) if spec == "primaries" else frozenset()
-        picked = pick_nodes(spec, context.nodes, primaries, rng)
-        nodes = [node for node in context.nodes if node in picked]
-        if kind == "drift":
-            amounts = {node: self._amount(self.options.drift_percent_max * 10_000) for node in nodes}
-            value: dict[str, Any] = {"kind": kind, "drift_ppm": amounts}
-        else:
-            amounts = {node: self._amount(self.options.jump_ms_max) for node in nodes}
-            value = {"kind": kind, "jump_ms": amounts}
-        period_ms = rng.between(*STROBE_MS)
-        if kind == "strobe":
-            value["every_ms"] = period_ms
+    async def _start(self, asked: Any) -> Mapping[str, Any]:
+        context = self.context
+        value = await self._decided(asked if isinstance(asked, Mapping) else {"kind": asked})
+        kind, amounts = value["kind"], value["drift_ppm" if value["kind"] in DRIFTS else "jump_ms"]
+        nodes = frozenset(amounts)
         fault = context.ledger.planned(
-            "clock", picked, value=value, inverse=context.cluster.inverse("clock", picked)
+            "clock", nodes, value=value, inverse=context.cluster.inverse("clock", nodes)
         )
         try:
-            if kind == "drift":
-                observed = await self._drift(amounts)
+            if kind in DRIFTS:
+                observed = await self._drift(amounts, wall_only=kind == "drift-wall")
             else:
                 observed = await self._jump(amounts)
                 if kind == "strobe":
-                    self._begin_strobe(amounts, period_ms * MILLISECOND_NS)
+                    self._begin_strobe(amounts, value["every_ms"] * MILLISECOND_NS, fault)
         except HarnessError as error:
             context.ledger.failed(fault, str(error))
             raise
         context.ledger.verified(fault, observed)
         return value
+
+    async def _decided(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """What was asked for, with all that was left open drawn; raises ``FaultError`` for what makes no sense."""
+        context, rng = self.context, self._rng
+        try:
+            check_table(asked, context.nodes)
+        except ValueError as problem:
+            raise FaultError(f"skew-clocks cannot do as it is told: {problem}") from None
+        kind = asked["kind"]
+        key, most = (
+            ("drift_ppm", self.options.drift_percent_max * 10_000)
+            if kind in DRIFTS
+            else ("jump_ms", self.options.jump_ms_max)
+        )
+        if key in asked:
+            amounts = {node: asked[key][node] for node in context.nodes if node in asked[key]}
+        else:
+            picked = named_nodes(asked, context.nodes) or await self._pick()
+            amounts = {node: self._amount(most) for node in context.nodes if node in picked}
+        value: dict[str, Any] = {"kind": kind, key: amounts}
+        if "every_ms" not in asked and (kind == "strobe" or key not in asked):
+            asked = {**asked, "every_ms": rng.between(*STROBE_MS)}  # with amounts for all kinds alike
+        return value | {"every_ms": asked["every_ms"]} if kind == "strobe" else value
+
+    async def _pick(self) -> frozenset[str]:
+        context, rng = self.context, self._rng
+        spec = rng.choice(chosen(self.options.targets, NODE_SPECS, option="targets"))
+        primaries = await known_primaries(context) if spec == "primaries" else frozenset()
+        return pick_nodes(spec, context.nodes, primaries, rng)
 
     def _amount(self, most: int) -> int:
         """The most there may be, or anything, or little; either way."""
@@ -148,7 +190,7 @@ class ClockNemesis(Nemesis[ClockOptions]):
         size = rng.choice((most, rng.between(1, most), rng.between(1, max(1, most // 20))))
         return size if rng.chance(1, 2) else -size
 
-    async def _jump(self, jump_ms: Mapping[str, int]) -> Mapping[str, int]:
+    async def _jump(self, jump_ms: Mapping[str, int]) -> Mapping[str, Any]:
         nodes = frozenset(jump_ms)
         by_ns = {node: ms * MILLISECOND_NS for node, ms in jump_ms.items()}
         before = await self._clocks.read_clocks(nodes)
@@ -162,53 +204,76 @@ class ClockNemesis(Nemesis[ClockOptions]):
         ]
         if wrong:
             raise FaultError(f"skew-clocks did not take: jumped {', '.join(wrong)}")
-        return {node: ns // MILLISECOND_NS for node, ns in seen.items()}
+        return {node: ns // MILLISECOND_NS for node, ns in seen.items()} | _by_file(after)
 
-    async def _drift(self, drift_ppm: Mapping[str, int]) -> Mapping[str, int]:
-        await self._clocks.drift_clocks(drift_ppm)
-        seen, elapsed_ns = await self._gained(frozenset(drift_ppm))
+    async def _drift(self, drift_ppm: Mapping[str, int], *, wall_only: bool) -> Mapping[str, Any]:
+        await self._clocks.drift_clocks(drift_ppm, wall_only=wall_only)
+        seen, readings = await self._gained(frozenset(drift_ppm))
         wrong = []
         for node, ppm in drift_ppm.items():
-            gain_ns = elapsed_ns * ppm // 1_000_000
-            if abs(seen[node] - gain_ns) > RATE_TOLERANCE_NS + abs(gain_ns) // 4:
-                wrong.append(f"{node} gained {seen[node]} ns in place of {gain_ns} ns in {elapsed_ns} ns")
+            gained = seen[node]
+            gain_ns = gained.elapsed_ns * ppm // 1_000_000
+            wanted = {"wall clock": (gained.wall_ns, gain_ns)}
+            wanted["monotonic clock"] = (gained.monotonic_ns, 0 if wall_only else gain_ns)
+            wrong += [
+                f"the {clock} of {node} gained {ns} ns in place of {due_ns} ns in {gained.elapsed_ns} ns"
+                for clock, (ns, due_ns) in wanted.items()
+                if abs(ns - due_ns) > RATE_TOLERANCE_NS + abs(due_ns) // 4
+            ]
         if wrong:
             raise FaultError(f"skew-clocks did not take: {', '.join(wrong)}")
-        return {node: seen[node] * 1_000_000 // elapsed_ns for node in drift_ppm}
-
-    async def _gained(self, nodes: frozenset[str]) -> tuple[dict[str, int], int]:
-        """By how much each node's monotonic clock gains on the harness's, and in what time."""
-        runtime = self.context.runtime
-        began_ns, before = runtime.now(), await self._clocks.read_clocks(nodes)
-        await runtime.sleep(OBSERVE_NS)
-        ended_ns, after = runtime.now(), await self._clocks.read_clocks(nodes)
-        elapsed_ns = max(1, ended_ns - began_ns)
-        gained = {
-            node: after[node].monotonic_ns - before[node].monotonic_ns - elapsed_ns for node in sorted(nodes)
+        observed = {
+            node: (gained.wall_ns if wall_only else gained.monotonic_ns) * 1_000_000 // gained.elapsed_ns
+            for node in drift_ppm
+            if (gained := seen[node])
         }
-        return gained, elapsed_ns
+        return observed | _by_file(readings)
 
-    def _begin_strobe(self, jump_ms: Mapping[str, int], period_ns: int) -> None:
-        """Jump back and forth from now on; the clocks have jumped once."""
+    async def _gained(self, nodes: frozenset[str]) -> tuple[dict[str, Gained], Mapping[str, ClockReading]]:
+        """By how much each node's clocks gain on true ones, in what time; and what they show at its end."""
+        before = await self._clocks.read_clocks(nodes)
+        await self.context.runtime.sleep(OBSERVE_NS)
+        after = await self._clocks.read_clocks(nodes)
+        gained = {}
+        for node in sorted(nodes):
+            first, last = before[node], after[node]
+            elapsed_ns = max(1, last.true_ns - first.true_ns)
+            gained[node] = Gained(
+                wall_ns=last.wall_offset_ns - first.wall_offset_ns,
+                monotonic_ns=last.monotonic_ns - first.monotonic_ns - elapsed_ns,
+                elapsed_ns=elapsed_ns,
+            )
+        return gained, after
+
+    def _begin_strobe(self, jump_ms: Mapping[str, int], period_ns: int, fault: int) -> None:
+        """Jump back and forth from now on; the clocks have jumped once. It takes the place of a strobe before it."""
+        self._end_strobe()
 
         async def strobe() -> None:
             sign = 1
             for _ in range(STROBE_JUMPS_MAX):
                 await self.context.runtime.sleep(period_ns)
                 sign = -sign
-                await self._clocks.jump_clocks(
-                    {node: sign * ms * MILLISECOND_NS for node, ms in jump_ms.items()}
-                )
+                try:
+                    await self._clocks.jump_clocks(
+                        {node: sign * ms * MILLISECOND_NS for node, ms in jump_ms.items()}
+                    )
+                except HarnessError as error:
+                    self.context.ledger.failed(fault, f"the strobe went no further: {error}")
+                    return
 
         self._strobe = self.context.runtime.spawn(strobe(), name="strobe")
+
+    def _end_strobe(self) -> None:
+        if self._strobe is not None:
+            self._strobe.cancel()
+            self._strobe = None
 
     async def _stop(self) -> Mapping[str, Any]:
         ledger = self.context.ledger
         faults = ledger.open_faults("clock")
         nodes = frozenset(node for fault in faults for node in fault.nodes)
-        if self._strobe is not None:
-            self._strobe.cancel()
-            self._strobe = None
+        self._end_strobe()
         try:
             if nodes:
                 await self._reset(nodes)
@@ -218,17 +283,20 @@ class ClockNemesis(Nemesis[ClockOptions]):
             raise
         for fault in faults:
             ledger.healed(fault.id)
+        ended = [fault.failure for fault in faults if fault.failure and fault.verified_ns is not None]
+        if ended:
+            raise FaultError(f"skew-clocks did not last: {ended[0]}")
         return {"nodes": sorted(nodes)}
 
     async def _reset(self, nodes: frozenset[str]) -> None:
         await self._clocks.reset_clocks(nodes)
-        gained, elapsed_ns = await self._gained(nodes)
-        shown: Mapping[str, ClockReading] = await self._clocks.read_clocks(nodes)
+        gained, shown = await self._gained(nodes)
         wrong = [
-            f"{node} is {shown[node].wall_offset_ns // MILLISECOND_NS} ms ahead and gained {gained[node]} ns "
-            f"in {elapsed_ns} ns"
+            f"{node} is {shown[node].wall_offset_ns // MILLISECOND_NS} ms ahead and gained "
+            f"{gained[node].monotonic_ns} ns in {gained[node].elapsed_ns} ns"
             for node in sorted(nodes)
-            if abs(shown[node].wall_offset_ns) > OFFSET_TOLERANCE_NS or abs(gained[node]) > RATE_TOLERANCE_NS
+            if abs(shown[node].wall_offset_ns) > OFFSET_TOLERANCE_NS
+            or max(abs(gained[node].wall_ns), abs(gained[node].monotonic_ns)) > RATE_TOLERANCE_NS
         ]
         if wrong:
             raise FaultError(f"reset-clocks did not take: {', '.join(wrong)}")
@@ -236,3 +304,29 @@ class ClockNemesis(Nemesis[ClockOptions]):
     @property
     def _clocks(self) -> Clock:
         return cast(Clock, self.context.cluster)
+
+
+def check_table(table: Mapping[str, Any], nodes: Sequence[str]) -> None:
+    """A table of a skew: its kind, and how much of it by node where that is not to be drawn. Raises ``ValueError``."""
+    kind = table.get("kind")
+    if kind not in KINDS:
+        raise WrongValueError(f"its kind {kind!r:.200} is none of {', '.join(KINDS)}")
+    key, most = ("drift_ppm", DRIFT_PPM_MAX) if kind in DRIFTS else ("jump_ms", JUMP_MS_MAX)
+    if key in table:
+        check_by_node(table[key], nodes, what=f"its {key}")
+        if not table[key]:
+            raise WrongValueError(f"its {key} names no node")
+        for node, amount in table[key].items():
+            if type(amount) is not int or not 0 < abs(amount) <= most:
+                raise WrongValueError(
+                    f"its {key} of {node} is {amount!r:.200}, and must be a whole number up to {most}, either way"
+                )
+    period_ms = table.get("every_ms", STROBE_MS[0])
+    if type(period_ms) is not int or not 1 <= period_ms <= JUMP_MS_MAX:
+        raise WrongValueError(f"its every_ms is {period_ms!r:.200}, and must be a whole number of at least 1")
+
+
+def _by_file(readings: Mapping[str, ClockReading]) -> dict[str, list[str]]:
+    """Whose clocks nobody could look at, for the ledger: there only the file that they follow was read."""
+    names = sorted(node for node, reading in readings.items() if reading.by_file)
+    return {"down, so by file": names} if names else {}

@@ -270,6 +270,49 @@ def test_the_wall_clock_jumps_and_both_clocks_drift_and_a_reset_sets_only_the_wa
         clock.drift(-(10**9))
 
 
+def test_the_wall_clock_may_drift_alone_until_all_drift_or_the_machine_starts_anew() -> None:
+    town = Town("n1")
+    clock, machine = town.world.clock("n1"), town.machine("n1")
+    shown: list[tuple[int, int]] = []
+
+    def look() -> None:
+        true_ns = town.runtime.now()
+        shown.append((machine.now() - true_ns, machine.wall_now() - true_ns))
+
+    town.run(
+        lambda: clock.drift_wall(-500_000_000),
+        lambda: machine.set_timer(2 * SECOND, "true"),
+        4 * SECOND,
+        look,
+        lambda: clock.drift(250_000_000),  # all of them, in place of the wall clock alone
+        4 * SECOND,
+        look,
+        lambda: clock.drift_wall(100_000_000),
+        SECOND,
+        look,
+        clock.reset,
+        SECOND,
+        look,
+        lambda: clock.drift_wall(500_000_000),
+        2 * SECOND,
+        lambda: town.world.cut_power("n1"),
+        look,
+        2 * SECOND,
+        look,
+    )
+    assert shown == [
+        (0, -2 * SECOND),
+        (SECOND, -SECOND),
+        (SECOND, -900 * MS),
+        (SECOND, 0),
+        (-12 * SECOND, SECOND),
+        (-12 * SECOND, 2 * SECOND),
+    ]
+    assert (2 * SECOND, "timer", "true") in town.events["n1"]
+    with pytest.raises(HarnessError, match="cannot drift"):
+        clock.drift_wall(10**9)
+
+
 @pytest.mark.parametrize("drifts_ppb", [[-500_000_000, 900_000_000, 0, -900_000_000], [300, -300, 7]])
 def test_the_monotonic_clock_never_goes_back(drifts_ppb: list[int]) -> None:
     town = Town("n1")

@@ -48,7 +48,8 @@ class SimBackend:
 
     def mechanisms(self) -> Mapping[str, str]:
         """Everything is simulated."""
-        every = ("partition", "kill", "pause", "power", "clock/jump", "clock/drift", "clock/strobe")
+        clocks = ("clock/jump", "clock/drift", "clock/drift-wall", "clock/strobe")
+        every = ("partition", "kill", "pause", "power", *clocks)
         return dict.fromkeys(every, "simulated exactly")
 
     def cluster(self, specification: ClusterSpecification, runtime: Runtime) -> SimCluster:
@@ -229,11 +230,10 @@ class SimCluster:
             self.world.clock(name).jump(by_ns[name])
 
     async def drift_clocks(self, drift_ppm: Mapping[str, int], *, wall_only: bool = False) -> None:
-        """Let the nodes' clocks run fast or slow from now on."""
-        if wall_only:
-            raise FaultError("simulated clocks drift together: the wall clock alone cannot")
+        """Let the nodes' clocks, or their wall clocks alone, run fast or slow from now on."""
         for name in sorted(drift_ppm):
-            self.world.clock(name).drift(drift_ppm[name] * 1_000)
+            clock = self.world.clock(name)
+            (clock.drift_wall if wall_only else clock.drift)(drift_ppm[name] * 1_000)
 
     async def reset_clocks(self, nodes: frozenset[str]) -> None:
         """End all drift and set the wall clocks right."""
@@ -243,8 +243,11 @@ class SimCluster:
     async def read_clocks(self, nodes: frozenset[str]) -> Mapping[str, ClockReading]:
         """What the nodes' clocks show now."""
         clocks = {name: self.world.clock(name) for name in sorted(nodes)}
+        true_ns = self._runtime.now()
         return {
-            name: ClockReading(wall_offset_ns=clock.wall_offset_ns(), monotonic_ns=clock.now())
+            name: ClockReading(
+                wall_offset_ns=clock.wall_offset_ns(), monotonic_ns=clock.now(), true_ns=true_ns
+            )
             for name, clock in clocks.items()
         }
 
