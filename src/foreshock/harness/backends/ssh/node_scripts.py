@@ -115,7 +115,7 @@ def kill(folder: str) -> str:
     return _script(
         folder,
         "runs || exit 0\n"
-        'kill -KILL -- "-$pid" 2>/dev/null\n'
+        'kill -s KILL -- "-$pid" 2>/dev/null\n'
         "gone() { ! runs; }\n"
         "until_true gone || { echo 'it does not die of SIGKILL' >&2; exit 1; }\n",
     )
@@ -126,7 +126,7 @@ def pause(folder: str) -> str:
     return _script(
         folder,
         "runs || exit 0\n"
-        'kill -STOP -- "-$pid" 2>/dev/null\n'
+        'kill -s STOP -- "-$pid" 2>/dev/null\n'
         "still() { stands || ! runs; }\n"
         "until_true still || { echo 'it does not stop' >&2; exit 1; }\n",
     )
@@ -137,7 +137,7 @@ def resume(folder: str) -> str:
     return _script(
         folder,
         "runs || exit 0\n"
-        'kill -CONT -- "-$pid" 2>/dev/null\n'
+        'kill -s CONT -- "-$pid" 2>/dev/null\n'
         "going() { ! stands; }\n"
         "until_true going || { echo 'it does not go on' >&2; exit 1; }\n",
     )
