@@ -37,6 +37,10 @@ GRACE_S: Final = 5.0
 """So long may something that ends by itself when its harness is gone take to do so."""
 ATTEMPTS_MAX: Final = 6
 """So often is a moment drawn again when the test had ended before it."""
+BEFORE_FOLDER_ONE_IN: Final = 16
+"""One in so many is killed while its modules are still imported, when there is nothing of it yet."""
+START_TIMEOUT_S: Final = 120.0
+START, LIFE = "start", "life"
 NO_ENGINE: Final = {"DOCKER_HOST": "tcp://127.0.0.1:1"}
 """Trials without containers do not look at an engine that others use too."""
 
@@ -73,7 +77,8 @@ class Trial:
     nemeses: tuple[str, ...]
     seed: int
     moment: float
-    """The part of a test's life after which it is killed."""
+    """The part of a test's life after which it is killed, counted from when its folder is made; below 0: that part
+    of its start before that."""
     recovery: str
 
 
@@ -99,13 +104,13 @@ class Lives:
         self._seconds: dict[str, list[float]] = {}
         self._lock = threading.Lock()
 
-    def note(self, backend: str, seconds: float) -> None:
+    def note(self, backend: str, part: str, seconds: float) -> None:
         with self._lock:
-            self._seconds.setdefault(backend, []).append(seconds)
+            self._seconds.setdefault(f"{backend} {part}", []).append(seconds)
 
-    def expected_s(self, backend: str) -> float:
+    def expected_s(self, backend: str, part: str) -> float:
         with self._lock:
-            known = sorted(self._seconds[backend][-5:])
+            known = sorted(self._seconds[f"{backend} {part}"][-5:])
             return known[len(known) // 2]
 
 
@@ -135,7 +140,7 @@ def draw(number: int, seed: int, backends: Sequence[str]) -> Trial:
         workload=workload,
         nemeses=tuple(sorted(rng.sample(every, some))),
         seed=rng.randrange(1 << 31),
-        moment=rng.random(),
+        moment=-rng.random() if rng.randrange(BEFORE_FOLDER_ONE_IN) == 0 else rng.random(),
         recovery=rng.choice(RECOVERIES),
     )
 
@@ -190,6 +195,15 @@ class Stage:
         """The folder of the run; ``None`` while there is none."""
         found = [path for path in self.store.glob("*/*") if path.is_dir() and path.parent.name != "latest"]
         return found[0] if found else None
+
+    def wait_for_folder(self, process: subprocess.Popen[bytes]) -> float:
+        """Until the run has its folder; how long that took."""
+        began = time.monotonic()
+        while self.run() is None and process.poll() is None:
+            if time.monotonic() - began > START_TIMEOUT_S:
+                raise RuntimeError(f"the test {self.trial} did not begin within {START_TIMEOUT_S:g} s")
+            time.sleep(0.002)
+        return time.monotonic() - began
 
     def phase(self, run: Path | None) -> str:
         """The last phase that the log tells of."""
@@ -268,16 +282,21 @@ def attempt(trial: Trial, folder: Path, lives: Lives, time_limit_s: float, momen
     """Run the test, kill it, recover; ``None`` when it had ended before its moment came."""
     stage = Stage(trial, folder, time_limit_s)
     outcome = Outcome(trial)
-    wait_s = moment * lives.expected_s(trial.backend)
-    began = time.monotonic()
     process = stage.test()
+    began = time.monotonic()
+    if moment < 0:
+        wait_s = -moment * lives.expected_s(trial.backend, START)
+    else:
+        lives.note(trial.backend, START, stage.wait_for_folder(process))
+        began = time.monotonic()
+        wait_s = moment * lives.expected_s(trial.backend, LIFE)
     try:
         process.wait(wait_s)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
     else:
-        lives.note(trial.backend, time.monotonic() - began)
+        lives.note(trial.backend, LIFE, time.monotonic() - began)
         return None
     outcome.killed_after_s = time.monotonic() - began
     engine = trial.backend == "docker"
@@ -326,11 +345,18 @@ def calibrate(backends: Sequence[str], root: Path, lives: Lives, time_limit_s: f
         trial = draw(-1 - number, seed, [backend])
         folder = root / f"whole-{backend}"
         folder.mkdir(parents=True)
-        began = time.monotonic()
         stage = Stage(trial, folder, time_limit_s)
-        code = stage.test().wait(COMMAND_TIMEOUT_S)
-        lives.note(backend, time.monotonic() - began)
-        print(f"a whole test on {backend} took {time.monotonic() - began:.1f} s (exit {code})", flush=True)
+        process = stage.test()
+        start_s = stage.wait_for_folder(process)
+        began = time.monotonic()
+        code = process.wait(COMMAND_TIMEOUT_S)
+        life_s = time.monotonic() - began
+        lives.note(backend, START, start_s)
+        lives.note(backend, LIFE, life_s)
+        print(
+            f"on {backend} a test began after {start_s:.1f} s and lived {life_s:.1f} s (exit {code})",
+            flush=True,
+        )
         shutil.rmtree(folder)
 
 

@@ -316,7 +316,10 @@ def test_after_kill_9_of_the_harness_the_pause_is_healed_and_clean_ends_what_is_
     assert ProcessBackend().heal(inverse) == "resumed n1"
     assert ProcessBackend().heal(inverse) == "nothing to do: no node is stopped"
     removed = ProcessBackend().clean(None)
-    assert [line.split(" (")[0] for line in removed] == [f"run {dead.run}: ended n{i}" for i in (1, 2, 3)]
+    assert [line.split(" (")[0] for line in removed] == [
+        *(f"run {dead.run}: ended n{i}" for i in (1, 2, 3)),
+        f"run {dead.run}: removed the data of its nodes",
+    ]
     assert processes_of_run(dead.run) == []
     assert ProcessBackend().clean(None) == []
     assert live_runs.registered_runs() == []
