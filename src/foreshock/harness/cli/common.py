@@ -45,6 +45,13 @@ def output_options(function: F) -> F:
     return click.option("-q", "--quiet", is_flag=True, help="Say only the verdict.")(function)
 
 
+def dry_run_option(function: F) -> F:
+    """``--dry-run``."""
+    return click.option(
+        "--dry-run", is_flag=True, help="Print every command that would be run, and touch nothing."
+    )(function)
+
+
 class _Folder(click.Path):
     """A folder's path, which is never empty: an unset variable in a script must not mean the current folder."""
 

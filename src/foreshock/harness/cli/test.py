@@ -11,6 +11,7 @@ import msgspec
 
 from foreshock.harness.broken_pipe import reader_may_leave
 from foreshock.harness.cli.common import (
+    dry_run_option,
     flatten_options,
     option,
     output_options,
@@ -145,6 +146,7 @@ def _use_config(ctx: click.Context, _parameter: click.Parameter, path: Path | No
 @option(
     "--report/--no-report", default=True, help="Write report.html and history.parquet.  [default: report]"
 )
+@dry_run_option
 @store_option
 @output_options
 @click.pass_context
@@ -154,6 +156,7 @@ def command(
     assignments: tuple[str, ...],
     repeat: int,
     report: bool,
+    dry_run: bool,
     store: Path,
     as_json: bool,
     verbose: bool,
@@ -161,6 +164,7 @@ def command(
     **settings: Any,
 ) -> int:
     """Run one test: deploy a cluster, break it, record the history, decide, report."""
+    from foreshock.harness.cli.dry_run import show_rehearsal
     from foreshock.harness.cli.outcome import say_harness_errors, show_outcome
     from foreshock.harness.plan import resolve
     from foreshock.harness.progress import choose_progress
@@ -171,6 +175,8 @@ def command(
     request = _request(settings, {**ctx.meta.get(FILE_OPTIONS, {}), **parse_assignments(assignments)})
     with spare_stdout(as_json=as_json):
         resolved = resolve(request)
+    if dry_run:
+        return show_rehearsal(resolved, as_json=as_json)
     outcomes: list[Outcome] = []
     stopped: ForeshockError | None = None
     for number in range(repeat):

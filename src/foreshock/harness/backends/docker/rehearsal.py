@@ -1,0 +1,260 @@
+"""A docker cluster that touches no engine: each call becomes the ``docker`` command that does the same."""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, cast
+
+import docker
+from docker.types import HostConfig
+
+from foreshock.harness.backends.docker.cluster import DockerCluster
+from foreshock.harness.backends.docker.host import PodHost
+from foreshock.harness.backends.docker.images import REGISTRY_BASE, image_tag
+from foreshock.harness.cluster import ClusterSpecification
+from foreshock.harness.errors import HarnessError
+from foreshock.harness.rehearsal.recording import ASSUMED_PID, DirectCalls, Recorder, RecordingHost
+from foreshock.harness.runtime import Runtime
+
+ENGINE: Final = "engine"
+_CONTEXT: Final = "foreshock/harness/backends/docker"
+_API: Final = "1.41"
+_ADDRESSES: Final = "192.0.2."
+"""Of a network that is for documentation alone (RFC 5737)."""
+
+
+class RehearsedDockerCluster(DockerCluster):
+    """Deploys nothing, and writes down what a deployment and each fault would have the engine and the pods do."""
+
+    def __init__(self, specification: ClusterSpecification, runtime: Runtime, recorder: Recorder) -> None:
+        super().__init__(specification, runtime)
+        self._recorder = recorder
+        self._engine = RecordingEngine(recorder)
+        self._calls = cast(Any, DirectCalls())
+        self._client = cast(docker.APIClient, self._engine)
+
+    async def process_on_host(self, name: str) -> int | None:
+        """A pid that stands for the one to come."""
+        return ASSUMED_PID + self.node_names.index(name)
+
+    async def teardown(self) -> None:
+        """Write down how what the run made is removed."""
+        labels = f"--filter label=foreshock=1 --filter label=foreshock.run={self.specification.run}"
+        for text in (
+            f"docker rm --force --volumes $(docker ps --all --quiet {labels})",
+            f"docker volume rm $(docker volume ls --quiet {labels})",
+            f"docker network rm $(docker network ls --quiet {labels})",
+        ):
+            self._recorder.add(ENGINE, text)
+
+    def register_run(self) -> None:
+        """Nothing is there to be found by heal and clean."""
+
+    async def engine_client(self) -> docker.APIClient:
+        """The engine that writes down."""
+        return cast(docker.APIClient, self._engine)
+
+    async def image(self, client: docker.APIClient, packages: Sequence[str]) -> str:  # noqa: ARG002
+        """The tag of the image, and how it would be built."""
+        tag = image_tag(REGISTRY_BASE, packages)
+        arguments = f"--build-arg BASE={REGISTRY_BASE} --build-arg PACKAGES={shlex.quote(' '.join(packages))}"
+        self._recorder.add(ENGINE, f"docker build --tag {tag} {arguments} {_CONTEXT}  (unless it is there)")
+        return tag
+
+    def pod_host(self, name: str, pod: str, client: docker.APIClient) -> PodHost:  # noqa: ARG002
+        """A pod that writes down its scripts."""
+        return cast(PodHost, RecordingHost(name, f"{name} (docker exec {pod} sh)", self._recorder))
+
+    async def wait_until_ready(self) -> None:
+        """Nobody is to be waited for."""
+
+
+class RecordingEngine:
+    """Answers like an engine in which everything goes well, and writes down each call as a command."""
+
+    base_url = "http+docker://localhost"
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._numbers = itertools.count(2)
+        self._containers: dict[str, dict[str, Any]] = {}
+
+    def info(self) -> dict[str, Any]:
+        """An engine that shares its network with this machine."""
+        return {"OSType": "linux"}
+
+    def create_network(self, name: str, driver: str, labels: Mapping[str, str], **_: Any) -> None:
+        """``docker network create``."""
+        self._say("network", "create", "--driver", driver, *_labels(labels), name)
+
+    def create_volume(
+        self,
+        name: str,
+        driver: str | None = None,
+        driver_opts: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
+        """``docker volume create``."""
+        options = [word for key, value in (driver_opts or {}).items() for word in ("--opt", f"{key}={value}")]
+        drivers = [] if driver is None else ["--driver", driver]
+        self._say("volume", "create", *drivers, *options, *_labels(labels or {}), name)
+
+    def create_host_config(self, **settings: Any) -> dict[str, Any]:
+        """As the engine's client makes it; nothing is asked of the engine for it."""
+        return dict(HostConfig(version=_API, **settings))
+
+    def create_container(self, image: str, **settings: Any) -> dict[str, str]:
+        """``docker create``. Of the environment only names are written down: values may be secret."""
+        name = settings["name"]
+        configuration = settings.get("host_config") or {}
+        words = ["--name", name, *_labels(settings.get("labels") or {})]
+        if settings.get("hostname"):
+            words += ["--hostname", settings["hostname"]]
+        for variable in sorted(settings.get("environment") or {}):
+            words += ["--env", variable]
+        if settings.get("working_dir"):
+            words += ["--workdir", settings["working_dir"]]
+        words += [*_of_host(configuration), image, *(settings.get("command") or ())]
+        self._say("create", *words)
+        identity = f"{len(self._containers) + 1:064x}"
+        network = str(configuration.get("NetworkMode", ""))
+        self._containers[name] = {
+            "Id": identity,
+            "Name": f"/{name}",
+            "Config": {"Labels": dict(settings.get("labels") or {})},
+            "State": {"Running": False, "Paused": False, "ExitCode": 0, "Error": "", "Pid": ASSUMED_PID},
+            "NetworkSettings": {
+                "Networks": {network: {"IPAddress": f"{_ADDRESSES}{next(self._numbers)}"}}
+                if not network.startswith("container:")
+                else {}
+            },
+        }
+        return {"Id": identity}
+
+    def put_archive(self, container: str, path: str, data: bytes) -> bool:
+        """``docker cp``."""
+        self._recorder.add(
+            ENGINE, f"docker cp - {self._name(container)}:{path}  (an archive of {len(data)} bytes)"
+        )
+        return True
+
+    def inspect_container(self, container: str) -> dict[str, Any]:
+        """What is known of a container; asking touches nothing and is not written down."""
+        return self._found(container)
+
+    def start(self, container: str) -> None:
+        """``docker start``."""
+        self._say("start", self._name(container))
+        self._found(container)["State"]["Running"] = True
+
+    def kill(self, container: str, signal: str) -> None:
+        """``docker kill``."""
+        self._say("kill", "--signal", str(signal), self._name(container))
+        self._found(container)["State"] |= {"Running": False, "Paused": False}
+
+    def pause(self, container: str) -> None:
+        """``docker pause``."""
+        self._say("pause", self._name(container))
+        self._found(container)["State"]["Paused"] = True
+
+    def unpause(self, container: str) -> None:
+        """``docker unpause``."""
+        if self._found(container)["State"]["Paused"]:
+            self._say("unpause", self._name(container))
+        self._found(container)["State"]["Paused"] = False
+
+    def remove_container(self, container: str, **_: Any) -> None:
+        """``docker rm``."""
+        self._say("rm", "--force", "--volumes", self._name(container))
+        self._containers.pop(self._name(container), None)
+
+    def update_container(self, container: str, **limits: Any) -> None:
+        """``docker update``."""
+        flags = [
+            f"--{key.replace('_', '-').replace('mem-', 'memory-')}={value}" for key, value in limits.items()
+        ]
+        self._say("update", *flags, self._name(container))
+
+    def logs(self, container: str, **_: Any) -> Iterator[bytes]:  # noqa: ARG002 - reading touches nothing
+        """There are none."""
+        return iter(())
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Any other call: written down as it is."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+
+        def call(*arguments: Any, **more: Any) -> dict[str, Any]:
+            words = [*map(repr, arguments), *(f"{key}={value!r}" for key, value in more.items())]
+            self._recorder.add(ENGINE, f"(the engine's {name}: {', '.join(words)})")
+            return {}
+
+        return call
+
+    def _say(self, *words: str) -> None:
+        self._recorder.add(ENGINE, shlex.join(["docker", *words]))
+
+    def _found(self, container: str) -> dict[str, Any]:
+        return self._containers[self._name(container)]
+
+    def _name(self, container: str) -> str:
+        if container in self._containers:
+            return container
+        for name, known in self._containers.items():
+            if known["Id"] == container:
+                return name
+        raise HarnessError(f"the rehearsal knows no container {container!r}")
+
+
+def _labels(labels: Mapping[str, str]) -> list[str]:
+    return [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
+
+
+_FLAGS: Final[Mapping[str, str]] = {
+    "NetworkMode": "--network",
+    "PidMode": "--pid",
+    "IpcMode": "--ipc",
+    "CgroupnsMode": "--cgroupns",
+    "Binds": "--volume",
+    "CapAdd": "--cap-add",
+    "CapDrop": "--cap-drop",
+    "SecurityOpt": "--security-opt",
+    "Memory": "--memory",
+    "MemorySwap": "--memory-swap",
+    "ShmSize": "--shm-size",
+}
+
+
+def _of_host(configuration: Mapping[str, Any]) -> list[str]:
+    """What a host configuration is on the command line."""
+    words: list[str] = []
+    for key, value in configuration.items():
+        if not value:
+            continue
+        if key == "Sysctls":
+            words += [word for name, setting in value.items() for word in ("--sysctl", f"{name}={setting}")]
+        elif key == "Devices":
+            words += [
+                word
+                for each in value
+                for word in (
+                    "--device",
+                    f"{each['PathOnHost']}:{each['PathInContainer']}:{each['CgroupPermissions']}",
+                )
+            ]
+        elif key == "PortBindings":
+            for port, places in value.items():
+                words += [w for place in places for w in ("--publish", f"{place.get('HostIp', '')}::{port}")]
+        elif key == "LogConfig":
+            words += ["--log-driver", str(value.get("Type", ""))]
+        elif key in _FLAGS:
+            each_value = value if isinstance(value, list | tuple) else [value]
+            words += [word for each in each_value for word in (_FLAGS[key], str(each))]
+        else:
+            words.append(f"--{key}={value}")
+    return words

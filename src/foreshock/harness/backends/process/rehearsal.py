@@ -1,0 +1,201 @@
+"""A process cluster that starts nothing: each start, signal and word to the link proxy is written down."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, cast
+
+import msgspec
+
+from foreshock.harness.backends.process.child import LOG_NAME, Child
+from foreshock.harness.backends.process.cluster import PROXY, ProcessCluster
+from foreshock.harness.backends.process.host import LocalHost
+from foreshock.harness.backends.process.links import LinkProxy
+from foreshock.harness.backends.process.ports import LOOPBACK
+from foreshock.harness.backends.process_identity import NODE_VARIABLE, ProcessIdentity
+from foreshock.harness.capabilities import Link
+from foreshock.harness.cluster import ClusterSpecification, Endpoint, Node
+from foreshock.harness.rehearsal.recording import ASSUMED_PID, Recorder, RecordingHost
+from foreshock.harness.runtime import Runtime
+
+HERE: Final = "this machine"
+_PORTS_FROM: Final = 40_000
+"""Ports that stand for those that will be free."""
+
+
+class RehearsedProcessCluster(ProcessCluster):
+    """Deploys nothing, and writes down what would be started, and what each fault would do to it."""
+
+    def __init__(self, specification: ClusterSpecification, runtime: Runtime, recorder: Recorder) -> None:
+        super().__init__(specification, runtime)
+        self._recorder = recorder
+
+    def host(self, name: str) -> LocalHost:
+        """This machine, where nothing is run."""
+        return cast(LocalHost, RecordingHost(name, f"{HERE}, for {name}", self._recorder))
+
+    async def deploy(self) -> None:
+        """Write down the folders, the link proxy and the nodes."""
+        names = self.specification.node_names
+        children = [
+            RecordingChild(index, name, self._data_root / name, self._log(name), self._recorder)
+            for index, name in enumerate(names)
+        ]
+        self._children = {child.name: child for child in children}
+        files = self.target.files()
+        for child in children:
+            child.prepare(files)
+        await self.make_groups()
+        listens = {
+            name: Endpoint(host=LOOPBACK, port=_PORTS_FROM + index) for index, name in enumerate(names)
+        }
+        proxy = RecordingProxy(listens, self._recorder)
+        self._proxy = proxy
+        self._nodes = tuple(
+            Node(
+                name=name,
+                index=index,
+                endpoint=listens[name],
+                listen=listens[name],
+                peers={peer: proxy.endpoint(name, peer) for peer in names if peer != name},
+                data_directory=str(self._children[name].data),
+                cluster=self.specification.run,
+                shared_directory=str(self._shared) if self.target.shared_directory else None,
+                version=next(iter(self.target.versions), None),
+            )
+            for index, name in enumerate(names)
+        )
+        if self.wants_disks:
+            await self.start_disks()
+        for node in self._nodes:
+            self._start(node)
+
+    async def teardown(self) -> None:
+        """Write down how everything ends."""
+        for child in self._children.values():
+            await child.kill()
+        if self.wants_disks:
+            await self.stop_disks()
+        self._recorder.add(HERE, f"(end the {PROXY})")
+        self._recorder.add(
+            HERE, f"(end every process whose environment has {NODE_VARIABLE}={self.specification.run})"
+        )
+        await self.remove_groups()
+        self._recorder.add(HERE, f"rm -r {shlex.quote(str(self._data_root))}")
+
+    def _log(self, name: str) -> Path:
+        return self._directory / "nodes" / name / LOG_NAME
+
+
+class RecordingChild(Child):
+    """A node's process that is never started."""
+
+    def __init__(self, index: int, name: str, folder: Path, log: Path, recorder: Recorder) -> None:
+        super().__init__(name, folder, log)
+        self._pid = ASSUMED_PID + index
+        self._recorder = recorder
+        self._runs = False
+        self._is_paused = False
+
+    def prepare(self, files: Mapping[str, bytes]) -> None:
+        """The folders and files."""
+        self._say(f"mkdir -p {self.data} {self.control} {self.log.parent} {self.folder / 'files'}")
+        for name, data in files.items():
+            self._say(f"(write {len(data)} bytes to {self.folder / 'files' / name}, mode 755)")
+
+    def start(
+        self, command: Sequence[str], environment: Mapping[str, str], starter: Sequence[str] = ()
+    ) -> None:
+        """The command, with the names (not the values) that its environment has beyond that of the harness."""
+        if self._runs:
+            return
+        arguments = list(command)
+        if arguments and arguments[0] in ("python3", "python"):
+            arguments[0] = sys.executable
+        added = [name for name, value in environment.items() if os.environ.get(name) != value]
+        with_names = f"  (environment: {', '.join(sorted(added))})" if added else ""
+        self._say(
+            f"cd {self.data}; setsid {shlex.join([*starter, *arguments])} >>{self.log} 2>&1 &{with_names}"
+        )
+        self._runs, self._is_paused, self.killed = True, False, False
+        self.identity = ProcessIdentity(pid=self._pid, started="rehearsal", place="rehearsal")
+
+    def running(self) -> bool:
+        """Whether it would run."""
+        return self._runs
+
+    def paused(self) -> bool:
+        """Whether it would be stopped."""
+        return self._runs and self._is_paused
+
+    def exit_status(self) -> str | None:
+        """It does not end by itself."""
+        return None
+
+    async def kill(self) -> None:
+        """SIGKILL to the process group."""
+        if self._runs:
+            self.killed = True
+            self.signal(signal.SIGKILL)
+        self._runs = False
+
+    def signal(self, number: signal.Signals) -> bool:
+        """A signal to the process group, whose leader is known by pid and start time."""
+        self._say(
+            f"kill -{number.name.removeprefix('SIG')} -- -{self._pid}  (the process group of {self.name})"
+        )
+        self._is_paused = number == signal.SIGSTOP
+        return True
+
+    def sweep(self) -> None:
+        """Nothing is left."""
+
+    def remove_files(self) -> None:
+        """There are none."""
+
+    def _say(self, text: str) -> None:
+        self._recorder.add(HERE, text)
+
+
+class RecordingProxy(LinkProxy):
+    """A link proxy that is never started: what it would be told is written down."""
+
+    def __init__(self, listens: Mapping[str, Endpoint], recorder: Recorder) -> None:
+        super().__init__(cast(asyncio.subprocess.Process, None), cast(Any, None), Path(os.devnull))
+        self._recorder = recorder
+        pairs = [(a, b) for a in listens for b in listens if a != b]
+        ports = itertools.count(_PORTS_FROM + len(listens))
+        self._ports = {pair: (next(ports), next(ports)) for pair in pairs}
+        self._recorder.add(HERE, f"{sys.executable} -m foreshock.harness.backends.link_proxy")
+        targets = [
+            {"sender": a, "receiver": b, "target": [listens[b].host, listens[b].port]} for a, b in pairs
+        ]
+        self._tell({"links": targets})
+
+    @property
+    def identity(self) -> ProcessIdentity | None:
+        """It has no process."""
+        return None
+
+    async def reset(self, links: Iterable[Link]) -> dict[Link, int]:
+        """Every link had one connection."""
+        wanted = sorted(links)
+        self._tell({"reset": wanted})
+        return dict.fromkeys(wanted, 1)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    async def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        self._tell({key: value for key, value in request.items() if key != "id"})
+        return {}
+
+    def _tell(self, request: Mapping[str, Any]) -> None:
+        self._recorder.add(PROXY, msgspec.json.encode(request).decode())
