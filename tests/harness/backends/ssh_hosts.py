@@ -10,6 +10,7 @@ import contextlib
 import io
 import secrets
 import signal
+import socket
 import sys
 import tarfile
 import threading
@@ -103,8 +104,6 @@ class SshHosts:
 
     def wait_for(self, name: str) -> None:
         """Wait until sshd of a host answers."""
-        import socket
-
         deadline = time.monotonic() + 20
         while True:
             try:

@@ -97,7 +97,7 @@ class Connection:
             client.close()
             if isinstance(error, HarnessError) or not isinstance(error, Exception):
                 raise
-            raise _explained(place, error) from error
+            raise explained(place, error) from error
         transport = client.get_transport()
         if transport is not None:
             transport.set_keepalive(KEEPALIVE_S)
@@ -220,15 +220,20 @@ def _reach(place: Place, timeout_s: float) -> socket.socket | paramiko.ProxyComm
 
 def _locked(place: Place) -> list[str]:
     """The files of private keys that a passphrase locks."""
-    locked = []
-    for file in place.identities or tuple(str(Path(usual).expanduser()) for usual in _USUAL_KEYS):
+    usual = tuple(str(Path(file).expanduser()) for file in _USUAL_KEYS)
+    return [file for file in place.identities or usual if _is_locked(file)]
+
+
+def _is_locked(file: str) -> bool:
+    for kind in (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey):
         try:
-            paramiko.PKey.from_path(file)
+            kind.from_private_key_file(file)
         except paramiko.PasswordRequiredException:
-            locked.append(file)
-        except Exception:  # noqa: BLE001, S112 - a file that is no key is said by whoever tries to use it
-            continue
-    return locked
+            return True
+        except (OSError, paramiko.SSHException):
+            continue  # not there, or of another kind
+        return False
+    return False
 
 
 @contextlib.contextmanager
@@ -240,7 +245,7 @@ def _explaining(place: Place, what: str) -> Iterator[None]:
         raise HarnessError(f"{what} on the host of node {place.node}: {why}") from error
 
 
-def _explained(place: Place, error: Exception) -> HarnessError:
+def explained(place: Place, error: Exception) -> HarnessError:
     """What went wrong when connecting, in one sentence with the mend."""
     who = f"the host of node {place.node} ({place.shown})"
     scan = shlex.join(["ssh-keyscan", "-p", str(place.port), place.hostname])
