@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.harness.simulation.programs import MS, SECOND, Town
 
 from foreshock.harness.errors import HarnessError
-from foreshock.harness.simulation.machine import LOG_LINES_MAX
+from foreshock.harness.simulation.node_log import LOG_LINES_MAX
 
 
 def test_a_timer_fires_once_at_its_time() -> None:

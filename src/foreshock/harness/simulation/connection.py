@@ -3,7 +3,8 @@
 A connection is two ends. What one end transmits arrives at the other in order: the knock that opens it, messages,
 the close. The end of a program sits behind the partition: what it should not hear now is *held* (as TCP would send
 it again) and goes on in order once the partition has healed; if that takes too long the sender gives up, and the
-connection breaks whole. The end of a harness coroutine is outside the cluster, where there are no partitions.
+connection breaks whole. Where the link has a shape, what should come later is held in the same way until its time. The
+end of a harness coroutine is outside the cluster, where there are no partitions and no shapes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from heapq import heappush
 from typing import TYPE_CHECKING, Any, Final
 
 from foreshock.harness.runtime import ConnectionClosed, ConnectionRefused, Message
-from foreshock.harness.simulation.network import TABLE_BITS
+from foreshock.harness.simulation.network import TABLE_BITS, encoded_bytes
 from foreshock.harness.simulation.scheduler import Action, Scheduler, SimTask, suspend
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 INBOX_MESSAGES_MAX: Final = 65_536
 """A connection breaks when so many messages wait to be received."""
+_PASSING: Final = -1
+_GIVEN_UP: Final = -2
 
 
 class End(ABC):
@@ -85,47 +88,51 @@ def join(near: End, far: End) -> None:
 class ProgramEnd(End):
     """The end that a simulated program holds under a number."""
 
-    __slots__ = ("_held", "_held_since", "_machine", "number")
+    __slots__ = ("_blocked_ns", "_held", "_machine", "dialled", "number")
 
     def __init__(self, machine: SimMachine, number: int, remote: str) -> None:
         super().__init__(machine.scheduler, machine.bits, machine.delays, remote)
         self._machine = machine
-        self._held: deque[tuple[Action, Any]] = deque()
-        self._held_since = 0
+        self._held: deque[tuple[int, int, Action, Any]] = deque()
+        """What waits: not before when, how many bytes a limited rate counts, and what is to happen then."""
+        self._blocked_ns = _PASSING
+        """Since when nothing has got through."""
+        self.dialled = False
+        """Whether the program opened the connection, and did not accept it."""
         self.number = number
         """The connection's number at the program; 0 while nobody has accepted it yet."""
 
     def knock(self, nothing: None, _: None) -> None:
         """The other end wants to connect."""
-        if self._held or self.remote in self._machine.deaf:
+        if self._held or self.remote in self._machine.impeded:
             self._hold(self._accept, nothing)
         else:
             self._accept(nothing, None)
 
     def established(self, nothing: None, _: None) -> None:
         """The other end has accepted."""
-        if self._held or self.remote in self._machine.deaf:
+        if self._held or self.remote in self._machine.impeded:
             self._hold(self._opened, nothing)
         else:
             self._opened(nothing, None)
 
     def message(self, message: Any, _: None) -> None:
         """A message arrives."""
-        if self._held or self.remote in self._machine.deaf:
+        if self._held or self.remote in self._machine.impeded:
             self._hold(self._deliver, message)
         else:
             self._deliver(message, None)
 
     def closed(self, reason: str, _: None) -> None:
         """The other end has closed, has broken, or refuses the connection."""
-        if self._held or self.remote in self._machine.deaf:
+        if self._held or self.remote in self._machine.impeded:
             self._hold(self._close, reason)
         else:
             self._close(reason, None)
 
     def released(self) -> None:
         """The partition may have healed: if so, what was held goes on after the retry delay."""
-        if self._held and self.remote not in self._machine.deaf:
+        if self._held and self.remote not in self._machine.blocked:
             self._scheduler.after(self._machine.knobs.connection_retry_ns, self._flush, None, None)
 
     def _accept(self, nothing: None, _: None) -> None:
@@ -153,28 +160,70 @@ class ProgramEnd(End):
             self.open = False
             machine.closed(self.number)
 
+    def reset(self) -> None:
+        """The connection breaks at once, for this end; what is under way is lost."""
+        if self.open:
+            self.open = False
+            self._held.clear()
+            self._scheduler.soon(self._is_reset, None, None)
+
+    def _is_reset(self, nothing: None, _: None) -> None:
+        machine = self._machine
+        if machine.ends.get(self.number) is self and (
+            not machine.hindered or machine.attends(self._is_reset, nothing)
+        ):
+            machine.closed(self.number)
+
     def _hold(self, function: Action, message: Any) -> None:
-        if not self._held:
-            self._held_since = self._scheduler.now
-            self._scheduler.after(
-                self._machine.knobs.connection_timeout_ns, self._give_up, self._held_since, None
-            )
-        self._held.append((function, message))
+        """Keep something until it may happen, behind all that is kept already."""
+        machine, scheduler = self._machine, self._scheduler
+        due_ns = payload_bytes = 0
+        if self.remote in machine.blocked:
+            self._begin_to_block()
+        elif self.remote in machine.inbound:
+            link = machine.inbound[self.remote]
+            wait_ns = link.stream_ns()
+            due_ns = scheduler.now + wait_ns
+            payload_bytes = 0 if link.pacer is None else 1 + encoded_bytes(message)
+            scheduler.after(wait_ns, self._flush, None, None)
+        self._held.append((due_ns, payload_bytes, function, message))
         if len(self._held) > INBOX_MESSAGES_MAX:
-            self._give_up(self._held_since, None)
+            self._give_up(self._blocked_ns, None)
+
+    def _begin_to_block(self) -> None:
+        if self._blocked_ns == _PASSING:
+            self._blocked_ns = self._scheduler.now
+            self._scheduler.after(
+                self._machine.knobs.connection_timeout_ns, self._give_up, self._blocked_ns, None
+            )
 
     def _flush(self, _nothing: None, _: None) -> None:
-        held = self._held
-        while held and self.remote not in self._machine.deaf:
-            function, message = held.popleft()
+        """Let happen what may: an event is on its way for each that has a time."""
+        held, machine, scheduler = self._held, self._machine, self._scheduler
+        while held:
+            if self.remote in machine.blocked:
+                self._begin_to_block()
+                return
+            due_ns, payload_bytes, function, message = held[0]
+            if due_ns > scheduler.now:
+                return
+            pacer = machine.inbound[self.remote].pacer if self.remote in machine.inbound else None
+            if payload_bytes and pacer is not None:
+                # Only the first of each connection waits for the link: so none is far behind another.
+                departs_ns = pacer.departs_ns(scheduler.now, payload_bytes)
+                held[0] = departs_ns, 0, function, message
+                scheduler.after(departs_ns - scheduler.now, self._flush, None, None)
+                return
+            held.popleft()
+            self._blocked_ns = _PASSING
             function(message, None)
 
     def _give_up(self, since_ns: int, _: None) -> None:
-        if self._held and self._held_since == since_ns:
+        if self._held and self._blocked_ns == since_ns:
             reason = f"nothing got through from {self.remote} for too long"
             self._held.clear()
-            self._held.append((self._close, reason))
-            self._held_since = -1
+            self._held.append((0, 0, self._close, reason))
+            self._blocked_ns = _GIVEN_UP
             peer = self.peer
             if isinstance(peer, ProgramEnd):
                 peer._close(reason, None)  # noqa: SLF001 - the other end of this connection

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import traceback
-from collections import deque
 from collections.abc import Callable, Mapping
 from heapq import heappush
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
@@ -13,10 +12,12 @@ from foreshock.harness.simulation.clock import BILLION, NodeClock
 from foreshock.harness.simulation.connection import ProgramEnd
 from foreshock.harness.simulation.disk import SimDisk
 from foreshock.harness.simulation.network import TABLE_BITS, TABLE_MASK
+from foreshock.harness.simulation.node_log import NodeLog
 from foreshock.harness.simulation.program import Program
 from foreshock.harness.simulation.scheduler import Action
 
 if TYPE_CHECKING:
+    from foreshock.harness.simulation.shaping import ShapedLink
     from foreshock.harness.simulation.world import SimWorld
 
 RUNNING: Final = "running"
@@ -27,8 +28,6 @@ CRASHED: Final = "crashed"
 NEVER: Final = 1 << 100
 BACKLOG_EVENTS_MAX: Final = 65_536
 """How many events a paused node can owe; datagrams past that are lost, as from a full socket buffer."""
-LOG_LINES_MAX: Final = 20_000
-LOG_LINE_CHARACTERS_MAX: Final = 4_000
 
 
 class ProgramError(NamedTuple):
@@ -51,7 +50,6 @@ class SimMachine:
         "_backlog",
         "_life",
         "_log",
-        "_log_dropped",
         "_make_program",
         "_next_number",
         "_program",
@@ -60,12 +58,15 @@ class SimMachine:
         "_timers",
         "_world",
         "bits",
+        "blocked",
         "clock",
         "deaf",
         "delays",
         "disk",
         "ends",
         "hindered",
+        "impeded",
+        "inbound",
         "knobs",
         "name",
         "scheduler",
@@ -90,6 +91,12 @@ class SimMachine:
         self.delays = world.delays
         self.deaf: frozenset[str] = frozenset()
         """The senders that this node does not hear."""
+        self.inbound: Mapping[str, ShapedLink] = {}
+        """The links to this node that have a shape, by sender."""
+        self.blocked: frozenset[str] = frozenset()
+        """The senders of whose connections nothing gets through: those not heard, and those whose shape loses all."""
+        self.impeded: frozenset[str] = frozenset()
+        """The senders of whose connections messages have to wait, for ever or for a while."""
         self.ends: dict[int, ProgramEnd] = {}
         """The connections of the program, by number."""
         self.state = KILLED
@@ -103,8 +110,7 @@ class SimMachine:
         self._backlog: list[tuple[Action, Any, Any]] = []
         self._life = 0
         self._next_number = 1
-        self._log: deque[tuple[int, str]] = deque(maxlen=LOG_LINES_MAX)
-        self._log_dropped = 0
+        self._log = NodeLog()
 
     # --- what the program asks for ------------------------------------------------------------------------
 
@@ -127,7 +133,7 @@ class SimMachine:
             return
         draw = self.bits(32)
         if draw >> TABLE_BITS < self._rare:
-            self._send_rarely(draw, deliver, message)
+            self._send_rarely(draw, deliver, self.name, message)
             return
         scheduler = self.scheduler
         heappush(
@@ -144,6 +150,7 @@ class SimMachine:
     def connect(self, destination: str) -> int:
         """Open a FIFO connection; ``on_open`` or ``on_close`` with this number follows."""
         end = ProgramEnd(self, self._take_number(), destination)
+        end.dialled = True
         self.ends[end.number] = end
         self._world.dial(end, self.name, destination)
         return end.number
@@ -181,10 +188,7 @@ class SimMachine:
 
     def log(self, line: str) -> None:
         """One line to the node's log; the oldest lines go when there are too many."""
-        log = self._log
-        if len(log) == LOG_LINES_MAX:
-            self._log_dropped += 1
-        log.append((self.scheduler.now, line[:LOG_LINE_CHARACTERS_MAX]))
+        self._log.add(self.scheduler.now, line)
 
     def crash(self, reason: str) -> NoReturn:
         """The program gives up: it is left at once, and the node ends as if it had exited."""
@@ -249,13 +253,18 @@ class SimMachine:
         """From now on hear everybody but these; what connections held back goes on."""
         self.deaf = deaf
         self._reconsider()
-        for end in list(self.ends.values()):
-            end.released()
+        self._reconsider_connections()
+
+    def shape(self, routes: Mapping[str, Action], inbound: Mapping[str, ShapedLink]) -> None:
+        """From now on datagrams go by these routes, and these links to this node have a shape, or another one."""
+        self._routes = routes
+        if inbound or self.inbound:
+            self.inbound = inbound
+            self._reconsider_connections()
 
     def logs(self) -> list[str]:
         """The node's log, each line with the virtual time in seconds before it."""
-        lines = [f"{ns // 10**9}.{ns % 10**9 // 1000:06d} {line}" for ns, line in self._log]
-        return [f"({self._log_dropped} earlier lines were dropped)", *lines] if self._log_dropped else lines
+        return self._log.lines()
 
     # --- what arrives -------------------------------------------------------------------------------------
 
@@ -392,17 +401,25 @@ class SimMachine:
             )
         self.kill(CRASHED)
 
-    def _send_rarely(self, draw: int, deliver: Action, message: Any) -> None:
+    def _send_rarely(self, draw: int, deliver: Action, first: Any, second: Any) -> None:
         roll = draw >> TABLE_BITS
         lost, duplicated, _ = self._world.chances
         if roll < lost:
             return
         delay_ns = self.delays[draw & TABLE_MASK]
         if roll < duplicated:
-            self.scheduler.after(self.delays[self.bits(TABLE_BITS)], deliver, self.name, message)
+            self.scheduler.after(self.delays[self.bits(TABLE_BITS)], deliver, first, second)
         else:
             delay_ns += self.knobs.reorder_delay_ns * self.bits(TABLE_BITS) >> TABLE_BITS
-        self.scheduler.after(delay_ns, deliver, self.name, message)
+        self.scheduler.after(delay_ns, deliver, first, second)
+
+    def launch(self, deliver: Action, first: Any, second: Any) -> None:
+        """Let ``deliver(first, second)`` come through the network as a datagram of this machine's kernel."""
+        draw = self.bits(32)
+        if draw >> TABLE_BITS < self._rare:
+            self._send_rarely(draw, deliver, first, second)
+        else:
+            self.scheduler.after(self.delays[draw & TABLE_MASK], deliver, first, second)
 
     def probe(self, deliver: Action, destination: str) -> None:
         """Send ``deliver(sender, destination)`` through the network as a datagram of this machine's kernel."""
@@ -414,6 +431,13 @@ class SimMachine:
         number = self._next_number
         self._next_number = number + 1
         return number
+
+    def _reconsider_connections(self) -> None:
+        inbound = self.inbound
+        self.blocked = self.deaf | {sender for sender, link in inbound.items() if link.stalls}
+        self.impeded = self.deaf.union(inbound)
+        for end in list(self.ends.values()):
+            end.released()
 
     def _reconsider(self) -> None:
         self.hindered = self.state != RUNNING or bool(self.deaf)

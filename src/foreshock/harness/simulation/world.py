@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final, Protocol
 
-from foreshock.harness.capabilities import Grudge
+from foreshock.harness.capabilities import Grudge, Link, LinkReading, LinkShape
 from foreshock.harness.errors import HarnessError
 from foreshock.harness.randomness import RandomStream
 from foreshock.harness.runtime import Address, Connection, ConnectionClosed, ConnectionRefused
@@ -17,6 +17,7 @@ from foreshock.harness.simulation.machine import ProgramError, SimMachine
 from foreshock.harness.simulation.network import delay_table, threshold
 from foreshock.harness.simulation.program import Program
 from foreshock.harness.simulation.scheduler import Action, Scheduler, SimTask, suspend
+from foreshock.harness.simulation.shaping import Shaping
 
 MakeProgram = Callable[[SimMachine], Program]
 Serve = Callable[[Connection], Awaitable[None]]
@@ -60,6 +61,7 @@ class SimWorld:
         self._spawn = spawn
         self._machines: dict[str, SimMachine] = {}
         self._routes: dict[str, Action] = {}
+        self._shaping = Shaping(scheduler, random, self._machines, self._routes)
         self._listeners: dict[tuple[str, int], Serve] = {}
         self._client_bits = random("network/clients").bits
         self._clients = 0
@@ -78,6 +80,7 @@ class SimWorld:
         machine = SimMachine(self, name, make_program, self._routes)
         self._machines[name] = machine
         self._routes[name] = machine.datagram
+        self._shaping.join_up()
         machine.start()
         return machine
 
@@ -127,6 +130,7 @@ class SimWorld:
             machine.kill()
         self._machines.clear()
         self._routes.clear()
+        self._shaping.forget()
 
     def program_failed(self, error: ProgramError) -> None:
         """A program has raised (told by its machine)."""
@@ -168,6 +172,27 @@ class SimWorld:
                 return heard
         await self._sleep(max(self.delays))
         return heard
+
+    def shape(self, links: Mapping[Link, LinkShape]) -> None:
+        """Put shapes on links between nodes, in place of those before; an empty mapping ends all."""
+        self._shaping.shape(links)
+
+    def reset_connections(self, links: frozenset[Link]) -> dict[Link, int]:
+        """Break every connection that the sender of a link opened; returns how many each had."""
+        return self._shaping.reset_connections(links)
+
+    async def probe_links(
+        self, links: frozenset[Link], *, count: int, interval_ns: int
+    ) -> dict[Link, LinkReading]:
+        """Send numbered datagrams over the links and say what became of them.
+
+        Machines answer for it, not programs: a paused or killed node's machine still hears.
+        """
+        knobs = self.knobs
+        usual_ns = max(self.delays) + (knobs.reorder_delay_ns if knobs.reorder_ppm else 0)
+        return await self._shaping.probe(
+            links, count=count, interval_ns=interval_ns, usual_ns=usual_ns, sleep=self._sleep
+        )
 
     async def connect(self, address: Address) -> ClientEnd:
         """Connect a harness coroutine to a node, or to a listener of the harness; raises ``ConnectionRefused``."""

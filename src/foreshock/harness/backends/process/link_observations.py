@@ -7,51 +7,19 @@ import selectors
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import median_low
 from time import monotonic_ns
 from typing import Final, cast
 
 from foreshock.harness.backends.link_proxy.relay import BEHIND, RECEIVE_BUFFER_BYTES, SHAPED
 from foreshock.harness.backends.process.ports import LOOPBACK
 from foreshock.harness.capabilities import PROBE_BYTES, Link, LinkReading
+from foreshock.harness.link_tally import LinkTally
 from foreshock.harness.packet_fates import HEADER_BYTES
 
 _SOCKETS: Final = Path("/proc/net/tcp")
 _ESTABLISHED: Final = "01"
 _MARKER_INTERVAL_NS: Final = 500_000_000
 _WAIT_NS: Final = 50_000_000
-
-
-class LinkTally:
-    """What arrived of the probes over one link."""
-
-    def __init__(self, count: int) -> None:
-        self.sent_ns = [0] * count
-        self._delays_ns: dict[int, int] = {}
-        self._duplicates = 0
-        self._overtaken = 0
-        self._last = -1
-
-    def arrived(self, number: int, now_ns: int) -> None:
-        """One probe came, for the first time or once more."""
-        if number in self._delays_ns:
-            self._duplicates += 1
-            return
-        self._delays_ns[number] = now_ns - self.sent_ns[number]
-        self._overtaken += number < self._last
-        self._last = max(self._last, number)
-
-    def reading(self) -> LinkReading:
-        """The figures; corrupt datagrams do not exist here."""
-        delays_us = sorted(delay_ns // 1_000 for delay_ns in self._delays_ns.values())
-        return LinkReading(
-            sent=len(self.sent_ns),
-            arrived=len(delays_us),
-            duplicates=self._duplicates,
-            overtaken=self._overtaken,
-            corrupted=0,
-            delay_us=(delays_us[0], median_low(delays_us), delays_us[-1]) if delays_us else (0, 0, 0),
-        )
 
 
 class Probing:
