@@ -8,30 +8,30 @@ table of moments and outcomes; exits with 1 when anything was left, could not be
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import random
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from tests.harness import traces
+from tests.harness.forked import Forked
 
 from foreshock.harness.errors import ForeshockError
 from foreshock.harness.plan import resolve
 from foreshock.harness.registry import Kind, names
 from foreshock.harness.request import Request
 
-FORESHOCK: Final = (sys.executable, "-m", "foreshock")
 COMMAND_TIMEOUT_S: Final = 240.0
 GRACE_S: Final = 5.0
 """So long may something that ends by itself when its harness is gone take to do so."""
@@ -102,16 +102,13 @@ class Lives:
 
     def __init__(self) -> None:
         self._seconds: dict[str, list[float]] = {}
-        self._lock = threading.Lock()
 
     def note(self, backend: str, part: str, seconds: float) -> None:
-        with self._lock:
-            self._seconds.setdefault(f"{backend} {part}", []).append(seconds)
+        self._seconds.setdefault(f"{backend} {part}", []).append(seconds)
 
     def expected_s(self, backend: str, part: str) -> float:
-        with self._lock:
-            known = sorted(self._seconds[f"{backend} {part}"][-5:])
-            return known[len(known) // 2]
+        known = sorted(self._seconds[f"{backend} {part}"][-5:])
+        return known[len(known) // 2]
 
 
 def offered(backend: str, target: str, workload: str) -> tuple[str, ...]:
@@ -150,6 +147,7 @@ class Stage:
 
     def __init__(self, trial: Trial, folder: Path, time_limit_s: float) -> None:
         self.trial = trial
+        self.folder = folder
         self.store = folder / "store"
         self.state = folder / "state"
         self.mark = f"{os.getpid()}-{trial.number}-{folder.name}"
@@ -157,7 +155,7 @@ class Stage:
         engine = {} if trial.backend == "docker" else NO_ENGINE
         self.environment = {**os.environ, **engine, "XDG_STATE_HOME": str(self.state), traces.MARK: self.mark}
 
-    def test(self) -> subprocess.Popen[bytes]:
+    def test(self) -> Forked:
         trial = self.trial
         arguments = {
             "--target": trial.target,
@@ -173,30 +171,18 @@ class Stage:
             "--store": str(self.store),
         }
         words = [word for pair in arguments.items() for word in pair]
-        return subprocess.Popen(
-            [*FORESHOCK, "test", *words],
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        return Forked(["test", *words], self.environment, self.folder)
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [*FORESHOCK, *arguments],
-            env={key: value for key, value in self.environment.items() if key != traces.MARK},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def start(self, *arguments: str) -> Forked:
+        environment = {key: value for key, value in self.environment.items() if key != traces.MARK}
+        return Forked([*arguments], environment, self.folder)
 
     def run(self) -> Path | None:
         """The folder of the run; ``None`` while there is none."""
         found = [path for path in self.store.glob("*/*") if path.is_dir() and path.parent.name != "latest"]
         return found[0] if found else None
 
-    def wait_for_folder(self, process: subprocess.Popen[bytes]) -> float:
+    def wait_for_folder(self, process: Forked) -> float:
         """Until the run has its folder; how long that took."""
         began = time.monotonic()
         while self.run() is None and process.poll() is None:
@@ -218,19 +204,15 @@ class Stage:
         return begun[-1] if begun else "deploying"
 
 
-def finished(process: subprocess.Popen[str], what: str, good: Sequence[int]) -> list[str]:
-    """What is wrong with how a command ended."""
+def finished(command: Forked, what: str) -> list[str]:
+    """What is wrong with how a command ended that should have ended well."""
     try:
-        out, err = process.communicate(timeout=COMMAND_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
+        code, out, err = command.finish(COMMAND_TIMEOUT_S)
+    except TimeoutError:
         return [f"{what} did not end within {COMMAND_TIMEOUT_S:g} s"]
     if "Traceback" in out + err:
         return [f"{what} shows a traceback: {(out + err)[-2000:]}"]
-    if process.returncode not in good:
-        return [f"{what} ended with {process.returncode}: {' | '.join(err.split(chr(10)))[-1000:]}"]
-    return []
+    return [f"{what} ended with {code}: {' | '.join(err.splitlines())[-1000:]}"] if code else []
 
 
 def recover(stage: Stage, run: Path) -> list[str]:
@@ -240,18 +222,17 @@ def recover(stage: Stage, run: Path) -> list[str]:
     for step in stage.trial.recovery.split(", "):
         if step == "heal killed":
             dying = stage.start("heal")
-            time.sleep(rng.uniform(0.2, 1.2))
+            time.sleep(rng.uniform(0.0, 0.5))
             dying.kill()
-            dying.communicate()
         elif step == "two heals":
             both = [stage.start("heal"), stage.start("heal", str(run))]
             for number, heal in enumerate(both):
-                problems += finished(heal, f"heal {number} of two", (0,))
+                problems += finished(heal, f"heal {number} of two")
         elif step == "heal":
             cleaned = stage.trial.recovery.startswith("clean")
-            problems += finished(stage.start("heal", *([str(run)] if cleaned else [])), "heal", (0,))
+            problems += finished(stage.start("heal", *([str(run)] if cleaned else [])), "heal")
         else:
-            problems += finished(stage.start("clean", str(run)), "clean", (0,))
+            problems += finished(stage.start("clean", str(run)), "clean")
     return problems
 
 
@@ -260,22 +241,18 @@ def analyzed(stage: Stage, run: Path, phase: str) -> tuple[str, list[str]]:
     report = [] if stage.trial.number % 4 == 0 else ["--no-report"]
     command = stage.start("analyze", str(run), "-q", *report)
     try:
-        out, err = command.communicate(timeout=COMMAND_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        command.kill()
-        command.communicate()
+        code, out, err = command.finish(COMMAND_TIMEOUT_S)
+    except TimeoutError:
         return "late", [f"analyze did not end within {COMMAND_TIMEOUT_S:g} s"]
     if "Traceback" in out + err:
         return "traceback", [f"analyze shows a traceback: {(out + err)[-2000:]}"]
     if phase == "before the plan":
-        said = command.returncode == 4 and "killed before its plan was written" in err
-        return "no plan", [] if said else [
-            f"analyze says of a run without a plan: {command.returncode} {err}"
-        ]
+        said = code == 4 and "killed before its plan was written" in err
+        return "no plan", [] if said else [f"analyze says of a run without a plan: {code} {err}"]
     words = {0: "valid", 1: "invalid", 2: "unknown"}
-    if command.returncode not in words:
-        return "unread", [f"analyze ended with {command.returncode}: {err[-1000:]}{out[-1000:]}"]
-    return words[command.returncode], []
+    if code not in words:
+        return "unread", [f"analyze ended with {code}: {err[-1000:]}{out[-1000:]}"]
+    return words[code], []
 
 
 def attempt(trial: Trial, folder: Path, lives: Lives, time_limit_s: float, moment: float) -> Outcome | None:
@@ -292,9 +269,8 @@ def attempt(trial: Trial, folder: Path, lives: Lives, time_limit_s: float, momen
         wait_s = moment * lives.expected_s(trial.backend, LIFE)
     try:
         process.wait(wait_s)
-    except subprocess.TimeoutExpired:
+    except TimeoutError:
         process.kill()
-        process.wait()
     else:
         lives.note(trial.backend, LIFE, time.monotonic() - began)
         return None
@@ -409,8 +385,9 @@ def soak(
     calibrate(backends, root, lives, time_limit_s, seed)
     outcomes = []
     trials = [draw(number, seed, backends) for number in range(first, first + count)]
-    with ThreadPoolExecutor(jobs) as pool:
-        for outcome in pool.map(lambda trial: conduct(trial, root, lives, time_limit_s), trials):
+    conduct_one = partial(conduct, root=root, lives=lives, time_limit_s=time_limit_s)
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("fork")) as pool:
+        for outcome in pool.map(conduct_one, trials):
             outcomes.append(outcome)
             print(line_of(outcome), flush=True)
     return outcomes
