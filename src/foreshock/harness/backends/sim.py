@@ -12,7 +12,17 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from foreshock.harness.backends.pause_means import check_means
-from foreshock.harness.capabilities import Clock, ClockReading, Grudge, Kill, Partition, Pause, PowerCut
+from foreshock.harness.backends.simulated_links import LINK_KINDS, SimulatedLinks
+from foreshock.harness.capabilities import (
+    Clock,
+    ClockReading,
+    Grudge,
+    Kill,
+    Partition,
+    Pause,
+    PowerCut,
+    Shape,
+)
 from foreshock.harness.cluster import ClusterSpecification, Endpoint, Node
 from foreshock.harness.errors import DeployError, FaultError, HarnessError, UsageError
 from foreshock.harness.options import Options
@@ -44,12 +54,13 @@ class SimBackend:
 
     def offers(self) -> frozenset[type[Any]]:
         """Everything that can be done to nodes."""
-        return frozenset({Kill, Pause, Partition, PowerCut, Clock})
+        return frozenset({Kill, Pause, Partition, PowerCut, Clock, Shape})
 
     def mechanisms(self) -> Mapping[str, str]:
         """Everything is simulated."""
         clocks = ("clock/jump", "clock/drift", "clock/drift-wall", "clock/strobe")
-        every = ("partition", "kill", "pause", "power", *clocks)
+        packets = (f"packet/{kind}" for kind in sorted(LINK_KINDS))
+        every = ("partition", "kill", "pause", "power", *clocks, *packets)
         return dict.fromkeys(every, "simulated exactly")
 
     def cluster(self, specification: ClusterSpecification, runtime: Runtime) -> SimCluster:
@@ -73,7 +84,7 @@ class SimBackend:
         return []
 
 
-class SimCluster:
+class SimCluster(SimulatedLinks):
     """The simulated nodes of one test; offers every capability that a backend can have."""
 
     def __init__(self, specification: ClusterSpecification, runtime: SimRuntime) -> None:
@@ -165,6 +176,9 @@ class SimCluster:
             case "partition":
                 self.world.cut({})
                 return "all is heard again"
+            case "packet":
+                self.world.shape({})
+                return "no link has a shape"
             case "pause":
                 struck = [name for name in nodes if states.get(name) == PAUSED]
                 for name in struck:

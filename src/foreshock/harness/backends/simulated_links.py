@@ -10,10 +10,10 @@ from foreshock.harness.capabilities import Link, LinkReading, LinkShape
 from foreshock.harness.errors import FaultError
 from foreshock.harness.simulation.world import SimWorld
 
-KINDS: Final = frozenset({"delay", "loss", "duplicate", "reorder", "corrupt", "rate", "reset"})
+LINK_KINDS: Final = frozenset({"delay", "loss", "duplicate", "reorder", "corrupt", "rate", "reset"})
 
 
-class SimShaping(ABC):
+class SimulatedLinks(ABC):
     """What makes a simulated cluster a :class:`~foreshock.harness.capabilities.Shape`."""
 
     @property
@@ -23,7 +23,7 @@ class SimShaping(ABC):
 
     def shape_kinds(self) -> frozenset[str]:
         """Everything but names: simulated nodes know each other by theirs, and look up nothing."""
-        return KINDS
+        return LINK_KINDS
 
     async def shape(self, links: Mapping[Link, LinkShape]) -> None:
         """Put these shapes in force, in place of all that were before."""
