@@ -11,6 +11,8 @@ from docker.errors import APIError, NotFound
 
 from foreshock.harness.backends import grudge_rules
 from foreshock.harness.backends.docker.engine import explained
+from foreshock.harness.backends.docker.limits import lift_limits
+from foreshock.harness.backends.docker.ownership import inspected, own_network_refused
 from foreshock.harness.errors import FaultError
 
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType(
@@ -18,6 +20,8 @@ _NOTHING: Final[Mapping[str, str]] = MappingProxyType(
         "pause": "nothing to do: no node is paused",
         "kill": "nothing to do: no node is down",
         "power": "nothing to do: no node is down",
+        "upgrade": "nothing to do: no node is down",
+        "starve": "nothing to do: no node is short of anything",
     }
 )
 
@@ -58,66 +62,74 @@ def _steps(
     steps: list[tuple[str, Iterable[str], Callable[[str], bool]]] = []
     match kind:
         case "partition":
-            steps.append(("all is heard again by", pods, lambda name: _open_pod(client, name, pods[name])))
+            steps.append(("all is heard again by", pods, lambda name: _open_pod(client, fault, name)))
         case "pause":
-            steps.append(("resumed", containers, lambda name: _resume(client, containers[name])))
-        case "kill" | "power":
-            steps.append(("started", containers, lambda name: _start(client, containers[name], pods[name])))
+            steps.append(("resumed", containers, lambda name: _resume(client, fault, name)))
+        case "starve":
+            steps.append(("fed", containers, lambda name: _feed(client, fault, name)))
+        case "kill" | "power" | "upgrade":
+            steps.append(("started", containers, lambda name: _start(client, fault, name)))
     if scripts:
         steps.append((f"{kind} undone on", scripts, lambda name: _undo(client, fault, name, scripts[name])))
     return steps
 
 
-def _state(client: docker.APIClient, container: str) -> Mapping[str, Any] | None:
+def _found(client: docker.APIClient, fault: Mapping[str, Any], container: str) -> Mapping[str, Any] | None:
+    """What the engine knows of a container of the run, ``None`` when it is gone; another's is a ``FaultError``."""
     try:
-        state: Mapping[str, Any] = client.inspect_container(container)["State"]
+        return inspected(client, container, str(fault["run"]))
     except NotFound:
         return None
-    return state
 
 
-def _open_pod(client: docker.APIClient, name: str, pod: str) -> bool:
-    state = _state(client, pod)
-    if state is None or not state["Running"]:
-        return False
-    _run_in(client, pod, grudge_rules.remove(), f"iptables in the pod of node {name}")
-    return True
+def _pod(client: docker.APIClient, fault: Mapping[str, Any], name: str) -> str | None:
+    """The id of the node's pod, where that still runs."""
+    found = _found(client, fault, fault["pods"][name])
+    return str(found["Id"]) if found is not None and found["State"]["Running"] else None
+
+
+def _open_pod(client: docker.APIClient, fault: Mapping[str, Any], name: str) -> bool:
+    pod = _pod(client, fault, name)
+    if pod is not None:
+        _run_in(client, pod, grudge_rules.remove(), f"iptables in the pod of node {name}")
+    return pod is not None
 
 
 def _undo(client: docker.APIClient, fault: Mapping[str, Any], name: str, script: str) -> bool:
-    pod = fault["pods"][name]
-    state = _state(client, pod)
-    if state is None or not state["Running"]:
-        return False
-    _run_in(client, pod, script, f"the script that undoes {fault['fault']} in the pod of node {name}")
-    return True
+    pod = _pod(client, fault, name)
+    if pod is not None:
+        _run_in(client, pod, script, f"the script that undoes {fault['fault']} in the pod of node {name}")
+    return pod is not None
 
 
 def _run_in(client: docker.APIClient, pod: str, script: str, what: str) -> None:
-    execution = client.exec_create(pod, ["/bin/sh", "-c", script])
+    execution = client.exec_create(pod, ["/bin/sh", "-c", own_network_refused() + script])
     output = bytes(client.exec_start(execution["Id"])).decode(errors="replace")
     if client.exec_inspect(execution["Id"])["ExitCode"]:
         raise FaultError(f"{what} failed: {output.strip()}")
 
 
-def _resume(client: docker.APIClient, container: str) -> bool:
-    state = _state(client, container)
-    if state is None or not state["Paused"]:
+def _resume(client: docker.APIClient, fault: Mapping[str, Any], name: str) -> bool:
+    found = _found(client, fault, fault["containers"][name])
+    if found is None or not found["State"]["Paused"]:
         return False
-    client.unpause(container)
+    client.unpause(found["Id"])
     return True
 
 
-def _start(client: docker.APIClient, container: str, pod: str) -> bool:
-    state, pod_state = _state(client, container), _state(client, pod)
-    if state is None or state["Running"]:
+def _feed(client: docker.APIClient, fault: Mapping[str, Any], name: str) -> bool:
+    found = _found(client, fault, fault["containers"][name])
+    return found is not None and lift_limits(client, found["Id"])
+
+
+def _start(client: docker.APIClient, fault: Mapping[str, Any], name: str) -> bool:
+    found = _found(client, fault, fault["containers"][name])
+    if found is None or found["State"]["Running"]:
         return False
-    if (
-        pod_state is None or not pod_state["Running"]
-    ):  # it ended with the engine, and no node goes on without it
+    if _pod(client, fault, name) is None:  # it ended with the engine, and no node goes on without it
         return False
     try:
-        client.start(container)
+        client.start(found["Id"])
     except APIError as error:
         if "No such container" in str(error.explanation):  # its pod is gone, and with it its network
             return False
