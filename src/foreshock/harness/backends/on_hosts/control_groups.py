@@ -1,4 +1,4 @@
-"""Control groups of our own, as shell scripts for any Host: one a node, ``foreshock/<run>/<node>``.
+"""Control groups of our own, as shell scripts for any Host: one a node, ``foreshock-<run>/<node>``.
 
 Where a controller has a hierarchy of its own (cgroup v1) the group is in that; else in the unified one (v2). A node
 starts inside its group, so that all it ever uses is counted there. Nobody else's group is read or changed.
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = "/sys/fs/cgroup"
-OURS: Final = "foreshock"
+PREFIX: Final = "foreshock-"
 PERIOD_US: Final = 100_000
 CONTROLLERS: Final = ("cpu", "memory", "freezer")
 _REMOVE_ROUNDS: Final = 50
@@ -101,7 +101,7 @@ if v1 freezer; then cat "$here/freezer.state"
 else awk '$1 == "frozen" && $2 { print "FROZEN" }' "$here/cgroup.events"; fi
 """
 
-# A group is in use until the last of its processes is quite gone; what is above it, while another run has groups.
+# A group is in use until the last of its processes is quite gone.
 _REMOVE: Final = """\
 for controller in cpu memory freezer; do
   here=$(at $controller)
@@ -111,19 +111,20 @@ for controller in cpu memory freezer; do
       sleep 0.02; round=$((round + 1))
     done
   done
-  above=$(dirname "$here")
-  while [ "$above" != "$root" ] && [ "$above" != "$root/$controller" ] && rmdir "$above" 2>/dev/null; do
-    above=$(dirname "$above")
-  done
   if [ -d "$here" ]; then echo "$here is still in use" >&2; exit 1; fi
 done
 exit 0
 """
 
 
+def group_of_run(run: str) -> str:
+    """The path, below the root of a hierarchy, of the group that holds those of a run's nodes."""
+    return f"{PREFIX}{run}"
+
+
 def group_of(run: str, node: str) -> str:
-    """The path of a node's group below the root of a hierarchy."""
-    return f"{OURS}/{run}/{node}"
+    """The path of a node's group."""
+    return f"{group_of_run(run)}/{node}"
 
 
 def usable(root: str = ROOT) -> bool:
@@ -157,14 +158,18 @@ def starter(group: str, root: str = ROOT) -> Sequence[str]:
 
 
 def limit_cpu(group: str, percent: int | None, root: str = ROOT) -> str:
-    """Give the group so many percent of one core; ``None``: as much as there is."""
+    """Give the group so many percent of one core; ``None``: as much as there is, if it is there itself."""
     quota = "max" if percent is None else str(PERIOD_US * percent // 100)
-    return _preamble(group, root) + _CPU.format(quota=quota, period=PERIOD_US)
+    return _preamble(group, root) + _if_there("cpu", percent) + _CPU.format(quota=quota, period=PERIOD_US)
 
 
 def limit_memory(group: str, limit_bytes: int | None, root: str = ROOT) -> str:
-    """Give the group so much memory and no swap; ``None``: as much as there is."""
-    return _preamble(group, root) + _MEMORY.format(limit="max" if limit_bytes is None else limit_bytes)
+    """Give the group so much memory and no swap; ``None``: as much as there is, if it is there itself."""
+    return (
+        _preamble(group, root)
+        + _if_there("memory", limit_bytes)
+        + _MEMORY.format(limit="max" if limit_bytes is None else limit_bytes)
+    )
 
 
 def read(group: str, root: str = ROOT) -> str:
@@ -189,8 +194,12 @@ def frozen(group: str, root: str = ROOT) -> str:
 
 
 def remove(group: str, root: str = ROOT) -> str:
-    """Remove the group and those below it, and what of ours is above it and now empty; harmless where it is not."""
+    """Remove the group and those below it; harmless where it is not."""
     return _preamble(group, root) + _REMOVE.replace("ROUNDS", str(_REMOVE_ROUNDS))
+
+
+def _if_there(controller: str, limit: int | None) -> str:
+    return "" if limit is not None else f'[ -d "$(at {controller})" ] || exit 0\n'
 
 
 def _preamble(group: str, root: str) -> str:

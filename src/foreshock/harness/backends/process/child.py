@@ -54,8 +54,13 @@ class Child:
         except OSError as error:
             raise DeployError(f"the files of node {self.name} cannot be written: {error}") from error
 
-    def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start the process unless it runs; raises ``DeployError`` when the command cannot be run."""
+    def start(
+        self, command: Sequence[str], environment: Mapping[str, str], starter: Sequence[str] = ()
+    ) -> None:
+        """Start the process unless it runs; raises ``DeployError`` when the command cannot be run.
+
+        ``starter`` is a command that becomes the one that it is given, as the same process.
+        """
         if self.running():
             return
         arguments = list(command)
@@ -64,7 +69,7 @@ class Child:
         try:
             with self.log.open("ab") as log:
                 self._process = subprocess.Popen(
-                    arguments,
+                    [*starter, *arguments],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
