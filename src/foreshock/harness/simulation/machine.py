@@ -133,7 +133,7 @@ class SimMachine:
             return
         draw = self.bits(32)
         if draw >> TABLE_BITS < self._rare:
-            self._send_rarely(draw, deliver, self.name, message)
+            self._send_rarely(draw, deliver, message)
             return
         scheduler = self.scheduler
         heappush(
@@ -401,25 +401,17 @@ class SimMachine:
             )
         self.kill(CRASHED)
 
-    def _send_rarely(self, draw: int, deliver: Action, first: Any, second: Any) -> None:
+    def _send_rarely(self, draw: int, deliver: Action, message: Any) -> None:
         roll = draw >> TABLE_BITS
         lost, duplicated, _ = self._world.chances
         if roll < lost:
             return
         delay_ns = self.delays[draw & TABLE_MASK]
         if roll < duplicated:
-            self.scheduler.after(self.delays[self.bits(TABLE_BITS)], deliver, first, second)
+            self.scheduler.after(self.delays[self.bits(TABLE_BITS)], deliver, self.name, message)
         else:
             delay_ns += self.knobs.reorder_delay_ns * self.bits(TABLE_BITS) >> TABLE_BITS
-        self.scheduler.after(delay_ns, deliver, first, second)
-
-    def launch(self, deliver: Action, first: Any, second: Any) -> None:
-        """Let ``deliver(first, second)`` come through the network as a datagram of this machine's kernel."""
-        draw = self.bits(32)
-        if draw >> TABLE_BITS < self._rare:
-            self._send_rarely(draw, deliver, first, second)
-        else:
-            self.scheduler.after(self.delays[draw & TABLE_MASK], deliver, first, second)
+        self.scheduler.after(delay_ns, deliver, self.name, message)
 
     def probe(self, deliver: Action, destination: str) -> None:
         """Send ``deliver(sender, destination)`` through the network as a datagram of this machine's kernel."""

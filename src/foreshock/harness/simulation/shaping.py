@@ -145,33 +145,28 @@ class Shaping:
     async def probe(
         self,
         links: frozenset[Link],
-        *,
         count: int,
         interval_ns: int,
-        usual_ns: int,
+        *,
+        latency_ns: int,
         sleep: Callable[[int], Awaitable[None]],
     ) -> dict[Link, LinkReading]:
-        """Send numbered datagrams from kernel to kernel over each link, as those of programs go, and count them.
-
-        ``usual_ns``: no datagram takes longer where there is no shape.
-        """
+        """Send numbered datagrams from kernel to kernel, each to come to its link after the latency, and count them."""
         tallies = {link: LinkTally(count) for link in sorted(links)}
-        probes = [
-            (tally, self._machine(sender), self._probed(tally, sender, receiver))
-            for (sender, receiver), tally in tallies.items()
-        ]
+        probes = [(tally, self._probed(tally, *link)) for link, tally in tallies.items()]
         scheduler = self._scheduler
         for number in range(count):
-            for tally, machine, reach in probes:
+            for tally, reach in probes:
                 tally.sent_ns[number] = scheduler.now
-                machine.launch(reach, number, None)
+                scheduler.after(latency_ns, reach, number, None)
             await sleep(interval_ns)
-        await sleep(usual_ns + max((link.longest_ns for link in self._links.values()), default=0))
+        await sleep(latency_ns + max((link.longest_ns for link in self._links.values()), default=0) + 1)
         return {link: tally.reading() for link, tally in tallies.items()}
 
     def _probed(self, tally: LinkTally, sender: str, receiver: str) -> Action:
-        """What happens to a probe that has taken the usual latency."""
+        """What happens to a probe when it comes to its link."""
         scheduler, machine, links = self._scheduler, self._machine(receiver), self._links
+        self._machine(sender)
 
         def arrive(number: int, _: None) -> None:
             if sender not in machine.deaf:

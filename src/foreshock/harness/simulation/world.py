@@ -186,12 +186,11 @@ class SimWorld:
     ) -> dict[Link, LinkReading]:
         """Send numbered datagrams over the links and say what became of them.
 
-        Machines answer for it, not programs: a paused or killed node's machine still hears.
+        They take the least latency that there is, and nothing befalls them that befalls datagrams on any link: what
+        they show is the doing of shapes and cuts. Machines answer for it, not programs, as in :meth:`heard`.
         """
-        knobs = self.knobs
-        usual_ns = max(self.delays) + (knobs.reorder_delay_ns if knobs.reorder_ppm else 0)
         return await self._shaping.probe(
-            links, count=count, interval_ns=interval_ns, usual_ns=usual_ns, sleep=self._sleep
+            links, count, interval_ns, latency_ns=self.knobs.latency_min_ns, sleep=self._sleep
         )
 
     async def connect(self, address: Address) -> ClientEnd:
