@@ -57,7 +57,7 @@ class Rules:
 
     def __init__(self) -> None:
         self._directions: dict[Link, Direction] = {}
-        self._bits = random.SystemRandom().getrandbits  # nothing here can be repeated packet by packet anyway
+        self._bits = random.Random().getrandbits
         self.watchers: set[Watcher] = set()
 
     def direction(self, sender: str, receiver: str) -> Direction:
