@@ -27,7 +27,7 @@ COUNT_MAX: Final = 3_000
 INTERVAL_US: Final = 1_000
 RATE_COUNT_MIN: Final = 100
 RATE_INTERVAL_US: Final = 200
-RATE_BURST_US: Final = 500_000
+RATE_BURST_US: Final = 800_000
 """How long a link with a rate is to be busy with its probes."""
 CLEAN_SLACK_US: Final = 2_000
 """By how much the fastest probe over a clean link may be slower than usual."""
@@ -165,7 +165,9 @@ def _unlike_times(shape: LinkShape, before: LinkReading, now: LinkReading, load_
     usual_us = before.delay_us[0]
     if shape.rate_bytes_per_s:
         busy_us = now.sent * PROBE_BYTES * MILLION // shape.rate_bytes_per_s - now.sent * RATE_INTERVAL_US
-        least_us = shape.delay_us + min(busy_us, RATE_QUEUE_MS * 1000) // 2
+        least_us = (
+            shape.delay_us + min(busy_us, RATE_QUEUE_MS * 1000) // 3
+        )  # a busy machine sends more slowly
         longest_us = now.delay_us[2] - usual_us
         if longest_us < least_us:
             return f"the last probe took {longest_us} us longer in place of {least_us} us at least"

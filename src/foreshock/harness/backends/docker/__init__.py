@@ -10,7 +10,8 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-from foreshock.harness.capabilities import Kill, Partition, Pause
+from foreshock.harness.backends.on_hosts.packet_kinds import engine_is_here, packet_mechanisms
+from foreshock.harness.capabilities import Kill, Partition, Pause, Shape
 from foreshock.harness.cluster import Cluster, ClusterSpecification
 from foreshock.harness.errors import HarnessError
 from foreshock.harness.options import Options
@@ -39,8 +40,8 @@ class DockerBackend:
             return str(error)
 
     def offers(self) -> frozenset[type[Any]]:
-        """Kill, Pause and Partition."""
-        return frozenset((Kill, Pause, Partition))
+        """Kill, Pause, Partition and Shape."""
+        return frozenset((Kill, Pause, Partition, Shape))
 
     def mechanisms(self) -> Mapping[str, str]:
         """By what each kind of fault is carried out here."""
@@ -48,6 +49,7 @@ class DockerBackend:
             "partition": "iptables in the pod's network namespace",
             "kill": "SIGKILL through the engine",
             "pause/freezer": "the engine's freezer",
+            **packet_mechanisms(here=engine_is_here()),
         }
 
     def cluster(self, specification: ClusterSpecification, runtime: Runtime) -> Cluster:

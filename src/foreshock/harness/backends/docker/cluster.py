@@ -41,7 +41,7 @@ from foreshock.harness.backends.pause_means import check_means
 from foreshock.harness.backends.process_identity import identify
 from foreshock.harness.backends.readiness import wait_until_ready
 from foreshock.harness.backends.together import run_all, try_all
-from foreshock.harness.capabilities import Grudge
+from foreshock.harness.capabilities import Grudge, Shape
 from foreshock.harness.cluster import ClusterSpecification, Endpoint, Node
 from foreshock.harness.errors import DeployError, FaultError, HarnessError
 from foreshock.harness.live_runs import LiveRunEntry
@@ -124,6 +124,8 @@ class DockerCluster(HostPackets, HostClocks, HostDisks, HostResources):
                 lambda: ImageBuilder(client, self._given_up).ensure(self.target.packages)
             )
             await self._start_pods(client, image)
+            if Shape in self.specification.needs:
+                await self.find_packet_means()
             files = {f"files/{name}": data for name, data in self.target.files().items()}
             archive = tar_of(files, 0o755) if files else None
             await run_all([self._start_node(node, image, archive) for node in self._nodes])

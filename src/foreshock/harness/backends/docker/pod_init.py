@@ -46,6 +46,7 @@ _CHECKSUM: Final = struct.Struct("!I")
 _PADDING: Final = bytes(BURST_BYTES - _HEADER.size - _CHECKSUM.size)
 _SO_NO_CHECK: Final = 11
 """Option of Linux: UDP without a checksum, so that what was corrupted on its way is seen and not thrown away."""
+_SO_SNDBUFFORCE: Final = 32
 _SO_RCVBUFFORCE: Final = 33
 
 
@@ -96,7 +97,9 @@ class _Bursts:
         self.udp.setsockopt(socket.SOL_SOCKET, _SO_NO_CHECK, 1)
         with contextlib.suppress(OSError):  # without the right to more there is what everybody gets
             self.udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+            self.udp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
             self.udp.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+            self.udp.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _BUFFER_BYTES)
         self.udp.bind(("0.0.0.0", port))
         self.udp.setblocking(False)
 
