@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, cast
+from typing import Annotated, Any, ClassVar, cast
 
 import msgspec
 
 from foreshock.harness.capabilities import Kill, PowerCut
+from foreshock.harness.errors import FaultError
 from foreshock.harness.nemesis import Shade
 from foreshock.harness.options import Options
 from foreshock.nemesis.choices import chosen
@@ -61,8 +62,17 @@ class PowerNemesis(NodeFaultNemesis[PowerOptions]):
         return frozenset(self.context.nodes)
 
     async def strike(self, nodes: frozenset[str]) -> None:
-        """Cut the power."""
-        await cast(PowerCut, self.context.cluster).cut_power(nodes)
+        """Cut the power, and see that what was written just before and not synced is gone."""
+        power = cast(PowerCut, self.context.cluster)
+        await power.cut_power(nodes)
+        lost = await power.unsynced_lost(nodes)
+        kept = [node for node in sorted(nodes) if not lost.get(node, False)]
+        if kept:
+            raise FaultError(f"cut-power did not take: what was not synced is still there: {', '.join(kept)}")
+
+    def observed(self, nodes: frozenset[str]) -> Any:
+        """That each is down, and has lost what it had not synced."""
+        return dict.fromkeys(sorted(nodes), f"{self.words.struck}, what was not synced is gone")
 
     async def undo(self, nodes: frozenset[str]) -> None:
         """Start again."""

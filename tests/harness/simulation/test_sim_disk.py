@@ -23,12 +23,14 @@ class Bench:
     def __init__(self, seed: int = 1, **knobs: Any) -> None:
         self.scheduler = Scheduler(events_max=10**6, time_max_ns=10**15)
         self.tokens: list[object] = []
+        self.refused: list[object] = []
         self.crashes = RandomStream(seed, "crash")
         self.disk = SimDisk(
             self.scheduler,
             SimKnobs(**knobs),
             RandomStream(seed, "disk"),
             lambda token, _: self.tokens.append(token),
+            lambda token, _: self.refused.append(token),
         )
 
     def settle(self) -> None:

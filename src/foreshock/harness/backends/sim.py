@@ -12,10 +12,12 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from foreshock.harness.backends.pause_means import check_means
+from foreshock.harness.backends.simulated_disks import DISK_KINDS, SimulatedDisks
 from foreshock.harness.backends.simulated_links import LINK_KINDS, SimulatedLinks
 from foreshock.harness.capabilities import (
     Clock,
     ClockReading,
+    Disk,
     Grudge,
     Kill,
     Partition,
@@ -54,13 +56,22 @@ class SimBackend:
 
     def offers(self) -> frozenset[type[Any]]:
         """Everything that can be done to nodes."""
-        return frozenset({Kill, Pause, Partition, PowerCut, Clock, Shape})
+        return frozenset({Kill, Pause, Partition, PowerCut, Clock, Disk, Shape})
 
     def mechanisms(self) -> Mapping[str, str]:
         """Everything is simulated."""
-        clocks = ("clock/jump", "clock/drift", "clock/drift-wall", "clock/strobe")
-        packets = (f"packet/{kind}" for kind in sorted(LINK_KINDS))
-        every = ("partition", "kill", "pause", "power", *clocks, *packets)
+        every = (
+            "partition",
+            "kill",
+            "pause",
+            "power",
+            "clock/jump",
+            "clock/drift",
+            "clock/drift-wall",
+            "clock/strobe",
+            *(f"disk/{kind}" for kind in DISK_KINDS),
+            *(f"packet/{kind}" for kind in sorted(LINK_KINDS)),
+        )
         return dict.fromkeys(every, "simulated exactly")
 
     def cluster(self, specification: ClusterSpecification, runtime: Runtime) -> SimCluster:
@@ -84,10 +95,11 @@ class SimBackend:
         return []
 
 
-class SimCluster(SimulatedLinks):
+class SimCluster(SimulatedDisks, SimulatedLinks):
     """The simulated nodes of one test; offers every capability that a backend can have."""
 
     def __init__(self, specification: ClusterSpecification, runtime: SimRuntime) -> None:
+        super().__init__(runtime)
         self._specification = specification
         self._runtime = runtime
         self._unsimulated = False
@@ -188,6 +200,10 @@ class SimCluster(SimulatedLinks):
                 for name in nodes:
                     self.world.clock(name).reset()
                 return f"set the clocks of {', '.join(nodes)} right"
+            case "disk":
+                for name in nodes:
+                    self.world.machine(name).disk.mend()
+                return f"mended the disks of {', '.join(nodes)}"
             case "kill" | "power":
                 struck = [name for name in nodes if name in states and states[name] not in (RUNNING, PAUSED)]
                 for name in struck:

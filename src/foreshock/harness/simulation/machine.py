@@ -86,7 +86,7 @@ class SimMachine:
         self.scheduler = scheduler = world.scheduler
         self.knobs = knobs = world.knobs
         self.clock = NodeClock(scheduler, self._slewed)
-        self.disk = SimDisk(scheduler, knobs, world.random(f"disk/{name}"), self.synced)
+        self.disk = SimDisk(scheduler, knobs, world.random(f"disk/{name}"), self.synced, self.refused)
         self.bits = world.random(f"network/{name}").bits
         self.delays = world.delays
         self.deaf: frozenset[str] = frozenset()
@@ -302,6 +302,12 @@ class SimMachine:
         if self._world.after_step is not None:
             self._world.after_step(self.name, self._program)
 
+    def refused(self, token: object, _: None) -> None:
+        """The disk could not make something durable: a program that was promised nothing ends, as ours do."""
+        if self.hindered and not self.attends(self.refused, token):
+            return
+        self._fail(ProgramExit("the disk refused: Input/output error"))
+
     def opened(self, number: int, source: str, accepted: bool) -> None:
         """A connection is up at a running program."""
         self._call(lambda: self._program.on_open(number, source, accepted=accepted))
@@ -390,7 +396,7 @@ class SimMachine:
             self._world.after_step(self.name, self._program)
 
     def _fail(self, error: BaseException) -> None:
-        if isinstance(error, ProgramExit):
+        if isinstance(error, ProgramExit) or self.disk.may_have_caused(error):
             self.log(f"the program exits: {error}")
         else:
             text = "".join(traceback.format_exception(error))

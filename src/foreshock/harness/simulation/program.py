@@ -37,7 +37,10 @@ class Disk(Protocol):
         """Whether the file would be there as it is after a power cut. What a killed program left may not be."""
 
     def sync(self, name: str, token: object) -> None:
-        """Make the file as it is now durable; the program's ``on_synced(token)`` follows after the disk's latency."""
+        """Make the file as it is now durable; the program's ``on_synced(token)`` follows after the disk's latency.
+
+        Where the disk fails, what was not durable is lost, and the program ends, as if it had been told and had exited.
+        """
 
 
 class Machine(Protocol):

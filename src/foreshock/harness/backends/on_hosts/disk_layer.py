@@ -15,7 +15,6 @@ unlink) are durable at once and in order, as on a journalling file system.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import random
@@ -29,6 +28,7 @@ from typing import Any, Final
 
 import mfusepy
 
+from foreshock.harness.backends.on_hosts.bit_flips import flipped
 from foreshock.harness.backends.on_hosts.unsynced_writes import UnsyncedWrites
 
 CONTROL: Final = "/.foreshock-disk"
@@ -39,7 +39,8 @@ UNSYNCED: Final = "/.foreshock-unsynced"
 """What is written to this file and not synced never survives a power cut: so the cut can be seen."""
 SYNC_S: Final = 0.002
 """How long a sync takes at least, as on a good disk without a battery; real cuts fall into that time."""
-BLOCK: Final = 4096
+UNKNOWN_BYTES: Final = 4096
+"""How much of the end of a file is spared by flipped bits when nobody has seen it written."""
 UNSYNCED_BYTES_MAX: Final = 64 << 20
 LAST_WRITES_MAX: Final = 10_000
 COMMAND_BYTES_MAX: Final = 4096
@@ -82,8 +83,9 @@ class DiskLayer(mfusepy.Operations):  # type: ignore[misc] # it says nothing of 
         self._medium = medium
         self._lock = threading.Lock()
         self._unsynced = UnsyncedWrites(UNSYNCED_BYTES_MAX)
-        self._last_writes: OrderedDict[int, int] = OrderedDict()
-        """Where the last write to each file began, by inode."""
+        self._last_writes: OrderedDict[int, tuple[int, ...]] = OrderedDict()
+        """Where the last two writes to each file began, by inode: flipped bits spare them. The last one may be lost
+        with the power, and then what came before it is the end."""
         self._synchronous: set[int] = set()
         """The descriptors whose every write is synced (``O_SYNC``, ``O_DSYNC``)."""
         self._seed = seed
@@ -194,8 +196,8 @@ class DiskLayer(mfusepy.Operations):  # type: ignore[misc] # it says nothing of 
             status = os.fstat(fh)
             (self._may_grow if offset + len(data) > status.st_size else self._may_change)()
             self._unsynced.write(fh, data, offset)
-            self._last_writes[status.st_ino] = offset
-            self._last_writes.move_to_end(status.st_ino)
+            before = self._last_writes.pop(status.st_ino, (offset,))[-1]
+            self._last_writes[status.st_ino] = (before, offset)
             if len(self._last_writes) > LAST_WRITES_MAX:
                 self._last_writes.popitem(last=False)
             synchronous = fh in self._synchronous
@@ -214,21 +216,10 @@ class DiskLayer(mfusepy.Operations):  # type: ignore[misc] # it says nothing of 
         return len(data)
 
     def _flipped(self, data: bytes, offset: int, fh: int) -> bytes:
-        """The data with a bit of some blocks flipped.
-
-        What was written last is spared: damage there looks like a torn write, which a node may rightly cut off.
-        """
         status = os.fstat(fh)
-        end = self._last_writes.get(status.st_ino, status.st_size - BLOCK)
-        flipped = bytearray(data)
-        for block in range(offset // BLOCK, -(-min(offset + len(data), end) // BLOCK)):
-            name = f"{self._seed}/{self._fault.get('seed', 0)}/{status.st_ino}/{block}".encode()
-            draw = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big")
-            place, bit = divmod((draw >> 8) % (8 * min(BLOCK, end - block * BLOCK)), 8)
-            place += block * BLOCK - offset
-            if draw % 100 < self._percent and 0 <= place < len(data):
-                flipped[place] ^= 1 << bit
-        return bytes(flipped)
+        end = min(self._last_writes.get(status.st_ino, (status.st_size - UNKNOWN_BYTES,)))
+        seed = f"{self._seed}/{self._fault.get('seed', 0)}/{status.st_ino}"
+        return flipped(data, offset, end, seed, self._percent)
 
     def fsync(self, path: str, datasync: int, fh: int) -> int:
         """Make a file durable."""

@@ -32,7 +32,7 @@ UNSYNCED: Final = ".foreshock-unsynced"
 _LOG: Final = "disk_layer.log"
 _ARCHIVE: Final = "disks.pyz"
 _PACKAGE: Final = "foreshock.harness.backends.on_hosts"
-_PROGRAMS: Final = ("disk_layer", "unsynced_writes", "disk_probe")
+_PROGRAMS: Final = ("disk_layer", "unsynced_writes", "bit_flips", "disk_probe")
 _MAIN: Final = f"""\
 import sys
 if sys.argv[1] == "probe":
