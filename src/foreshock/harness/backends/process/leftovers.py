@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from foreshock.harness import live_runs
 from foreshock.harness.backends.mounts import unmount_below
+from foreshock.harness.backends.on_hosts import control_groups
 from foreshock.harness.backends.process_identity import end_processes_of_run, processes_of_run, signal_group
 from foreshock.harness.errors import HarnessError
 from foreshock.harness.live_runs import LiveRun
 
 DATA: Final = "data"
 """The folder, in that of the run, in which the nodes live. What is results is beside it, and stays."""
-CGROUP_PREFIX: Final = "foreshock-"
-"""A control group that a run makes on this machine is named so, and then for the run."""
-_CGROUPS: Final = Path("/sys/fs/cgroup")
+_CGROUPS: Final = Path(control_groups.ROOT)
+_THAWED: Final[Mapping[str, str]] = MappingProxyType({"freezer.state": "THAWED", "cgroup.freeze": "0"})
+"""What thaws a group, by the file to which it is written, in either kind of hierarchy."""
 _SETTLE_S: Final = 5.0
 _POLL_S: Final = 0.02
 
@@ -31,6 +34,7 @@ def clean_run(run: LiveRun) -> list[str]:
 
     What cannot be removed keeps the run registered, so that it can be tried again.
     """
+    _thaw(run.run)
     done = _end_processes(run)
     left = processes_of_run(run.run)
     if left:
@@ -59,18 +63,17 @@ def _end_processes(run: LiveRun) -> list[str]:
 
 def cgroups_of_run(run: str) -> list[Path]:
     """The run's control groups in every hierarchy, the innermost first."""
-    wanted = f"{CGROUP_PREFIX}{run}"
-    found = [
-        Path(folder) / name
-        for folder, names, _ in os.walk(_CGROUPS)
-        for name in names
-        if name == wanted or name.startswith(f"{wanted}-")
-    ]
-    return sorted((inner for top in found for inner in _with_all_below(top)), reverse=True)
+    wanted = control_groups.group_of_run(run)
+    tops = (Path(folder) / wanted for folder, names, _ in os.walk(_CGROUPS) if wanted in names)
+    return sorted((Path(inner) for top in tops for inner, _, _ in os.walk(top)), reverse=True)
 
 
-def _with_all_below(folder: Path) -> Iterable[Path]:
-    return [Path(inner) for inner, _, _ in os.walk(folder)]
+def _thaw(run: str) -> None:
+    """Let the run's groups go on: nothing dies that is frozen."""
+    for group in cgroups_of_run(run):
+        for name, thawed in _THAWED.items():
+            with contextlib.suppress(FileNotFoundError):
+                (group / name).write_text(thawed)
 
 
 def _remove_cgroups(run: str) -> list[Path]:
