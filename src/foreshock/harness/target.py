@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import msgspec
 
+from foreshock.harness.capabilities import ClockReading
 from foreshock.harness.cluster import Cluster, Node
 from foreshock.harness.exhibit import Exhibit, Promise
 from foreshock.harness.options import Options
@@ -65,6 +66,11 @@ class Target(ABC, Generic[OptionsT_co]):
 
     A node starts in the first; the ``upgrade`` nemesis starts it again in another.
     """
+
+    clock: ClassVar[Literal["port", "preload"] | None] = "preload"
+    """How its nodes come by clocks that a test skews. ``port``: they read ``Node.clock_file`` by themselves, and
+    :meth:`read_clock` asks them. ``preload``: a library does it behind their back, which works for most programs that
+    are linked dynamically (C, Python, Java). ``None``: neither does (static Go programs), so no test may skew them."""
 
     services: ClassVar[Mapping[str, type[Any]]] = {}
     """The client class by service name: ``{"register": MyRegisterClient}``; each is made with a ClientContext."""
@@ -126,6 +132,13 @@ class Target(ABC, Generic[OptionsT_co]):
 
     async def primaries(self, cluster: Cluster, runtime: Runtime) -> frozenset[str] | None:  # noqa: ARG002
         """The nodes that believe they lead; ``None`` where the target has no such notion."""
+        return None
+
+    async def read_clock(self, node: Node, runtime: Runtime) -> ClockReading | None:  # noqa: ARG002
+        """What the node's process itself takes the time to be, where its :attr:`clock` is a ``port``.
+
+        ``None`` when it does not say: it is down, or stopped.
+        """
         return None
 
     async def add_member(self, cluster: Cluster, runtime: Runtime, name: str, via: str | None = None) -> Any:

@@ -25,6 +25,7 @@ from foreshock.targets.caches.figures import CacheFigures
 from foreshock.targets.caches.options import CacheOptions, NodeCacheOptions
 from foreshock.targets.caches.ring import RingSource
 from foreshock.targets.reference.admin_client import ask_status
+from foreshock.targets.reference.clock_port import ClockPort
 from foreshock.targets.reference.node.cache.knobs import (
     ASIDE,
     LEASES,
@@ -218,7 +219,7 @@ class CacheTarget(Target[CacheOptionsT]):
         return name
 
 
-class NodeCacheTarget(CacheTarget[NodeCacheOptions]):
+class NodeCacheTarget(ClockPort, CacheTarget[NodeCacheOptions]):
     """A cache whose nodes are all our own."""
 
     Options = NodeCacheOptions

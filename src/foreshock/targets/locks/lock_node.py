@@ -13,6 +13,7 @@ from foreshock.harness.randomness import RandomStream
 from foreshock.harness.runtime import Runtime
 from foreshock.harness.target import Target
 from foreshock.targets.reference.admin_client import ask_status
+from foreshock.targets.reference.clock_port import ClockPort
 from foreshock.targets.reference.node.configuration import NodeConfiguration, bug_name
 from foreshock.targets.reference.node.programs import load_program
 from foreshock.targets.reference.node_command import node_command
@@ -23,7 +24,7 @@ _STATUS_TIMEOUT_MS = 500
 OptionsT = TypeVar("OptionsT", bound=Options)
 
 
-class LockNodeTarget(Target[OptionsT]):
+class LockNodeTarget(ClockPort, Target[OptionsT]):
     """Nodes that run ``program`` with the knobs of the options, or of the seed in the simulator."""
 
     program: ClassVar[str]

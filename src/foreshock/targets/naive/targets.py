@@ -23,6 +23,7 @@ from foreshock.targets.naive.clients import NaiveCacheClient, NaiveLockClient, N
 from foreshock.targets.naive.node.common import NaiveKnobs
 from foreshock.targets.reference.admin_client import ask_status
 from foreshock.targets.reference.client import ClientSettings
+from foreshock.targets.reference.clock_port import ClockPort
 from foreshock.targets.reference.node.configuration import NodeConfiguration
 from foreshock.targets.reference.node_command import node_command
 from foreshock.targets.reference.simulated import SimulatedNode
@@ -67,7 +68,7 @@ class NaiveLockOptions(NaiveOptions, frozen=True):
     ] = _DEFAULTS.lock_ttl_ms
 
 
-class NaiveTarget(Target[NaiveOptions]):
+class NaiveTarget(ClockPort, Target[NaiveOptions]):
     """What the five share: their programs travel in the reference node's zipapp, and are started as it is."""
 
     Options = NaiveOptions

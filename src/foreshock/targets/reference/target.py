@@ -16,6 +16,7 @@ from foreshock.harness.target import ClientContext, Target
 from foreshock.targets.reference.admin_client import ReferenceAdminClient, ask_status
 from foreshock.targets.reference.cache_client import ReferenceCacheClient
 from foreshock.targets.reference.client import Body, ClientSettings
+from foreshock.targets.reference.clock_port import ClockPort
 from foreshock.targets.reference.lock_client import ReferenceLockClient
 from foreshock.targets.reference.node.configuration import NodeConfiguration, bug_name
 from foreshock.targets.reference.node.machine import NodeKnobs
@@ -43,7 +44,7 @@ ADMINISTRATION_TIMEOUT_MS = 20_000
 ReferenceOptionsT = TypeVar("ReferenceOptionsT", bound=ReferenceOptions)
 
 
-class ReplicatedTarget(Target[ReferenceOptionsT]):
+class ReplicatedTarget(ClockPort, Target[ReferenceOptionsT]):
     """A cluster of reference nodes that replicate registers, locks and a cache's origin; every node serves all three.
 
     A protocol's target names its program, and draws its knobs.

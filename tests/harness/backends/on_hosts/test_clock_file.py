@@ -3,15 +3,16 @@ from __future__ import annotations
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreshock.harness.backends.on_hosts import clock_file
-from foreshock.harness.backends.on_hosts.clock_file import PPM_MAX, ClockFileError, Skew
+from foreshock.harness.backends.on_hosts.clock_file import PPM_MAX, ClockFileError, InForce, Skew
 
 SECOND = 1_000_000_000
 
@@ -61,20 +62,20 @@ def path(tmp_path: Path) -> str:
 
 
 def test_a_new_file_leaves_every_clock_right_and_one_that_is_there_is_left_alone(path: str) -> None:
-    assert clock_file.read(path)._replace(base_ns=0) == Skew()
-    clock_file.jump(path, 5 * SECOND)
-    clock_file.make(path)
-    assert clock_file.read(path).wall_ahead_ns == 5 * SECOND
+    assert clock_file.read(path).skew == Skew()
+    jumped = clock_file.jump(path, 5 * SECOND)
+    assert clock_file.make(path) == jumped == clock_file.read(path)
+    assert jumped.skew.wall_ahead_ns == 5 * SECOND
 
 
 def test_what_is_written_is_what_is_shown(path: str) -> None:
     clock_file.jump(path, -2 * SECOND)
-    shown = clock_file.shown(clock_file.drift(path, 0, 500_000))
+    shown = clock_file.shown(clock_file.drift(path, 0, 500_000).skew)
     assert shown.wall_ns - shown.host_wall_ns == -2 * SECOND
-    later = clock_file.shown(clock_file.read(path))
+    later = clock_file.shown(clock_file.read(path).skew)
     passed = later.host_monotonic_ns - shown.host_monotonic_ns
     assert later.monotonic_ns - shown.monotonic_ns == pytest.approx(passed * 1.5, abs=2)
-    reset = clock_file.shown(clock_file.reset(path))
+    reset = clock_file.shown(clock_file.reset(path).skew)
     assert reset.wall_ns == reset.host_wall_ns
     assert reset.monotonic_ns - reset.host_monotonic_ns >= later.monotonic_ns - later.host_monotonic_ns
 
@@ -85,9 +86,9 @@ def test_a_change_that_was_never_counted_up_is_not_seen(path: str) -> None:
     (number,) = struct.unpack_from("<Q", content, 8)
     struct.pack_into("<2q", content, (16, 64)[(number + 1) & 1], 77, 99 * SECOND)  # and there its writer died
     Path(path).write_bytes(content)
-    assert clock_file.read(path).wall_ahead_ns == SECOND
+    assert clock_file.read(path).skew.wall_ahead_ns == SECOND
     clock_file.jump(path, SECOND)
-    assert clock_file.read(path).wall_ahead_ns == 2 * SECOND
+    assert clock_file.read(path).skew.wall_ahead_ns == 2 * SECOND
 
 
 def test_no_reader_sees_half_of_a_change_while_another_writes(path: str) -> None:
@@ -102,7 +103,7 @@ def test_no_reader_sees_half_of_a_change_while_another_writes(path: str) -> None
     writer = threading.Thread(target=write)
     writer.start()
     while not done.is_set():
-        seen = clock_file.read(path)
+        seen = clock_file.read(path).skew
         assert (seen.wall_ppm, seen.wall_ahead_ns) == (seen.monotonic_ppm, seen.monotonic_ahead_ns)
     writer.join()
 
@@ -129,9 +130,28 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_as_a_program_it_needs_nothing_of_ours_and_prints_the_clocks(tmp_path: Path) -> None:
     path = str(tmp_path / "clock")
-    assert run(path, "make").stdout == ""
-    wall, monotonic_ns, host_wall, host_monotonic = map(int, run(path, "jump", "5000000000").stdout.split())
-    assert (wall - host_wall, monotonic_ns - host_monotonic) == (5 * SECOND, 0)
+    assert clock_file.parse(run(path, "make").stdout)[0] == InForce(0, Skew())
+    in_force, shown = clock_file.parse(run(path, "jump", "5000000000").stdout)
+    assert in_force == clock_file.read(path)
+    assert (shown.wall_ns - shown.host_wall_ns, shown.monotonic_ns - shown.host_monotonic_ns) == (
+        5 * SECOND,
+        0,
+    )
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.lists(st.integers(-100 * SECOND, 100 * SECOND), min_size=1, max_size=3), paces)
+def test_a_jump_by_shell_script_is_the_jump_that_this_program_would_make(jumps: list[int], pace: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/the clock's"
+        clock_file.make(path)
+        in_force = clock_file.drift(path, pace, 0)
+        for by_ns in jumps:
+            script, in_force = clock_file.jump_script(path, in_force, by_ns)
+            subprocess.run(["sh", "-c", script], check=True)
+            assert clock_file.read(path) == in_force
+    assert in_force.skew.wall_ahead_ns == sum(jumps)
+    assert in_force.number == 1 + len(jumps)
 
 
 @pytest.mark.parametrize(

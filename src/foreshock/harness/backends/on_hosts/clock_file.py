@@ -6,7 +6,8 @@ put beside the file on every host: it needs Python 3.7 and nothing else, and tou
 
     python3 clock_file.py FILE make | read | reset | jump NS | drift WALL_PPM MONOTONIC_PPM
 
-All but ``make`` end by printing what the clocks show now: wall, monotonic, and the host's own two, in ns.
+Each prints what is in force then (the sequence number and the slot), and what the clocks show: wall, monotonic, and the
+host's own two, in ns.
 
 The file has 128 bytes, little-endian: the magic word (8), a sequence number (u64 at 8), and two slots (at 16 and 64)
 of five i64. The slot in force is the one that the sequence number's last bit names. A writer fills the other slot and
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import struct
 import sys
 import time
@@ -74,6 +76,13 @@ class Skew(NamedTuple):
         return self._replace(wall_ahead_ns=0, wall_ppm=0, monotonic_ppm=0)
 
 
+class InForce(NamedTuple):
+    """What a file says: its sequence number, and the slot that it names."""
+
+    number: int
+    skew: Skew
+
+
 class Shown(NamedTuple):
     """What a node's clocks show, and what its host's do at the same moment, in ns."""
 
@@ -92,23 +101,24 @@ def image(skew: Skew) -> bytes:
     return bytes(content)
 
 
-def make(path: str) -> None:
+def make(path: str) -> InForce:
     """Make a file by which every clock is right, unless there is one; raises ``ClockFileError`` or ``OSError``."""
     try:
-        read(path)
+        return read(path)
     except FileNotFoundError:
         scratch = f"{path}.{os.getpid()}.tmp"
         with open(scratch, "wb") as file:
             file.write(image(Skew()))
         os.chmod(scratch, 0o644)  # noqa: PTH101 - starts twice as fast without pathlib
         os.replace(scratch, path)  # noqa: PTH105
+    return read(path)
 
 
-def read(path: str) -> Skew:
-    """The skew in force, said of now; raises ``ClockFileError`` or ``OSError``."""
+def read(path: str) -> InForce:
+    """What is in force; raises ``ClockFileError`` or ``OSError``."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return _read(fd, path)[1].at(time.monotonic_ns())
+        return _read(fd, path)
     finally:
         os.close(fd)
 
@@ -125,12 +135,12 @@ def shown(skew: Skew) -> Shown:
     )
 
 
-def jump(path: str, by_ns: int) -> Skew:
+def jump(path: str, by_ns: int) -> InForce:
     """Set the wall clock forward by so much, or back; raises ``ClockFileError`` or ``OSError``."""
     return _change(path, lambda skew: skew.jumped(by_ns))
 
 
-def drift(path: str, wall_ppm: int, monotonic_ppm: int) -> Skew:
+def drift(path: str, wall_ppm: int, monotonic_ppm: int) -> InForce:
     """Let the clocks run at these paces from now on; raises ``ClockFileError`` or ``OSError``."""
     for ppm in (wall_ppm, monotonic_ppm):
         if abs(ppm) > PPM_MAX:
@@ -138,12 +148,12 @@ def drift(path: str, wall_ppm: int, monotonic_ppm: int) -> Skew:
     return _change(path, lambda skew: skew.drifting(wall_ppm, monotonic_ppm))
 
 
-def reset(path: str) -> Skew:
+def reset(path: str) -> InForce:
     """End all drift and set the wall clock right; raises ``ClockFileError`` or ``OSError``."""
     return _change(path, Skew.righted)
 
 
-def _change(path: str, change: Callable[[Skew], Skew]) -> Skew:
+def _change(path: str, change: Callable[[Skew], Skew]) -> InForce:
     """Put the skew that follows from the one in force in its place; one writer at a time."""
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -153,24 +163,45 @@ def _change(path: str, change: Callable[[Skew], Skew]) -> Skew:
         changed = change(skew.at(time.monotonic_ns()))
         os.pwrite(fd, _SLOT.pack(*changed), SLOTS_AT[following & 1])
         os.pwrite(fd, _SEQUENCE.pack(following), SEQUENCE_AT)
-        return changed
+        return InForce(following, changed)
     finally:
         os.close(fd)
 
 
-def _read(fd: int, path: str) -> Tuple[int, Skew]:  # noqa: UP006
-    """The sequence number and the skew in force, as it is written."""
+def _read(fd: int, path: str) -> InForce:
     if os.pread(fd, SIZE, 0)[: len(MAGIC)] != MAGIC or os.fstat(fd).st_size != SIZE:
         raise ClockFileError(f"{path} is no clock file")
     for _ in range(_ATTEMPTS_MAX):
         (number,) = _SEQUENCE.unpack(os.pread(fd, _SEQUENCE.size, SEQUENCE_AT))
         skew = Skew(*_SLOT.unpack(os.pread(fd, _SLOT.size, SLOTS_AT[number & 1])))
         if _SEQUENCE.unpack(os.pread(fd, _SEQUENCE.size, SEQUENCE_AT)) == (number,):
-            return number, skew
+            return InForce(number, skew)
     raise ClockFileError(f"{path} never stands still: who else writes it?")
 
 
-_COMMANDS: Dict[str, Tuple[int, Callable[..., object]]] = {  # noqa: UP006
+def parse(line: str) -> Tuple[InForce, Shown]:  # noqa: UP006
+    """What the program printed; raises ``ValueError``."""
+    number, *rest = map(int, line.split())
+    return InForce(number, Skew(*rest[:5])), Shown(*rest[5:])
+
+
+def jump_script(path: str, now: InForce, by_ns: int) -> Tuple[str, InForce]:  # noqa: UP006
+    """A shell script that sets the wall clock forward, or back, where ``now`` is in force; and what is in force then.
+
+    It takes a fifth of the time that this program takes to start. A jump changes one figure, which holds whenever it
+    comes to be in force; so nobody has to ask for the host's time.
+    """
+    following = InForce(now.number + 1, now.skew.jumped(by_ns))
+    slot = _put(_SLOT.pack(*following.skew), SLOTS_AT[following.number & 1], path)
+    return f"{slot} && {_put(_SEQUENCE.pack(following.number), SEQUENCE_AT, path)}", following
+
+
+def _put(data: bytes, at: int, path: str) -> str:
+    octal = "".join(f"\\{byte:03o}" for byte in data)
+    return f"printf '{octal}' | dd of={shlex.quote(path)} bs=8 seek={at // 8} conv=notrunc 2>/dev/null"
+
+
+_COMMANDS: Dict[str, Tuple[int, Callable[..., InForce]]] = {  # noqa: UP006
     "make": (0, make),
     "read": (0, read),
     "reset": (0, reset),
@@ -198,8 +229,7 @@ def main(arguments: Sequence[str]) -> int:
     except (ClockFileError, OSError) as problem:
         sys.stderr.write(f"{problem}\n")
         return 1
-    if isinstance(done, Skew):
-        sys.stdout.write(" ".join(map(str, shown(done))) + "\n")
+    sys.stdout.write(" ".join(map(str, (done.number, *done.skew, *shown(done.skew)))) + "\n")
     return 0
 
 
