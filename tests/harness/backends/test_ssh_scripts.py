@@ -33,8 +33,12 @@ def base(tmp_path: Path) -> Iterator[Path]:
     base = tmp_path / "foreshock"
     assert sh(node_scripts.claim(str(base), run)).returncode == 0
     yield base / run
-    assert sh(node_scripts.end_all(str(base), run)).returncode == 0
+    assert sh(end_all(base, run)).returncode == 0
     assert not base.exists()
+
+
+def end_all(base: Path, run: str) -> str:
+    return node_scripts.end_processes(run) + node_scripts.remove_files(str(base), run)
 
 
 def prepared(base: Path, command: tuple[str, ...] = COMMAND) -> str:
@@ -141,11 +145,11 @@ def test_what_stands_is_ended_and_all_is_removed_also_what_left_its_group(base: 
     start(folder, base)
     away = int(await_file(Path(folder) / "data/away"))
     sh(node_scripts.pause(folder))
-    said = sh(node_scripts.end_all(str(base.parent), base.name)).stdout
+    said = sh(end_all(base.parent, base.name)).stdout
     assert f"ended process {away}\n" in said
     assert f"removed {base}\n" in said
     assert not base.parent.exists()
-    assert sh(node_scripts.end_all(str(base.parent), base.name)).stdout == ""
+    assert sh(end_all(base.parent, base.name)).stdout == ""
     for script in (node_scripts.kill, node_scripts.pause, node_scripts.resume):
         assert sh(script(folder)).returncode == 0
     assert state(folder) == ["absent"]
@@ -157,7 +161,12 @@ def test_a_host_carries_one_run_and_lets_only_that_one_go(base: Path) -> None:
     other = sh(node_scripts.claim(str(base.parent), "another"))
     assert (other.returncode, other.stdout) == (node_scripts.CLAIMED, f"{base.name}\n")
     assert sh(node_scripts.claimed_by(str(base.parent))).stdout == f"{base.name}\n"
-    assert sh(node_scripts.end_all(str(base.parent), "another")).returncode == 0
+    assert (
+        sh(
+            node_scripts.end_processes("another") + node_scripts.remove_files(str(base.parent), "another")
+        ).returncode
+        == 0
+    )
     assert sh(node_scripts.claimed_by(str(base.parent))).stdout == f"{base.name}\n"
     assert base.stat().st_mode & 0o777 == 0o700
 

@@ -10,8 +10,19 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from foreshock.harness.backends.on_hosts.disk_kinds import layer_mechanisms
 from foreshock.harness.backends.ssh.options import SshOptions
-from foreshock.harness.capabilities import Kill, Partition, Pause
+from foreshock.harness.capabilities import (
+    Clock,
+    Disk,
+    Kill,
+    Partition,
+    Pause,
+    PowerCut,
+    Shape,
+    Starve,
+    Upgrade,
+)
 from foreshock.harness.cluster import Cluster, ClusterSpecification
 from foreshock.harness.runtime import Runtime
 
@@ -30,8 +41,8 @@ class SshBackend:
         return None
 
     def offers(self) -> frozenset[type[Any]]:
-        """Kill, Pause and Partition."""
-        return frozenset((Kill, Pause, Partition))
+        """What hosts that run Linux can carry; whether they do is found out when a test is deployed."""
+        return frozenset((Kill, Pause, Partition, Shape, Clock, Disk, PowerCut, Starve, Upgrade))
 
     def mechanisms(self) -> Mapping[str, str]:
         """By what each kind of fault is carried out here."""
@@ -39,6 +50,13 @@ class SshBackend:
             "partition": "iptables on the host",
             "kill": "SIGKILL to the process group",
             "pause/signal": "SIGSTOP to the process group",
+            "packet": "tc with netem where the host has it, else NFQUEUE in user space",
+            "clock": "the node's clock port, or a preloaded shim that is compiled on the host",
+            **layer_mechanisms(),
+            "starve/cpu": "a control group, where one logs in as root",
+            "starve/memory": "a control group, where one logs in as root",
+            "starve/files": "prlimit",
+            "upgrade": "another version started on the same data",
         }
 
     def cluster(self, specification: ClusterSpecification, runtime: Runtime) -> Cluster:

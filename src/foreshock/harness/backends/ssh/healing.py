@@ -18,10 +18,17 @@ from foreshock.harness.live_runs import LiveRun
 
 _SCRIPT_TIMEOUT_MS: Final = 30_000
 _PARALLEL: Final = 16
-BY_USER: Final = frozenset({"kill", "pause"})
-"""Kinds of faults on the node's own processes, which its own user undoes; all others are undone as root."""
+BY_USER: Final = frozenset({"kill", "pause", "power", "upgrade", "disk", "clock"})
+"""Kinds of faults on the node's own processes and files, which its own user undoes; all others are undone as root."""
 
 _IS_ROOT: Final = "id -u"
+
+
+class Step(msgspec.Struct, frozen=True):
+    """A script for one host, and whether root runs it."""
+
+    root: bool
+    script: str
 
 
 class Leftover(msgspec.Struct, frozen=True):
@@ -30,8 +37,10 @@ class Leftover(msgspec.Struct, frozen=True):
     hosts: Mapping[str, Place]
     base: str
     """The folder in which the runs have theirs."""
-    scripts: Mapping[str, tuple[str, ...]] = {}
-    """By host, what root runs to undo every fault that the test can bring about, whether or not it is in force."""
+    steps: Mapping[str, tuple[Step, ...]] = {}
+    """By host, what undoes every fault that the test can bring about, whether or not it is in force."""
+    last_steps: Mapping[str, tuple[Step, ...]] = {}
+    """By host, what is done when no process of the run is left."""
 
 
 def heal(fault: Mapping[str, Any]) -> str:
@@ -91,18 +100,22 @@ def end_on_host(connection: Connection, left: Leftover, run: str) -> list[str]:
     name = connection.place.node
     claimed = connection.run(node_scripts.claimed_by(left.base), _SCRIPT_TIMEOUT_MS).stdout.strip()
     if claimed in ("", run):
-        for script in left.scripts.get(name, ()):
-            _run(connection, script, root=True)
-    script = node_scripts.end_all(left.base, run)
-    result = connection.run(script, _SCRIPT_TIMEOUT_MS)
-    if result.exit_code and not connection.is_root and left.scripts.get(name):
-        again = connection.run(script, _SCRIPT_TIMEOUT_MS, root=True)  # what root made only root removes
-        result = msgspec.structs.replace(again, stdout=result.stdout + again.stdout)
-    if result.exit_code:
-        raise HarnessError(
-            f"what is left on the host of node {name} cannot be removed: {result.stderr.strip()}"
-        )
-    return [f"{line} on the host of {name}" for line in result.stdout.splitlines()]
+        for step in left.steps.get(name, ()):
+            _run(connection, step.script, root=step.root)
+    last = left.last_steps.get(name, ())
+    ended = connection.run(node_scripts.end_processes(run), _SCRIPT_TIMEOUT_MS)
+    for step in last:
+        _run(connection, step.script, root=step.root)
+    script = node_scripts.remove_files(left.base, run)
+    removed = connection.run(script, _SCRIPT_TIMEOUT_MS)
+    used_root = any(step.root for step in (*left.steps.get(name, ()), *last))
+    if removed.exit_code and connection.uses_sudo and used_root:
+        removed = connection.run(script, _SCRIPT_TIMEOUT_MS, root=True)  # what root made only root removes
+    for result in (ended, removed):
+        if result.exit_code:
+            said = result.stderr.strip()
+            raise HarnessError(f"what is left on the host of node {name} cannot be removed: {said}")
+    return [f"{line} on the host of {name}" for line in (ended.stdout + removed.stdout).splitlines()]
 
 
 def _run(connection: Connection, script: str, *, root: bool) -> None:

@@ -206,15 +206,10 @@ def claimed_by(base: str) -> str:
     return f"cat {shlex.quote(base)}/claim 2>/dev/null || :\n"
 
 
-def end_all(base: str, run: str) -> str:
-    """End every process that carries the run in its environment, remove its folders, let the host go. Idempotent.
-
-    Prints a line for each thing that was there.
-    """
-    quoted, folder = shlex.quote(base), shlex.quote(f"{base}/{run}")
+def end_processes(run: str) -> str:
+    """End every process that carries the run in its environment; prints a line for each. Idempotent."""
     wanted = shlex.quote(f"{NODE_VARIABLE}={run}")
     return (
-        "cd /\n"
         "polls=0\n"
         "while :; do\n"
         f"  found=$(grep -lzxF {wanted} /proc/[0-9]*/environ 2>/dev/null)\n"
@@ -226,6 +221,14 @@ def end_all(base: str, run: str) -> str:
         f"  polls=$((polls + 1)); [ $polls -lt {_POLLS_MAX} ] || {{ echo 'processes do not die' >&2; exit 1; }}\n"
         f"  sleep {_POLL_S}\n"
         "done\n"
+    )
+
+
+def remove_files(base: str, run: str) -> str:
+    """Remove the folders of the run and let the host go; prints what was there. Idempotent."""
+    quoted, folder = shlex.quote(base), shlex.quote(f"{base}/{run}")
+    return (
+        "cd /\n"
         f"if [ -d {folder} ]; then rm -rf --one-file-system {folder} && echo removed {folder} || exit 1; fi\n"
         f'if [ "$(cat {quoted}/claim 2>/dev/null)" = {shlex.quote(run)} ]; then rm -f {quoted}/claim; fi\n'
         f"rmdir {quoted} 2>/dev/null || :\n"

@@ -27,9 +27,7 @@ class RemoteNode:
         self._run = run
         self.folder = folder_of(base, run, host.name)
 
-    async def prepare(
-        self, command: Sequence[str], environment: Mapping[str, str], files: Mapping[str, bytes]
-    ) -> None:
+    async def prepare(self, files: Mapping[str, bytes]) -> None:
         """Claim the host, make the node's folders and write its files; raises ``DeployError``."""
         name = self.name
         claimed = await self._host.run(node_scripts.claim(self._base, self._run))
@@ -48,6 +46,9 @@ class RemoteNode:
             raise DeployError(f"the folders of node {name} cannot be made: {made.stderr.strip()}")
         for file, data in files.items():
             await self._host.upload(data, f"{self.folder}/files/{file}", mode=0o755)
+
+    async def write(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Write down how the node is to be started."""
         own = {
             "start": node_scripts.start_file(command),
             "supervise": node_scripts.supervise_file(),
