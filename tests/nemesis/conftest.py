@@ -251,6 +251,10 @@ class World:
         self.stalls = RecordingStalls()
         self.membership = RecordingMembership()
         self.leaders: frozenset[str] | None = frozenset({"n3"})
+        self.unready: set[str] = set()
+
+    async def ready(self, name: str) -> bool:
+        return name not in self.unready and name not in self.cluster.down
 
     def context(self, seed: int = 1) -> NemesisContext:
         async def primaries() -> frozenset[str] | None:
@@ -266,6 +270,8 @@ class World:
             ledger=self.ledger,
             primaries=ask,
             stalls=self.stalls,
+            ready=self.ready,
+            versions=("1", "2", "3"),
             membership=self.membership,
         )
 

@@ -22,6 +22,7 @@ from foreshock.harness.runtime import Runtime
 class NemesisContext(msgspec.Struct, frozen=True):
     """What a nemesis works with. ``primaries`` asks the target who leads (``None``: it has no such notion).
 
+    ``ready`` asks the target whether a node can serve, and takes no answer for a no; ``versions`` are the target's.
     ``stalls`` holds back the harness's own clients; ``membership`` changes the cluster's members through the target
     (``None``: it cannot).
     """
@@ -35,6 +36,8 @@ class NemesisContext(msgspec.Struct, frozen=True):
     ledger: FaultLedger
     primaries: Callable[[], Awaitable[frozenset[str] | None]]
     stalls: Stall
+    ready: Callable[[str], Awaitable[bool]]
+    versions: tuple[str, ...] = ()
     membership: Membership | None = None
     intensity_permille: int = 1000
     """How hard the faults of this test are to come: twice as often, in bursts twice as likely, with 2000."""
@@ -63,6 +66,8 @@ class Nemesis(ABC, Generic[OptionsT_co]):
     name: ClassVar[str]
     requires: ClassVar[frozenset[type[Any]]] = frozenset()
     """The capabilities that the cluster must offer."""
+    uses: ClassVar[frozenset[type[Any]]] = frozenset()
+    """The capabilities that it makes use of where the cluster offers them, and can do without."""
     shades: ClassVar[tuple[Shade, ...]] = ()
     fells: ClassVar[frozenset[str]] = frozenset()
     """Kinds of its faults in the ledger under which a node may end by itself, and is none the worse for it: it stopped
@@ -86,6 +91,11 @@ class Nemesis(ABC, Generic[OptionsT_co]):
         that reads more from a mapping checks that too.
         """
         check_common_value(cls.values.get(f), value, nodes)
+
+    @classmethod
+    def needs(cls, options: OptionsT_co) -> frozenset[type[Any]]:  # type: ignore[misc]  # noqa: ARG003
+        """The capabilities that the cluster must offer for these options: :attr:`requires`, and what they add."""
+        return cls.requires
 
     @property
     @abstractmethod

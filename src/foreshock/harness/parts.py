@@ -32,6 +32,7 @@ from foreshock.harness.workload import Workload, WorkloadContext
 
 T = TypeVar("T")
 SECOND_NS = 1_000_000_000
+READY_TIMEOUT_NS = 5 * SECOND_NS
 RAISED_LOGGED_MAX = 50
 EXPECTED = (OperationError, TimeoutExpired, ConnectionRefused, ConnectionClosed)
 """What a client raises in the ordinary course of a test in which things break."""
@@ -165,7 +166,9 @@ class Parts:
             directory=run,
             seed=plan.seed,
             ready_timeout_ms=round(plan.ready_timeout_s * 1000),
-            needs=frozenset().union(*(cls.requires for cls, _ in self._resolved.nemesis_classes)),
+            needs=frozenset().union(
+                *(cls.needs(options) | cls.uses for cls, options in self._resolved.nemesis_classes)
+            ),
             options=self._resolved.backend_options,
         )
 
@@ -182,11 +185,24 @@ class Parts:
             ledger=self._ledger,
             primaries=self._primaries,
             stalls=self.stalls,
+            ready=self._ready,
+            versions=tuple(self.target.versions),
             membership=TargetMembership(self.target, self.cluster, self._runtime)
             if self.target.changes_members()
             else None,
         )
         return make(f"the nemesis {name!r}", lambda: cls(options, context))
+
+    async def _ready(self, name: str) -> bool:
+        """What a target's check raises, or does not say in time, is a no."""
+        node = next(node for node in self.cluster.nodes if node.name == name)
+        try:
+            return await self._runtime.timeout(self.target.ready(node, self._runtime), READY_TIMEOUT_NS)
+        except TimeoutExpired:
+            return False
+        except Exception as error:  # noqa: BLE001 - a target's check may raise whatever its client library does
+            logger.debug("the check of node %s raised %r", name, error)
+            return False
 
     async def _primaries(self) -> frozenset[str] | None:
         return await self.target.primaries(self.cluster, self._runtime)

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from foreshock.harness.capabilities import Membership, Primary, Stall, in_words
+from foreshock.harness.capabilities import Clock, Membership, Primary, Stall, Upgrade, in_words
 from foreshock.harness.client_contract import check_client
 from foreshock.harness.cluster import Backend
 from foreshock.harness.composition import (
@@ -116,7 +116,9 @@ def resolve(request: Request) -> Resolved:
         raise UsageError(
             f"the target {request.target!r} cannot be simulated: use --backend process or docker"
         )
-    _check_capabilities(backend, request.target, target_class, nemesis_names, nemesis_classes)
+    named_nemeses = dict(zip(nemesis_names, nemesis_classes, strict=True))
+    required = {name: cls.requires for name, cls in named_nemeses.items()}
+    _check_capabilities(backend, request.target, target_class, required)
     client_class = target_class.services[workload_class.service]
     if isinstance(client_class, type):
         check_client(client_class, workload_class.service)
@@ -126,6 +128,8 @@ def resolve(request: Request) -> Resolved:
     if option_names(backend.Options):
         owners[backend.name] = backend.Options
     options = _options(owners, request.options, target_class, workload_class)
+    needed = {name: cls.needs(options[name]) for name, cls in named_nemeses.items()}
+    _check_capabilities(backend, request.target, target_class, needed)
     if isinstance(client_class, type):
         workload_class.check_client(options["workload"], client_class)
     nodes = _nodes(request.nodes, target_class.default_nodes)
@@ -268,22 +272,33 @@ def _check_capabilities(
     backend: Backend,
     target: str,
     target_class: type[Target[Any]],
-    nemesis_names: Sequence[str],
-    nemesis_classes: Sequence[type[Nemesis[Any]]],
+    needs: Mapping[str, frozenset[type[Any]]],
 ) -> None:
+    """Refuse what a nemesis needs (by its name) and neither the backend nor the target offers."""
     offered = {*backend.offers(), Stall}  # the harness can always hold back its own clients
     if target_class.knows_primaries():
         offered.add(Primary)
     if target_class.changes_members():
         offered.add(Membership)
-    for name, cls in zip(nemesis_names, nemesis_classes, strict=True):
-        missing = cls.requires - offered
+    for name, wanted in needs.items():
+        missing = wanted - offered
         if missing:
             by_target = missing <= {Membership, Primary}
             who = f"target {target!r}" if by_target else f"backend {backend.name!r}"
             raise UsageError(
                 f"the nemesis {name!r} needs {', '.join(sorted(map(in_words, missing)))}, "
                 f"which the {who} does not offer"
+            )
+        if Clock in wanted and target_class.clock is None and not backend.simulated:
+            raise UsageError(
+                f"the nemesis {name!r} skews clocks, and the nodes of the target {target!r} cannot be told another "
+                "time than their machine has (their programs ask the kernel without a library)"
+            )
+        if Upgrade in wanted and len(target_class.versions) < 2:
+            runs = f"only {target_class.versions[0]!r}" if target_class.versions else "no versions"
+            raise UsageError(
+                f"the nemesis {name!r} needs a target that has two versions or more, "
+                f"and the target {target!r} names {runs}"
             )
 
 
