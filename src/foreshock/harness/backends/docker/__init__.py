@@ -7,11 +7,14 @@ library is imported when it is first needed, not before.
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from foreshock.harness.backends.on_hosts.packet_kinds import engine_is_here, packet_mechanisms
-from foreshock.harness.capabilities import Kill, Partition, Pause, Shape
+from foreshock.harness.backends.on_hosts.disk_kinds import layer_mechanisms
+from foreshock.harness.capabilities import Disk, Kill, Partition, Pause, PowerCut, Shape
 from foreshock.harness.cluster import Cluster, ClusterSpecification
 from foreshock.harness.errors import HarnessError
 from foreshock.harness.options import Options
@@ -40,8 +43,8 @@ class DockerBackend:
             return str(error)
 
     def offers(self) -> frozenset[type[Any]]:
-        """Kill, Pause, Partition and Shape."""
-        return frozenset((Kill, Pause, Partition, Shape))
+        """Kill, Pause, Partition and Shape; Disk and PowerCut where containers can have ``/dev/fuse``."""
+        return frozenset((Kill, Pause, Partition, Shape, *((Disk, PowerCut) if _may_have_fuse() else ())))
 
     def mechanisms(self) -> Mapping[str, str]:
         """By what each kind of fault is carried out here."""
@@ -50,6 +53,7 @@ class DockerBackend:
             "kill": "SIGKILL through the engine",
             "pause/freezer": "the engine's freezer",
             **packet_mechanisms(here=engine_is_here()),
+            **(layer_mechanisms() if _may_have_fuse() else {}),
         }
 
     def cluster(self, specification: ClusterSpecification, runtime: Runtime) -> Cluster:
@@ -73,3 +77,9 @@ class DockerBackend:
 
         with contextlib.closing(connect()) as client:
             return clean(client, run)
+
+
+def _may_have_fuse() -> bool:
+    """Whether the engine's host has ``/dev/fuse``, as far as can be told from here; a deployment finds out."""
+    elsewhere = sys.platform != "linux" or not os.environ.get("DOCKER_HOST", "unix://").startswith("unix://")
+    return elsewhere or os.path.exists("/dev/fuse")  # noqa: PTH110 - asked of every plan, and pathlib is slow to load

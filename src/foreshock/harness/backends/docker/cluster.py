@@ -34,6 +34,7 @@ from foreshock.harness.backends.docker.leftovers import (
     remove_run,
 )
 from foreshock.harness.backends.on_hosts.clocks import HostClocks
+from foreshock.harness.backends.on_hosts.disks import PACKAGES as DISK_PACKAGES
 from foreshock.harness.backends.on_hosts.disks import HostDisks
 from foreshock.harness.backends.on_hosts.packets import HostPackets
 from foreshock.harness.backends.on_hosts.resources import HostResources
@@ -120,10 +121,11 @@ class DockerCluster(HostPackets, HostClocks, HostDisks, HostResources):
         self._entry = live_runs.register(self.specification.run, backend="docker", directory=self._directory)
         try:
             self._client = client = await self._calls.call(connect)
-            image = await self._calls.call(
-                lambda: ImageBuilder(client, self._given_up).ensure(self.target.packages)
-            )
+            packages = (*self.target.packages, *(DISK_PACKAGES if self.wants_disks else ()))
+            image = await self._calls.call(lambda: ImageBuilder(client, self._given_up).ensure(packages))
             await self._start_pods(client, image)
+            if self.wants_disks:
+                await self.start_disks()
             if Shape in self.specification.needs:
                 await self.find_packet_means()
             files = {f"files/{name}": data for name, data in self.target.files().items()}
@@ -258,7 +260,8 @@ class DockerCluster(HostPackets, HostClocks, HostDisks, HostResources):
         if shared is not None:
             await self._calls.call(lambda: make_shared_volume(client, shared, labels))
         self._containers = {
-            name: NodeContainers(client, run, name, labels, shared) for name in self.specification.node_names
+            name: NodeContainers(client, run, name, labels, shared, layered=self.wants_disks)
+            for name in self.specification.node_names
         }
         endpoints: dict[str, Endpoint] = {}
 

@@ -14,6 +14,7 @@ from docker.types import LogConfig
 from foreshock.harness.backends.docker.engine import explained
 from foreshock.harness.backends.docker.host import put
 from foreshock.harness.backends.docker.leftovers import NODE, ROLE
+from foreshock.harness.backends.on_hosts.disks import MEDIUM_SUFFIX
 from foreshock.harness.cluster import Endpoint
 from foreshock.harness.errors import DeployError, FaultError, HarnessError
 
@@ -22,6 +23,16 @@ DATA: Final = "/data"
 
 CONTROL: Final = "/control"
 """A directory of ours that a pod and its node share, for what is set while the node runs."""
+
+MEDIUM: Final = DATA + MEDIUM_SUFFIX
+"""Where that volume is in the pod, where a disk layer is mounted over the data directory."""
+
+_FUSE: Final = "/dev/fuse"
+# The node's program lives where the layer's mount is: among the mounts of its pod, whose first process has number 1. To
+# get there takes privileges that the program itself does not have.
+_AMONG_THE_PODS_MOUNTS: Final = ("nsenter", "--mount=/proc/1/ns/mnt", "--", "setpriv")
+_PRIVILEGES: Final = ("SYS_ADMIN", "SYS_PTRACE")
+_UNPRIVILEGED: Final = ("--bounding-set=-sys_admin,-sys_ptrace", "--", "env", "-C", DATA)
 
 SHARED: Final = "/shared"
 """The directory that all nodes of a run share, where their target asks for it: memory of the engine's host."""
@@ -45,7 +56,10 @@ class NodeContainers:
         name: str,
         labels: Mapping[str, str],
         shared_volume: str | None = None,
+        *,
+        layered: bool = False,
     ) -> None:
+        """``layered``: a disk layer is to be mounted over the node's data, in its pod."""
         self.name = name
         self.pod = f"foreshock-{run}-{name}-pod"
         self.container = f"foreshock-{run}-{name}"
@@ -55,6 +69,7 @@ class NodeContainers:
         self._client = client
         self._labels = {**labels, NODE: name}
         self._control: dict[str, Mapping[str, str]] = {self.control: {"bind": CONTROL, "mode": "rw"}}
+        self._layered = layered
         self._shared: dict[str, Mapping[str, str]] = (
             {} if shared_volume is None else {shared_volume: {"bind": SHARED, "mode": "rw"}}
         )
@@ -74,8 +89,15 @@ class NodeContainers:
                 ports=list(ports),
                 host_config=self._client.create_host_config(
                     network_mode=network,
-                    binds={**self._control, **self._shared},  # memory is there while somebody has it mounted
-                    cap_add=["NET_ADMIN"],
+                    # Memory is there while somebody has it mounted.
+                    binds={
+                        **self._control,
+                        **self._shared,
+                        **(self._bound(MEDIUM) if self._layered else {}),
+                    },
+                    cap_add=["NET_ADMIN", *(_PRIVILEGES if self._layered else ())],
+                    devices=[f"{_FUSE}:{_FUSE}:rwm"] if self._layered else [],
+                    security_opt=self._unconfined(),
                     port_bindings=ports,
                     sysctls={"net.ipv6.conf.all.disable_ipv6": "1"},
                     log_config=_LOGGING,
@@ -97,21 +119,25 @@ class NodeContainers:
         with explained(f"node {self.name} cannot be started by {list(command)!r}", DeployError):
             self._client.create_container(
                 image,
-                command=list(command),
+                command=[*_AMONG_THE_PODS_MOUNTS, *_UNPRIVILEGED, *command]
+                if self._layered
+                else list(command),
                 entrypoint=[],
                 name=self.container,
                 environment=dict(environment),
-                working_dir=DATA,
+                working_dir="/" if self._layered else DATA,
                 labels={**self._labels, ROLE: "node"},
                 host_config=self._client.create_host_config(
                     network_mode=f"container:{self.pod}",
                     pid_mode=f"container:{self.pod}",  # so that the pod sees, and reaches, the node's processes
-                    binds={self.volume: {"bind": DATA, "mode": "rw"}, **self._control, **self._shared},
+                    binds={**({} if self._layered else self._bound(DATA)), **self._control, **self._shared},
+                    cap_add=list(_PRIVILEGES) if self._layered else [],
+                    security_opt=self._unconfined(),
                     log_config=_LOGGING,
                 ),
             )
             if files is not None:
-                put(self._client, self.container, "/", files, self.name)
+                put(self._client, self.pod if self._layered else self.container, "/", files, self.name)
             self._client.start(self.container)
 
     def state(self) -> dict[str, Any]:
@@ -188,6 +214,16 @@ class NodeContainers:
                     written += len(chunk)
                     if written > _LOG_BYTES_MAX:
                         break
+
+    def _bound(self, place: str) -> dict[str, Mapping[str, str]]:
+        return {self.volume: {"bind": place, "mode": "rw"}}
+
+    def _unconfined(self) -> list[str]:
+        """AppArmor, where the engine has it, forbids containers to mount anything whatever their privileges."""
+        if not self._layered:
+            return []
+        options = self._client.info().get("SecurityOptions") or ()
+        return ["apparmor=unconfined"] if any("apparmor" in option for option in options) else []
 
     @staticmethod
     def _unless_conflict(action: Any) -> None:

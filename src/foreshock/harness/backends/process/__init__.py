@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from foreshock.harness import live_runs
+from foreshock.harness.backends.on_hosts.disk_kinds import layer_mechanisms, reason_no_layer
 from foreshock.harness.backends.process_identity import (
     ProcessIdentity,
     boot,
@@ -24,7 +25,7 @@ from foreshock.harness.backends.process_identity import (
     stopped,
 )
 from foreshock.harness.backends.together import each_cleaned
-from foreshock.harness.capabilities import Kill, Partition, Pause, Shape
+from foreshock.harness.capabilities import Disk, Kill, Partition, Pause, PowerCut, Shape
 from foreshock.harness.cluster import Cluster, ClusterSpecification, capability
 from foreshock.harness.errors import FaultError
 from foreshock.harness.options import Options
@@ -53,8 +54,9 @@ class ProcessBackend:
         return None
 
     def offers(self) -> frozenset[type[Any]]:
-        """Kill, Pause, Partition and Shape."""
-        return frozenset((Kill, Pause, Partition, Shape))
+        """Kill, Pause, Partition and Shape; Disk and PowerCut where this machine can carry a disk layer."""
+        layered = (Disk, PowerCut) if reason_no_layer() is None else ()
+        return frozenset((Kill, Pause, Partition, Shape, *layered))
 
     def mechanisms(self) -> Mapping[str, str]:
         """By what each kind of fault is carried out here."""
@@ -66,6 +68,7 @@ class ProcessBackend:
             "packet/loss": "link proxies, by the time of a retransmission",
             "packet/rate": "link proxies",
             "packet/reset": "link proxies",
+            **(layer_mechanisms() if reason_no_layer() is None else {}),
         }
 
     def cluster(self, specification: ClusterSpecification, runtime: Runtime) -> Cluster:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,7 @@ from foreshock.harness.backends.process_identity import (
     NODE_VARIABLE,
     boot,
     end_processes_of_run,
+    identify,
     machine,
 )
 from foreshock.harness.backends.readiness import NodeExited, wait_until_ready
@@ -48,6 +50,8 @@ class PortTakenError(DeployError):
 
 class ProcessCluster(HostClocks, HostDisks, HostResources, ProxyShaping):
     """The nodes of one test as processes of this machine."""
+
+    python = sys.executable
 
     def __init__(self, specification: ClusterSpecification, runtime: Runtime) -> None:
         self.specification = specification
@@ -258,6 +262,8 @@ class ProcessCluster(HostClocks, HostDisks, HostResources, ProxyShaping):
             )
             for index, name in enumerate(names)
         )
+        if self.wants_disks:
+            await self.start_disks()
         for node in self._nodes:
             # A stranger's listener would answer the first question whether the node is ready.
             self._check_port(node, "it is in use")
@@ -304,6 +310,7 @@ class ProcessCluster(HostClocks, HostDisks, HostResources, ProxyShaping):
             return
         processes = {name: child.identity for name, child in self._children.items()}
         processes[PROXY] = None if self._proxy is None else self._proxy.identity
+        processes.update({f"{name}.disk": identify(pid) for name, pid in self._layers.items()})
         self._entry.started({name: identity for name, identity in processes.items() if identity is not None})
 
     async def _stop_all(self) -> None:
@@ -314,6 +321,11 @@ class ProcessCluster(HostClocks, HostDisks, HostResources, ProxyShaping):
             except HarnessError as error:
                 stubborn.append(str(error))
             child.sweep()
+        if self._nodes:
+            try:
+                await self.stop_disks()
+            except HarnessError as error:
+                stubborn.append(str(error))
         if self._proxy is not None:
             await self._proxy.close()
             self._proxy = None
