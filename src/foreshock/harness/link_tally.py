@@ -26,8 +26,10 @@ class LinkTally:
             return
         self._delays_ns[number] = now_ns - self.sent_ns[number]
         self._corrupted += corrupted
-        self._overtaken += number < self._last
-        self._last = max(self._last, number)
+        if number > self._last:
+            self._last = number
+        else:
+            self._overtaken += 1
 
     def reading(self) -> LinkReading:
         """The figures so far."""
