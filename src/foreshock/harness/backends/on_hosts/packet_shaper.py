@@ -122,16 +122,13 @@ def corrupted(packet: bytes) -> bytes:
 class Shaper:
     """Takes packets from the queue and lets them go on as their links have it."""
 
-    def __init__(self) -> None:
+    def __init__(self, raw: socket.socket) -> None:
+        """``raw`` sends whole packets, past the rules."""
         self.links: dict[bytes, Link] = {}
         self._held: list[tuple[int, int, int | None, bytes]] = []
         self._sequence = 0
         self.queue: socket.socket | None = None
-        self._raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
-        self._raw.setsockopt(socket.SOL_SOCKET, _SO_MARK, MARK)
-        with contextlib.suppress(OSError):  # without the right to more there is what everybody gets
-            self._raw.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _BUFFER_BYTES)
-        self._raw.setblocking(False)
+        self._raw = raw
         self._unit = min(map(_mtu, os.listdir("/sys/class/net")), default=1500)  # noqa: PTH208 - starts faster
 
     def bind(self) -> None:
@@ -233,6 +230,16 @@ class Shaper:
         if packet is not None:
             body += _attribute(10, packet)
         self.queue.send(_message(_VERDICT, body))
+
+
+def raw_socket() -> socket.socket:
+    """What sends whole packets that the rules let pass."""
+    raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    raw.setsockopt(socket.SOL_SOCKET, _SO_MARK, MARK)
+    with contextlib.suppress(OSError):  # without the right to more there is what everybody gets
+        raw.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _BUFFER_BYTES)
+    raw.setblocking(False)
+    return raw
 
 
 def _mtu(interface: str) -> int:
@@ -342,7 +349,7 @@ class _Control:
 def main() -> None:
     """Shape until nothing is left to shape, or until told to end."""
     gc.disable()  # nothing here goes round in circles, and a collection would keep packets waiting
-    shaper = Shaper()
+    shaper = Shaper(raw_socket())
     control = _Control(sys.argv[1], shaper)
     control.register()
     try:
