@@ -172,6 +172,18 @@ class GeneratorRaisesLater(RegisterWorkload):
         return gen.fn(give)
 
 
+class GeneratorExits(RegisterWorkload):
+    def generator(self) -> Any:
+        given = iter(range(20))
+
+        def give(_ctx: Any) -> Operation:
+            if next(given, None) is None:
+                sys.exit(0)
+            return Operation("read", 1)
+
+        return gen.fn(give)
+
+
 class FinalRaises(RegisterWorkload):
     def final_generator(self) -> Any:
         raise RuntimeError("no end")
@@ -187,6 +199,18 @@ class _Raises(Checker):
 class CheckerRaises(RegisterWorkload):
     def checkers(self) -> Mapping[str, Checker]:
         return {**super().checkers(), "raises": _Raises()}
+
+
+class _Exits(Checker):
+    name = "exits"
+
+    def check(self, history: History, context: CheckContext) -> CheckResult:
+        sys.exit(0)
+
+
+class CheckerExits(RegisterWorkload):
+    def checkers(self) -> Mapping[str, Checker]:
+        return {**super().checkers(), "exits": _Exits()}
 
 
 class CheckersRaise(RegisterWorkload):
@@ -233,6 +257,12 @@ class NemesisCannotBeMade(KillNemesis):
 class NemesisRaises(KillNemesis):
     async def invoke(self, operation: Operation) -> Any:
         raise RuntimeError("the sword broke")
+
+
+class NemesisExits(KillNemesis):
+    async def invoke(self, operation: Operation) -> Any:
+        await super().invoke(operation)
+        sys.exit(0)
 
 
 class NemesisNeverHeals(KillNemesis):

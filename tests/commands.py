@@ -13,8 +13,29 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+
+from foreshock.harness import live_runs
+from foreshock.harness.backends.process_identity import processes_of_run
+from foreshock.harness.cli.main import main
+
 FORESHOCK = (sys.executable, "-m", "foreshock")
 WAIT_S = 120.0
+PLUG_INS = str(Path(__file__).with_name("bad_plug_ins.py"))
+BREAKING = (
+    "--workload",
+    "lock",
+    "--nemesis",
+    "partition,kill,pause",
+    "--interval",
+    "0.5",
+    "--time-limit",
+    "60",
+    "--nodes",
+    "3",
+    "--operation-timeout-ms",
+    "1000",
+)
 
 
 class Result(NamedTuple):
@@ -154,3 +175,24 @@ def faults_injected(store: Path) -> set[str]:
             elif event["event"] == "verified":
                 kinds.add(found[event["id"]])
     return kinds
+
+
+def run_here(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """The command in this process; exit code, stdout, stderr."""
+    code = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.out + captured.err
+    return code, captured.out, captured.err
+
+
+def nothing_left(run: Path) -> None:
+    """Neither a process of the run nor its entry in the registry."""
+    assert processes_of_run(run.name.lower()) == []
+    assert live_runs.find_run(run.name.lower()) is None
+
+
+def broken_run(test: Started, store: Path) -> Path:
+    """Wait until the test has recorded something and broken something."""
+    test.wait_for_line("running")
+    until(lambda: recorded(store) > 60 and len(faults_injected(store)) >= 2, "a test with faults in it")
+    return only_run(store)

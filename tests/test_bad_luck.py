@@ -16,47 +16,30 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.commands import FORESHOCK, WAIT_S, Started, faults_injected, foreshock, only_run, recorded, until
+from tests.commands import (
+    BREAKING,
+    FORESHOCK,
+    PLUG_INS,
+    WAIT_S,
+    Started,
+    broken_run,
+    foreshock,
+    nothing_left,
+    only_run,
+    recorded,
+    run_here,
+    until,
+)
 
 from foreshock.harness import live_runs
 from foreshock.harness.backends.process_identity import processes_of_run
-from foreshock.harness.cli.main import main
 
-PLUG_INS = str(Path(__file__).with_name("bad_plug_ins.py"))
 SIMULATED = ("--backend", "sim", "--time-limit", "2", "--no-report", "--seed", "1")
-BREAKING = (
-    "--workload",
-    "lock",
-    "--nemesis",
-    "partition,kill,pause",
-    "--interval",
-    "0.5",
-    "--time-limit",
-    "60",
-    "--nodes",
-    "3",
-    "--operation-timeout-ms",
-    "1000",
-)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     return tmp_path / "store"
-
-
-def run_here(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """The command in this process; exit code, stdout, stderr."""
-    code = main([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    assert "Traceback" not in captured.out + captured.err
-    return code, captured.out, captured.err
-
-
-def nothing_left(run: Path) -> None:
-    """Neither a process of the run nor its entry in the registry."""
-    assert processes_of_run(run.name.lower()) == []
-    assert live_runs.find_run(run.name.lower()) is None
 
 
 # --- plug-ins -----------------------------------------------------------------------------------------------
@@ -155,6 +138,8 @@ def test_a_plug_in_that_does_not_import_says_why(
             "valid",
             "the main phase failed: RuntimeError: no more ideas",
         ),
+        ("--workload", "GeneratorExits", 3, "valid", "the main phase failed: SystemExit: 0 (bad_plug_ins.py"),
+        ("--workload", "CheckerExits", 3, "unknown", "the checker 'exits' raised SystemExit: 0"),
         ("--workload", "FinalRaises", 3, "valid", "the final phase failed: RuntimeError: no end"),
         (
             "--workload",
@@ -193,6 +178,7 @@ def test_a_plug_in_that_raises_is_one_sentence_beside_the_verdict(
     ("name", "sentence"),
     [
         ("NemesisRaises", "the nemesis operation 'kill' failed: RuntimeError: the sword broke"),
+        ("NemesisExits", "the nemesis operation 'kill' failed: SystemExit: 0"),
         ("NemesisNeverHeals", "healing failed: RuntimeError: no cure (bad_plug_ins.py, line "),
     ],
 )
@@ -210,18 +196,20 @@ def test_a_nemesis_that_fails_is_a_harness_error_and_its_faults_are_healed(
     ]
 
 
+@pytest.mark.parametrize("error", [RuntimeError("out of ink"), SystemExit("out of ink")])
 def test_a_reporter_that_raises_never_changes_the_verdict(
-    store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    error: BaseException, store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def report(_self: object, _run: Path) -> Path:
-        raise RuntimeError("out of ink")
+        raise error
 
     monkeypatch.setattr("foreshock.reports.html.HtmlReporter.report", report)
     arguments = [word for word in SIMULATED if word != "--no-report"]
     code, out, err = run_here(capsys, "test", *arguments, "--store", store)
     assert code == 3
     assert "VALID" in out
-    assert "foreshock: the reporter 'html' raised RuntimeError: out of ink (test_bad_luck.py, line " in err
+    raised = f"the reporter 'html' raised {type(error).__name__}: out of ink (test_bad_luck.py, line "
+    assert f"foreshock: {raised}" in err
     results = json.loads((only_run(store) / "results.json").read_text())
     assert (results["verdict"], results["exit"]) == ("valid", 3)
 
@@ -410,86 +398,6 @@ def test_a_broken_file_of_a_run_is_named(
 
 
 # --- the end of the harness ---------------------------------------------------------------------------------
-
-
-def broken_run(test: Started, store: Path) -> Path:
-    """Wait until the test has recorded something and broken something."""
-    test.wait_for_line("running")
-    until(lambda: recorded(store) > 60 and len(faults_injected(store)) >= 2, "a test with faults in it")
-    return only_run(store)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("order", [("heal", "heal", "clean", "clean"), ("clean", "clean", "heal", "heal")])
-def test_what_a_killed_harness_left_is_healed_removed_and_judged(
-    store: Path, order: tuple[str, ...], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with Started("test", "--backend", "process", *BREAKING, "--store", str(store)) as test:
-        run = broken_run(test, store)
-        for command in ("clean", "heal"):
-            code, _, err = run_here(capsys, command, run)
-            assert code == 4
-            assert f"is still under way (process {test.process.pid}): stop it with Ctrl-C" in err
-            assert run_here(capsys, command)[:2] == (0, f"nothing to {command}\n")
-        assert test.process.poll() is None
-        test.kill()
-    assert [dead.run for dead in live_runs.dead_runs()] == [run.name.lower()]
-    for command in order:
-        code, _, err = run_here(capsys, command)
-        assert (code, err) == (0, "")
-    assert run_here(capsys, order[-1])[1] == f"nothing to {order[-1]}\n"
-    assert run_here(capsys, "heal", run)[0] == 0
-    assert run_here(capsys, "clean", run)[0] == 0
-    nothing_left(run)
-    code, out, _ = run_here(capsys, "analyze", run, "--json")
-    document = json.loads(out)
-    assert (code, document["verdict"], document["interrupted"]) == (0, "valid", True)
-    assert document["operations"]["ok"] > 0
-    assert len(document["faults"]) >= 2
-    assert (run / "report.html").is_file()
-    assert (run / "results.json").is_file()
-
-
-def test_what_a_harness_left_that_was_killed_while_deploying_is_removed(
-    store: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ("--target", f"{PLUG_INS}:NeverReady", "--backend", "process", "--store", str(store))
-    with Started("test", *arguments) as test:
-        test.wait_for_line("deploying")
-        until(lambda: bool(processes_of_run(only_run(store).name.lower())), "the process of a node")
-        test.kill()
-    run = only_run(store)
-    code, out, _ = run_here(capsys, "clean", run)
-    assert code == 0
-    assert f"run {run.name.lower()}: ended " in out
-    nothing_left(run)
-    code, out, _ = run_here(capsys, "analyze", run)
-    assert code == 2
-    assert "UNKNOWN  nothing was recorded, so nothing is known: the test was interrupted" in out
-
-
-@pytest.mark.docker
-def test_what_a_killed_harness_left_in_the_engine_is_healed_removed_and_judged(store: Path) -> None:
-    import docker
-
-    with Started("test", "--backend", "docker", *BREAKING, "--store", str(store)) as test:
-        run = broken_run(test, store)
-        test.kill()
-    healed = foreshock("heal", str(run))
-    assert (healed.code, healed.err) == (0, "")
-    engine = docker.from_env()
-    wanted = {"label": f"foreshock.run={run.name.lower()}"}
-    assert not [each for each in engine.containers.list(all=True, filters=wanted) if each.status == "paused"]
-    for _ in range(2):
-        assert foreshock("clean").code == 0
-    assert engine.containers.list(all=True, filters=wanted) == []
-    assert engine.networks.list(filters=wanted) == []
-    assert engine.volumes.list(filters=wanted) == []
-    assert live_runs.registered_runs() == []
-    engine.close()
-    # What decides is in the folder alone: the engine may be gone.
-    judged = foreshock("analyze", str(run), "--json", environment={"DOCKER_HOST": "tcp://127.0.0.1:1"})
-    assert (judged.code, judged.document["verdict"], judged.document["backend"]) == (0, "valid", "docker")
 
 
 def test_a_stored_run_is_judged_without_the_file_of_its_target(

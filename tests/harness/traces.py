@@ -70,6 +70,13 @@ def shared_memory_with(text: str) -> list[str]:
     return sorted(f"shared memory {path}" for path in SHARED_MEMORY.glob("*") if text in path.name)
 
 
+def paused_in_engine(run: str) -> list[str]:
+    """The run's containers that are frozen."""
+    command = ["docker", "ps", "-a", "--format", "{{.Names}}", "--filter", "status=paused"]
+    command += ["--filter", f"label=foreshock.run={run}"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.split()
+
+
 def engine_has(run: str) -> list[str]:
     """Containers, volumes and networks with the run's label."""
     label = ["--filter", f"label=foreshock.run={run}"]

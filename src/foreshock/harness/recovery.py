@@ -38,7 +38,7 @@ def heal_dead_runs(run: str | None) -> Recovered:
     Raises :class:`UsageError` when the run named is still alive, or when there is no such run.
     """
     recovered = Recovered([], [])
-    for name, directory in _runs_to_heal(_as_labelled(run)):
+    for name, directory in runs_to_heal(as_labelled(run)):
         if (directory / FAULTS).exists():
             _heal_run(name, directory / FAULTS, recovered)
     return recovered
@@ -79,9 +79,9 @@ def clean_dead_runs(run: str | None) -> Recovered:
     A backend that cannot be used here has nothing to remove, unless a dead run was deployed on it. Raises
     :class:`UsageError` when the run named is still alive.
     """
-    run = _as_labelled(run)
+    run = as_labelled(run)
     if run is not None:
-        _refuse_living(live_runs.named_runs(run))
+        refuse_living(live_runs.named_runs(run))
     recovered = Recovered([], [])
     wanted = live_runs.dead_runs() if run is None else live_runs.named_runs(run)
     for name in sorted({*names(Kind.BACKENDS), *(dead.backend for dead in wanted)}):
@@ -96,20 +96,24 @@ def clean_dead_runs(run: str | None) -> Recovered:
             logger.debug("the backend %s cannot clean: %s", name, error)
             if left:
                 recovered.errors.append(f"run {', '.join(left)} is not cleaned: {error}")
+        except Exception as error:
+            logger.exception("the backend %s raised while it cleaned", name)
+            recovered.errors.append(f"the backend {name!r} cannot clean: {describe(error)}")
     live_runs.forget_torn()
     return recovered
 
 
-def _as_labelled(run: str | None) -> str | None:
+def as_labelled(run: str | None) -> str | None:
     """A run's name as labels and registry have it: in lower case, which the name of its folder is not."""
     return run if run is None or Path(run).exists() else run.lower()
 
 
-def _runs_to_heal(run: str | None) -> list[tuple[str, Path]]:
+def runs_to_heal(run: str | None) -> list[tuple[str, Path]]:
+    """The dead runs, or the one named, each with its folder. One that lives, or is not there: :class:`UsageError`."""
     if run is None:
         return [(dead.run, Path(dead.directory)) for dead in live_runs.dead_runs()]
     named = live_runs.named_runs(run)
-    _refuse_living(named)
+    refuse_living(named)
     if named:
         return [(each.run, Path(each.directory)) for each in named]
     if (Path(run) / FAULTS).is_file():  # a run that was cleaned, whose ledger still tells of open faults
@@ -117,7 +121,8 @@ def _runs_to_heal(run: str | None) -> list[tuple[str, Path]]:
     raise UsageError(f"no run {run!r} is known here: give the folder of a run, or nothing for every dead run")
 
 
-def _refuse_living(runs: list[LiveRun]) -> None:
+def refuse_living(runs: list[LiveRun]) -> None:
+    """Raises :class:`UsageError` when one of the runs is still under way."""
     for run in runs:
         if alive(run.harness):
             raise UsageError(

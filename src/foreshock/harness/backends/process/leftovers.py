@@ -72,8 +72,8 @@ def _thaw(run: str) -> None:
     """Let the run's groups go on: nothing dies that is frozen."""
     for group in cgroups_of_run(run):
         for name, thawed in _THAWED.items():
-            with contextlib.suppress(FileNotFoundError):
-                (group / name).write_text(thawed)
+            with contextlib.suppress(FileNotFoundError), (group / name).open("r+") as file:
+                file.write(thawed)
 
 
 def _remove_cgroups(run: str) -> list[Path]:
