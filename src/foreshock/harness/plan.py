@@ -135,7 +135,7 @@ def resolve(request: Request) -> Resolved:
     nodes = _nodes(request.nodes, target_class.default_nodes)
     seed = request.seed if request.seed is not None else secrets.randbelow(1 << 31)
     faults = _faults(request, dict(zip(nemesis_names, nemesis_classes, strict=True)), nodes)
-    check_allowed(faults["allow"], backend.name, nodes, nemesis_classes, faults["schedule"])
+    check_allowed(faults["allow"], backend.name, nodes, needed, faults["schedule"])
     plan = Plan(
         target=request.target,
         workload=request.workload,

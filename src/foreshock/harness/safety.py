@@ -10,14 +10,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import Any, Final
 
 from foreshock.harness.capabilities import Membership, Primary, Stall
 from foreshock.harness.errors import FaultError, UsageError
-from foreshock.harness.nemesis import Nemesis
 from foreshock.harness.schedule_file import ScheduledFault, steps_of
 
 HARMLESS: Final = frozenset({Stall, Primary, Membership})
@@ -53,10 +52,13 @@ def check_allowed(
     patterns: Sequence[str] | None,
     backend: str,
     nodes: Sequence[str],
-    nemeses: Sequence[type[Nemesis[Any]]],
+    needed: Mapping[str, frozenset[type[Any]]],
     schedule: Sequence[ScheduledFault] | None,
 ) -> None:
-    """Refuse a plan whose faults could touch what is not on the list; raises :class:`UsageError`."""
+    """Refuse a plan whose faults could touch what is not on the list; raises :class:`UsageError`.
+
+    ``needed``: the capabilities that each nemesis needs.
+    """
     if patterns is None:
         return
     for pattern in patterns:
@@ -64,7 +66,7 @@ def check_allowed(
             raise UsageError(
                 f"the allow-list names {pattern!r}, and no node of this test is called so (nodes: {', '.join(nodes)})"
             )
-    touching = [cls.name for cls in nemeses if cls.requires - HARMLESS]
+    touching = [name for name, capabilities in needed.items() if capabilities - HARMLESS]
     reached = list(nodes) if schedule is None else sorted(_named(schedule, nodes))
     refused = [node for node in reached if not is_allowed(patterns, node)]
     if touching and refused:

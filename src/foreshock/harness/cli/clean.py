@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import click
 
-from foreshock.harness.cli.common import output_options, print_json, set_up_logging
+from foreshock.harness.cli.common import dry_run_option, output_options, print_json, set_up_logging
 from foreshock.harness.verdict import ExitCode
 
 
 @click.command(epilog="\b\nTry: foreshock clean")
 @click.argument("run", required=False)
+@dry_run_option
 @output_options
-def command(run: str | None, as_json: bool, verbose: bool, quiet: bool) -> int:
+def command(run: str | None, dry_run: bool, as_json: bool, verbose: bool, quiet: bool) -> int:
     """Remove the containers, networks and processes that dead runs (or RUN, a name or a folder) left.
 
     Idempotent; touches only what is ours, and never a run that is still under way. Stored results stay.
@@ -19,6 +20,11 @@ def command(run: str | None, as_json: bool, verbose: bool, quiet: bool) -> int:
     from foreshock.harness.recovery import clean_dead_runs
 
     set_up_logging(verbose=verbose)
+    if dry_run:
+        from foreshock.harness.cli.dry_run import show_recovery
+        from foreshock.harness.rehearsal.recovering import rehearse_cleaning
+
+        return show_recovery(*rehearse_cleaning(run), nothing="nothing to clean", as_json=as_json)
     done, errors = clean_dead_runs(run)
     if as_json:
         print_json({"removed": done, "errors": errors})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import click
 import msgspec
 from rich.console import Console
 
@@ -14,6 +15,7 @@ from foreshock.harness.verdict import ExitCode
 if TYPE_CHECKING:
     from foreshock.harness.plan import Resolved
     from foreshock.harness.rehearsal.recording import Command
+    from foreshock.harness.rehearsal.recovering import Undoing
     from foreshock.harness.rehearsal.rehearse import RehearsedFault
 
 _VALUE_CHARACTERS_MAX = 300
@@ -40,6 +42,23 @@ def show_rehearsal(resolved: Resolved, *, as_json: bool) -> int:
     _section(out, "teardown", rehearsal.teardown)
     out.print(f"\nfor real  {rehearsal.again}", markup=False)
     return int(ExitCode.VALID)
+
+
+def show_recovery(shown: list[Undoing], errors: list[str], *, nothing: str, as_json: bool) -> int:
+    """Print what would be undone or removed, and by which commands."""
+    if as_json:
+        print_json({"dry_run": True, "would": shown, "errors": errors})
+    else:
+        out = console()
+        for each in shown:
+            note = f": {each.note}" if each.note else ""
+            out.print(f"run {each.run}: {each.what}{note}", markup=False)
+            _commands(out, each.commands, indent="    ")
+        if not shown:
+            out.print(nothing, markup=False)
+    for error in errors:
+        click.echo(f"foreshock: {error}", err=True)
+    return int(ExitCode.HARNESS_ERROR if errors else ExitCode.VALID)
 
 
 def _section(out: Console, title: str, commands: Iterable[Command]) -> None:

@@ -93,7 +93,9 @@ class _Rehearsing:
             node_names=plan.nodes,
             directory=Path("store") / RUN,
             seed=plan.seed,
-            needs=frozenset().union(*(cls.requires for cls, _ in resolved.nemesis_classes)),
+            needs=frozenset().union(
+                *(cls.needs(options) | cls.uses for cls, options in resolved.nemesis_classes)
+            ),
             options=resolved.backend_options,
         )
         backend: Any = resolved.backend
@@ -207,12 +209,17 @@ class _Rehearsing:
             ledger=self.ledger,
             primaries=self._primaries,
             stalls=AssumedStalls(self.plan.concurrency, self.recorder),
+            ready=self._ready,
+            versions=tuple(self.target.versions),
             membership=self._membership(),
         )
         return make(f"the nemesis {name!r}", lambda: cls(options, context))
 
     def _membership(self) -> Membership | None:
         return AssumedMembership(self.plan.nodes, self.recorder) if self.target.changes_members() else None
+
+    async def _ready(self, name: str) -> bool:
+        return (await self.cluster.states())[name] == "running"
 
     async def _primaries(self) -> frozenset[str] | None:
         if not self.target.knows_primaries():

@@ -108,10 +108,11 @@ def clean(client: docker.APIClient, run: str | None) -> list[str]:
         return removed
 
     abandoned = clean_abandoned() if run is None else []
-    return [*abandoned, *each_cleaned(sorted({*_runs_to_clean(client, run), *known}), clean_one)]
+    return [*abandoned, *each_cleaned(sorted({*runs_to_clean(client, run), *known}), clean_one)]
 
 
-def _runs_to_clean(client: docker.APIClient, run: str | None) -> list[str]:
+def runs_to_clean(client: docker.APIClient, run: str | None) -> list[str]:
+    """The runs that left something in the engine and whose harness is dead; or the one named, unless it lives."""
     found: dict[str, dict[str, str]] = {}
     with explained("the engine cannot be asked what is ours"):
         wanted = {"label": [f"{OURS}=1"]}

@@ -11,11 +11,21 @@ import docker
 from docker.types import HostConfig
 
 from foreshock.harness.backends.docker.cluster import DockerCluster
+from foreshock.harness.backends.docker.engine import explained
+from foreshock.harness.backends.docker.healing import heal
 from foreshock.harness.backends.docker.host import PodHost
 from foreshock.harness.backends.docker.images import REGISTRY_BASE, image_tag
+from foreshock.harness.backends.docker.leftovers import OURS, RUN, containers_of_run, runs_to_clean
+from foreshock.harness.backends.docker.ownership import own_network_refused
 from foreshock.harness.cluster import ClusterSpecification
 from foreshock.harness.errors import HarnessError
-from foreshock.harness.rehearsal.recording import ASSUMED_PID, DirectCalls, Recorder, RecordingHost
+from foreshock.harness.rehearsal.recording import (
+    ASSUMED_PID,
+    Command,
+    DirectCalls,
+    Recorder,
+    RecordingHost,
+)
 from foreshock.harness.runtime import Runtime
 
 ENGINE: Final = "engine"
@@ -258,3 +268,64 @@ def _of_host(configuration: Mapping[str, Any]) -> list[str]:
         else:
             words.append(f"--{key}={value}")
     return words
+
+
+def healing_commands(client: docker.APIClient, fault: Mapping[str, Any]) -> list[Command]:
+    """What healing a fault would run: the engine is asked what is there, and nothing is done to it.
+
+    Raises ``FaultError`` as healing itself would.
+    """
+    recorder = Recorder()
+    heal(cast(docker.APIClient, _LookingEngine(client, recorder)), fault)
+    return list(recorder.taken())
+
+
+def cleaning_commands(client: docker.APIClient, run: str | None) -> dict[str, list[Command]]:
+    """What would be removed of each dead run, or of the one named."""
+    found = {}
+    for name in runs_to_clean(client, run):
+        wanted = {"label": [f"{OURS}=1", f"{RUN}={name}"]}
+        with explained("the engine cannot be asked what is ours"):
+            containers = [each["Names"][0].lstrip("/") for each in containers_of_run(client, name)]
+            volumes = [each["Name"] for each in client.volumes(filters=wanted)["Volumes"] or []]
+            networks = [each["Name"] for each in client.networks(filters=wanted)]
+        texts = [shlex.join(["docker", "rm", "--force", "--volumes", each]) for each in sorted(containers)]
+        texts += [shlex.join(["docker", "volume", "rm", each]) for each in sorted(volumes)]
+        texts += [shlex.join(["docker", "network", "rm", each]) for each in sorted(networks)]
+        found[name] = [Command(ENGINE, text) for text in texts]
+    return found
+
+
+class _LookingEngine:
+    """An engine that is asked for what is there, while all that would change something is only written down."""
+
+    def __init__(self, client: docker.APIClient, recorder: Recorder) -> None:
+        self._client = client
+        self._recorder = recorder
+        self._names: dict[str, str] = {}
+
+    def inspect_container(self, container: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._client.inspect_container(container)
+        self._names[found["Id"]] = found["Name"].lstrip("/")
+        return found
+
+    def exec_create(self, container: str, command: Sequence[str]) -> dict[str, str]:
+        script = command[-1].removeprefix(own_network_refused())
+        self._recorder.add(f"docker exec {self._names.get(container, container)} sh", script)
+        return {"Id": ""}
+
+    def exec_start(self, identity: str) -> bytes:  # noqa: ARG002 - nothing is run
+        return b""
+
+    def exec_inspect(self, identity: str) -> dict[str, int]:  # noqa: ARG002
+        return {"ExitCode": 0}
+
+    def start(self, container: str) -> None:
+        self._say("start", container)
+
+    def unpause(self, container: str) -> None:
+        self._say("unpause", container)
+
+    def _say(self, verb: str, container: str) -> None:
+        name = self._names.get(container, container)
+        self._recorder.add(ENGINE, shlex.join(["docker", verb, name]))

@@ -14,15 +14,30 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from foreshock.harness.backends.process.child import LOG_NAME, Child
+from foreshock.harness.backends.mounts import mounts_below
+from foreshock.harness.backends.on_hosts.clock_file import Shown
+from foreshock.harness.backends.on_hosts.clock_tools import ClockTools
+from foreshock.harness.backends.on_hosts.clocks import HostClocks
+from foreshock.harness.backends.process.child import Child
 from foreshock.harness.backends.process.cluster import PROXY, ProcessCluster
 from foreshock.harness.backends.process.host import LocalHost
+from foreshock.harness.backends.process.leftovers import DATA, cgroups_of_run
 from foreshock.harness.backends.process.links import LinkProxy
-from foreshock.harness.backends.process.ports import LOOPBACK
-from foreshock.harness.backends.process_identity import NODE_VARIABLE, ProcessIdentity
+from foreshock.harness.backends.process.ports import PortReservations
+from foreshock.harness.backends.process_identity import (
+    NODE_VARIABLE,
+    ProcessIdentity,
+    alive,
+    boot,
+    machine,
+    processes_of_run,
+    stopped,
+)
 from foreshock.harness.capabilities import Link
 from foreshock.harness.cluster import ClusterSpecification, Endpoint, Node
-from foreshock.harness.rehearsal.recording import ASSUMED_PID, Recorder, RecordingHost
+from foreshock.harness.errors import FaultError
+from foreshock.harness.live_runs import LiveRun
+from foreshock.harness.rehearsal.recording import ASSUMED_PID, Command, Recorder, RecordingHost
 from foreshock.harness.runtime import Runtime
 
 HERE: Final = "this machine"
@@ -36,6 +51,7 @@ class RehearsedProcessCluster(ProcessCluster):
     def __init__(self, specification: ClusterSpecification, runtime: Runtime, recorder: Recorder) -> None:
         super().__init__(specification, runtime)
         self._recorder = recorder
+        self._ports = cast(PortReservations, _Ports())
 
     def host(self, name: str) -> LocalHost:
         """This machine, where nothing is run."""
@@ -43,39 +59,42 @@ class RehearsedProcessCluster(ProcessCluster):
 
     async def deploy(self) -> None:
         """Write down the folders, the link proxy and the nodes."""
-        names = self.specification.node_names
-        children = [
-            RecordingChild(index, name, self._data_root / name, self._log(name), self._recorder)
-            for index, name in enumerate(names)
-        ]
-        self._children = {child.name: child for child in children}
-        files = self.target.files()
-        for child in children:
-            child.prepare(files)
-        await self.make_groups()
-        listens = {
-            name: Endpoint(host=LOOPBACK, port=_PORTS_FROM + index) for index, name in enumerate(names)
-        }
-        proxy = RecordingProxy(listens, self._recorder)
-        self._proxy = proxy
-        self._nodes = tuple(
-            Node(
-                name=name,
-                index=index,
-                endpoint=listens[name],
-                listen=listens[name],
-                peers={peer: proxy.endpoint(name, peer) for peer in names if peer != name},
-                data_directory=str(self._children[name].data),
-                cluster=self.specification.run,
-                shared_directory=str(self._shared) if self.target.shared_directory else None,
-                version=next(iter(self.target.versions), None),
-            )
-            for index, name in enumerate(names)
-        )
-        if self.wants_disks:
-            await self.start_disks()
-        for node in self._nodes:
-            self._start(node)
+        await self._attempt()
+
+    def new_child(self, name: str) -> Child:
+        """A process that is never started."""
+        index = self.node_names.index(name)
+        return RecordingChild(index, name, self._data_root / name, self._log(name), self._recorder)
+
+    def make_shared(self) -> None:
+        """Write down the folder that the nodes share."""
+        self._recorder.add(HERE, f"mkdir -p {shlex.quote(str(self._shared))}")
+
+    async def start_proxy(self, listens: Mapping[str, Endpoint]) -> LinkProxy:
+        """A link proxy that is never started."""
+        return RecordingProxy(listens, self._recorder)
+
+    def check_port(self, node: Node, found: str) -> None:
+        """Its port stands for a free one."""
+
+    async def wait_until_ready(self) -> None:
+        """Nobody is to be waited for."""
+
+    async def make_clocks(self) -> None:
+        """Write down what is compiled, and the files of the clocks."""
+        if self.preloads:
+            self._recorder.add(HERE, "(compile the shim that is preloaded, unless it is there)")
+        await HostClocks.make_clocks(self)
+
+    def clock_tools(self, name: str) -> ClockTools | None:
+        """Where the shim would be."""
+        del name
+        return ClockTools(shim="clock_shim.so", reader="clock_reader") if self.preloads else None
+
+    async def _clock_command(self, name: str, command: str, *numbers: int) -> Shown:
+        words = " ".join([command, *map(str, numbers)])
+        self._recorder.add(HERE, f"(in the clock file {self._clock_path(name)}: {words})")
+        return Shown(0, 0, 0, 0)
 
     async def teardown(self) -> None:
         """Write down how everything ends."""
@@ -90,8 +109,12 @@ class RehearsedProcessCluster(ProcessCluster):
         await self.remove_groups()
         self._recorder.add(HERE, f"rm -r {shlex.quote(str(self._data_root))}")
 
-    def _log(self, name: str) -> Path:
-        return self._directory / "nodes" / name / LOG_NAME
+
+class _Ports:
+    """Ports that stand for those that will be free."""
+
+    def reserve(self, count: int) -> list[int]:
+        return list(range(_PORTS_FROM, _PORTS_FROM + count))
 
 
 class RecordingChild(Child):
@@ -199,3 +222,34 @@ class RecordingProxy(LinkProxy):
 
     def _tell(self, request: Mapping[str, Any]) -> None:
         self._recorder.add(PROXY, msgspec.json.encode(request).decode())
+
+
+def healing_commands(fault: Mapping[str, Any]) -> list[Command]:
+    """What healing a fault of a dead run would run on this machine; raises ``FaultError`` on another one."""
+    if fault.get("machine", machine()) != machine():
+        raise FaultError(f"it was made on the machine {fault['machine']!r}: run foreshock heal there")
+    if fault.get("boot", boot()) != boot():
+        return []
+    commands = [Command(f"{HERE}, for {name}", script.strip()) for name, script in fault["scripts"].items()]
+    if fault["fault"] == "pause":
+        processes = msgspec.convert(fault["processes"], dict[str, ProcessIdentity])
+        commands += [
+            Command(HERE, f"kill -CONT -- -{process.pid}  (the process group of {name})")
+            for name, process in sorted(processes.items())
+            if stopped(process)
+        ]
+    return commands
+
+
+def cleaning_commands(run: LiveRun) -> list[Command]:
+    """What cleaning would end and remove of a dead run."""
+    known = {process.pid: name for name, process in sorted(run.processes.items()) if alive(process)}
+    texts = [f"kill -KILL -- -{pid}  (the process group of {name})" for pid, name in known.items()]
+    texts += [f"kill -KILL {pid}  (left behind)" for pid in processes_of_run(run.run) if pid not in known]
+    folder = Path(run.directory)
+    texts += [f"umount -l {shlex.quote(str(point))}" for point in mounts_below(folder)]
+    texts += [f"rmdir {shlex.quote(str(group))}" for group in cgroups_of_run(run.run)]
+    data = folder / DATA
+    if data.is_dir() and not data.is_symlink():
+        texts.append(f"rm -r {shlex.quote(str(data))}")
+    return [Command(HERE, text) for text in texts]
