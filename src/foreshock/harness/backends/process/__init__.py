@@ -26,7 +26,7 @@ from foreshock.harness.backends.process_identity import (
 )
 from foreshock.harness.backends.together import each_cleaned
 from foreshock.harness.capabilities import Disk, Kill, Partition, Pause, PowerCut, Shape
-from foreshock.harness.cluster import Cluster, ClusterSpecification, capability
+from foreshock.harness.cluster import Cluster, ClusterSpecification
 from foreshock.harness.errors import FaultError
 from foreshock.harness.options import Options
 from foreshock.harness.runtime import Runtime
@@ -112,8 +112,8 @@ def _heal_live(cluster: ProcessCluster, fault: Mapping[str, Any]) -> str:
         case "partition":
             wait_for(cluster.cut({}))
             said.append("all links are open")
-        case "packet" if (shaping := capability(cluster, Shape)) is not None:
-            wait_for(shaping.shape({}))
+        case "packet":
+            wait_for(cluster.shape({}))
             said.append("no link is shaped")
         case "pause":
             wait_for(cluster.resume(nodes))
