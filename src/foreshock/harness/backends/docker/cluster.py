@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import docker
+import msgspec
 
 from foreshock.harness import live_runs
 from foreshock.harness.backends import grudge_rules, link_probes
@@ -25,7 +26,7 @@ from foreshock.harness.backends.docker.containers import (
 )
 from foreshock.harness.backends.docker.engine import EngineCalls, connect, explained, reaches_containers
 from foreshock.harness.backends.docker.host import PodHost, tar_of
-from foreshock.harness.backends.docker.images import ImageBuilder
+from foreshock.harness.backends.docker.images import CLOCK_FOLDER, ImageBuilder
 from foreshock.harness.backends.docker.leftovers import (
     NODE,
     ROLE,
@@ -33,12 +34,13 @@ from foreshock.harness.backends.docker.leftovers import (
     labels_of_run,
     remove_run,
 )
+from foreshock.harness.backends.docker.resources import ContainerResources
+from foreshock.harness.backends.on_hosts.clock_tools import ClockTools
 from foreshock.harness.backends.on_hosts.clocks import HostClocks
 from foreshock.harness.backends.on_hosts.disks import PACKAGES as DISK_PACKAGES
 from foreshock.harness.backends.on_hosts.disks import HostDisks
 from foreshock.harness.backends.on_hosts.packets import HostPackets
-from foreshock.harness.backends.on_hosts.resources import HostResources
-from foreshock.harness.backends.pause_means import check_means
+from foreshock.harness.backends.on_hosts.versions import VERSION_VARIABLE, HostVersions, check_version
 from foreshock.harness.backends.process_identity import identify
 from foreshock.harness.backends.readiness import wait_until_ready
 from foreshock.harness.backends.together import run_all, try_all
@@ -47,7 +49,10 @@ from foreshock.harness.cluster import ClusterSpecification, Endpoint, Node
 from foreshock.harness.errors import DeployError, FaultError, HarnessError
 from foreshock.harness.live_runs import LiveRunEntry
 from foreshock.harness.runtime import Runtime
+from foreshock.harness.store import NODES
 from foreshock.harness.target import Target
+
+T = TypeVar("T")
 
 _LISTEN_ANYWHERE: Final = "0.0.0.0"
 _GIVEN_UP_TIMEOUT_S: Final = 90.0
@@ -62,7 +67,7 @@ true
 _STATES: Final = {"running": "running", "paused": "paused", "restarting": "running", "created": "killed"}
 
 
-class DockerCluster(HostPackets, HostClocks, HostDisks, HostResources):
+class DockerCluster(ContainerResources, HostVersions, HostPackets, HostClocks, HostDisks):
     """The nodes of one test, each a pod and a container that joins it. Offers Kill, Pause and Partition."""
 
     def __init__(self, specification: ClusterSpecification, runtime: Runtime) -> None:
@@ -79,6 +84,7 @@ class DockerCluster(HostPackets, HostClocks, HostDisks, HostResources):
         self._addresses: dict[str, str] = {}
         self._nodes: tuple[Node, ...] = ()
         self._entry: LiveRunEntry | None = None
+        self._recipe: tuple[str, bytes | None] = ("", None)
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -104,9 +110,29 @@ class DockerCluster(HostPackets, HostClocks, HostDisks, HostResources):
 
     async def process_on_host(self, name: str) -> int | None:
         """The node's pid as its pod counts: the two share their processes."""
-        identity = await self._calls.call(self._node(name).identity)
+        identity = self._node(name).identity
+        if identity is None:
+            return None
         found = (await self._hosts[name].run(_FIRST_PROCESS.format(identity=identity))).stdout.split()
         return int(found[0]) if found else None
+
+    async def at_engine(self, name: str, action: Callable[[NodeContainers], T]) -> T:
+        """Have something done at the engine for one node; raises ``FaultError`` for a name that is none."""
+        containers = self._node(name)
+        return await self._calls.call(lambda: action(containers))
+
+    def identity(self, name: str) -> str | None:
+        """The engine's id of the node's container; ``None`` before there is one."""
+        return self._node(name).identity
+
+    def layered(self, name: str) -> bool:
+        """Whether the node lives among the mounts of its pod."""
+        return self._node(name).layered
+
+    def clock_tools(self, name: str) -> ClockTools | None:
+        """Where the image has them."""
+        del name
+        return ClockTools.inside(CLOCK_FOLDER) if self.preloads else None
 
     def host(self, name: str) -> PodHost:
         """The pod of the node; raises ``FaultError`` for a name that is none."""
@@ -118,20 +144,22 @@ class DockerCluster(HostPackets, HostClocks, HostDisks, HostResources):
 
         Raises ``DeployError`` with one sentence.
         """
-        self._entry = live_runs.register(self.specification.run, backend="docker", directory=self._directory)
+        self.register_run()
         try:
-            self._client = client = await self._calls.call(connect)
+            self._client = client = await self.engine_client()
             packages = (*self.target.packages, *(DISK_PACKAGES if self.wants_disks else ()))
-            image = await self._calls.call(lambda: ImageBuilder(client, self._given_up).ensure(packages))
+            image = await self.image(client, packages)
             await self._start_pods(client, image)
-            if self.wants_disks:
-                await self.start_disks()
             if Shape in self.specification.needs:
                 await self.find_packet_means()
+            if self.wants_disks:
+                await self.start_disks()
+            await self.make_clocks()
             files = {f"files/{name}": data for name, data in self.target.files().items()}
             archive = tar_of(files, 0o755) if files else None
-            await run_all([self._start_node(node, image, archive) for node in self._nodes])
-            await self._wait_until_ready()
+            self._recipe = (image, archive)
+            await run_all([self._start_node(node) for node in self._nodes])
+            await self.wait_until_ready()
         except asyncio.CancelledError:
             self._given_up.set()
             raise
@@ -197,28 +225,18 @@ class DockerCluster(HostPackets, HostClocks, HostDisks, HostResources):
         """Start the nodes again on the same data and addresses; the rules in their pods are still in force."""
         await self._each(nodes, NodeContainers.start)
 
+    async def upgrade(self, nodes: frozenset[str], version: str) -> None:
+        """Make the nodes' containers anew, with another version of the program, on the same data and address."""
+        check_version(version, self.target.versions)
+        self._nodes = tuple(
+            msgspec.structs.replace(node, version=version) if node.name in nodes else node
+            for node in self.nodes
+        )
+        await try_all([self._remake(node) for node in self._nodes if node.name in nodes])
+
     async def running(self, nodes: frozenset[str]) -> Mapping[str, bool]:
         """Whether the engine sees each node's process."""
         return await self._each(nodes, NodeContainers.running)
-
-    # --- Pause --------------------------------------------------------------------------------------------
-
-    def pause_means(self) -> tuple[str, ...]:
-        """By what the nodes can be stopped."""
-        return ("freezer",)
-
-    async def pause(self, nodes: frozenset[str], means: str | None = None) -> None:
-        """Freeze the nodes' processes through the engine."""
-        check_means(means, self.pause_means())
-        await self._each(nodes, NodeContainers.pause)
-
-    async def resume(self, nodes: frozenset[str]) -> None:
-        """Thaw the nodes' processes."""
-        await self._each(nodes, NodeContainers.resume)
-
-    async def paused(self, nodes: frozenset[str]) -> Mapping[str, bool]:
-        """Whether the engine sees each node's process frozen."""
-        return await self._each(nodes, NodeContainers.paused)
 
     # --- Partition ----------------------------------------------------------------------------------------
 
@@ -232,6 +250,26 @@ class DockerCluster(HostPackets, HostClocks, HostDisks, HostResources):
     async def heard(self, pairs: frozenset[tuple[str, str]]) -> Mapping[tuple[str, str], bool]:
         """Which of the (sender, receiver) pairs of pods pass one-way datagrams now."""
         return await link_probes.heard(self._hosts, self._addresses, pairs)
+
+    # --- what a rehearsal does otherwise ------------------------------------------------------------------------
+
+    def register_run(self) -> None:
+        """Write down that the run lives, so that heal and clean find it."""
+        self._entry = live_runs.register(self.specification.run, backend="docker", directory=self._directory)
+
+    async def engine_client(self) -> docker.APIClient:
+        """A client of the engine; raises ``HarnessError``."""
+        return await self._calls.call(connect)
+
+    async def image(self, client: docker.APIClient, packages: Sequence[str]) -> str:
+        """An image that has the packages; raises ``DeployError``."""
+        builder = ImageBuilder(client, self._given_up)
+        ensure = builder.ensure_with_clock if self.preloads else builder.ensure
+        return await self._calls.call(lambda: ensure(packages))
+
+    def pod_host(self, name: str, pod: str, client: docker.APIClient) -> PodHost:
+        """The host of a node whose pod has been started."""
+        return PodHost(name, pod, client, self._calls, self.specification.run)
 
     # --- within ---------------------------------------------------------------------------------------------
 
@@ -271,7 +309,7 @@ class DockerCluster(HostPackets, HostClocks, HostDisks, HostResources):
                 lambda: containers.start_pod(image, self._network, published)
             )
             self._addresses[name] = address
-            self._hosts[name] = PodHost(name, containers.pod, client, self._calls)
+            self._hosts[name] = self.pod_host(name, containers.pod, client)
             endpoints[name] = endpoint_of(address, port, loopback_port)
             await self._refuse(name, frozenset())  # opens the shell, and says now if the pod has no iptables
 
@@ -290,15 +328,23 @@ class DockerCluster(HostPackets, HostClocks, HostDisks, HostResources):
                 data_directory=DATA,
                 cluster=run,
                 shared_directory=None if shared is None else SHARED,
+                version=next(iter(self.target.versions), None),
+                clock_file=self.clock_file_of(name),
             )
             for index, name in enumerate(names)
         )
 
-    async def _start_node(self, node: Node, image: str, files: bytes | None) -> None:
+    async def _start_node(self, node: Node) -> None:
         environment = dict(self.target.environment(node))
-        command = list(self.target.command(node))
-        containers = self._containers[node.name]
-        await self._calls.call(lambda: containers.start_node(image, command, environment, files))
+        if node.version is not None:
+            environment[VERSION_VARIABLE] = node.version
+        environment |= self.clock_environment(self.clock_tools(node.name), node.name, environment)
+        command, (image, files) = list(self.target.command(node)), self._recipe
+        await self.at_engine(node.name, lambda each: each.start_node(image, command, environment, files))
+
+    async def _remake(self, node: Node) -> None:
+        await self.at_engine(node.name, lambda each: each.remove_node(self._directory / NODES))
+        await self._start_node(node)
 
     async def _ready(self, node: Node) -> bool:
         if not await self.target.ready(node, self._runtime):
@@ -310,7 +356,9 @@ class DockerCluster(HostPackets, HostClocks, HostDisks, HostResources):
         listening = f"grep -Eq ':{node.listen.port:04X} 0+:0000 0A' /proc/net/tcp /proc/net/tcp6 2>/dev/null"
         return (await self._hosts[node.name].run(listening)).exit_code == 0
 
-    async def _wait_until_ready(self) -> None:
+    async def wait_until_ready(self) -> None:
+        """Wait until every node is; raises ``DeployError``."""
+
         async def exited(name: str) -> str | None:
             return await self._calls.call(self._node(name).exit_status)
 

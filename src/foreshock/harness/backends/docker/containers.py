@@ -14,6 +14,7 @@ from docker.types import LogConfig
 from foreshock.harness.backends.docker.engine import explained
 from foreshock.harness.backends.docker.host import put
 from foreshock.harness.backends.docker.leftovers import NODE, ROLE
+from foreshock.harness.backends.docker.ownership import inspected
 from foreshock.harness.backends.on_hosts.disks import MEDIUM_SUFFIX
 from foreshock.harness.cluster import Endpoint
 from foreshock.harness.errors import DeployError, FaultError, HarnessError
@@ -66,7 +67,11 @@ class NodeContainers:
         self.volume = f"foreshock-{run}-{name}-data"
         self.control = f"foreshock-{run}-{name}-control"
         self.killed = False
+        self._log_kept_bytes = 0
+        self.identity: str | None = None
+        """The engine's id of the node's container; ``None`` before there is one."""
         self._client = client
+        self._run = run
         self._labels = {**labels, NODE: name}
         self._control: dict[str, Mapping[str, str]] = {self.control: {"bind": CONTROL, "mode": "rw"}}
         self._layered = layered
@@ -117,7 +122,7 @@ class NodeContainers:
     ) -> None:
         """Make the node's own container, put its files there, and start it."""
         with explained(f"node {self.name} cannot be started by {list(command)!r}", DeployError):
-            self._client.create_container(
+            made = self._client.create_container(
                 image,
                 command=[*_AMONG_THE_PODS_MOUNTS, *_UNPRIVILEGED, *command]
                 if self._layered
@@ -136,15 +141,32 @@ class NodeContainers:
                     log_config=_LOGGING,
                 ),
             )
+            self.identity = made["Id"]
             if files is not None:
                 put(self._client, self.pod if self._layered else self.container, "/", files, self.name)
             self._client.start(self.container)
 
+    @property
+    def client(self) -> docker.APIClient:
+        """The client that the calls go through."""
+        return self._client
+
+    @property
+    def layered(self) -> bool:
+        """Whether the node lives among the mounts of its pod."""
+        return self._layered
+
     def state(self) -> dict[str, Any]:
         """The state of the node's container as the engine sees it; raises ``HarnessError``."""
         with explained(f"the state of node {self.name} cannot be had"):
-            state: dict[str, Any] = self._client.inspect_container(self.container)["State"]
+            state: dict[str, Any] = inspected(self._client, self.container, self._run)["State"]
         return state
+
+    def ours(self) -> str:
+        """The id of the node's container, whose labels say that it is ours; raises ``FaultError``."""
+        with explained(f"node {self.name} cannot be found", FaultError):
+            identity: str = inspected(self._client, self.container, self._run)["Id"]
+        return identity
 
     def running(self) -> bool:
         """Whether the node's process exists, frozen or not."""
@@ -153,12 +175,6 @@ class NodeContainers:
     def paused(self) -> bool:
         """Whether the node's process exists and is frozen."""
         return bool(self.state()["Paused"])
-
-    def identity(self) -> str:
-        """The engine's id of the node's container; raises ``HarnessError``."""
-        with explained(f"node {self.name} cannot be found"):
-            identity: str = self._client.inspect_container(self.container)["Id"]
-        return identity
 
     def exit_status(self) -> str | None:
         """How the node's process ended, in words; ``None`` while it runs."""
@@ -170,28 +186,43 @@ class NodeContainers:
 
     def kill(self) -> None:
         """Kill the node's process (SIGKILL, through the engine) and wait until it is gone."""
+        identity = self.ours()
         with explained(f"node {self.name} cannot be killed", FaultError):
             if self.paused():
-                self._unless_conflict(lambda: self._client.unpause(self.container))
+                self._unless_conflict(lambda: self._client.unpause(identity))
             self.killed = True
-            self._unless_conflict(lambda: self._client.kill(self.container, "SIGKILL"))
+            self._unless_conflict(lambda: self._client.kill(identity, "SIGKILL"))
         self._until(lambda: not self.running(), "die of SIGKILL")
 
     def start(self) -> None:
         """Start the node's process again on the same data, in the same pod; nothing when it runs."""
+        identity = self.ours()
         with explained(f"node {self.name} cannot be started again", FaultError):
-            self._client.start(self.container)
+            self._client.start(identity)
         self.killed = False
 
     def pause(self) -> None:
         """Freeze the node's process; nothing when it is frozen or does not run."""
+        identity = self.ours()
         with explained(f"node {self.name} cannot be paused", FaultError):
-            self._unless_conflict(lambda: self._client.pause(self.container))
+            self._unless_conflict(lambda: self._client.pause(identity))
 
     def resume(self) -> None:
         """Thaw the node's process; nothing when it is not frozen."""
+        identity = self.ours()
         with explained(f"node {self.name} cannot be resumed", FaultError):
-            self._unless_conflict(lambda: self._client.unpause(self.container))
+            self._unless_conflict(lambda: self._client.unpause(identity))
+
+    def remove_node(self, logs: Path) -> None:
+        """Remove the node's own container, whatever it does; its data and its log (below ``logs``) stay."""
+        self.kill()
+        self.fetch_log(logs)
+        path = logs / self.name / LOG_NAME
+        self._log_kept_bytes = path.stat().st_size if path.exists() else 0
+        identity = self.ours()
+        with explained(f"the container of node {self.name} cannot be removed", FaultError):
+            self._client.remove_container(identity, force=True)
+        self.identity = None
 
     def last_log(self, container: str | None = None) -> str:
         """The last lines of the node's log."""
@@ -207,8 +238,9 @@ class NodeContainers:
             except NotFound:
                 return  # it was never made: there is nothing to fetch
             path.parent.mkdir(parents=True, exist_ok=True)
-            written = 0
-            with path.open("wb") as log:
+            written = self._log_kept_bytes
+            with path.open("ab") as log:
+                log.truncate(written)
                 for chunk in chunks:
                     log.write(chunk)
                     written += len(chunk)

@@ -12,19 +12,24 @@ from typing import IO, Final, cast
 import docker
 
 from foreshock.harness.backends.docker.engine import EngineCalls, explained
+from foreshock.harness.backends.docker.ownership import inspected, own_network_refused
 from foreshock.harness.backends.docker.shell import ContainerShell
-from foreshock.harness.errors import HarnessError
+from foreshock.harness.errors import FaultError, HarnessError
 from foreshock.harness.host import HostResult
 
 _SPOOL_BYTES: Final = 1 << 20
 
 
 class PodHost:
-    """The pod of one node; its shell is opened when it is first needed and again after it broke."""
+    """The pod of one node; its shell is opened when it is first needed and again after it broke.
 
-    def __init__(self, name: str, pod: str, client: docker.APIClient, calls: EngineCalls) -> None:
+    Each time it is looked at whether the pod is one of the run's, and not in the network that the harness lives in.
+    """
+
+    def __init__(self, name: str, pod: str, client: docker.APIClient, calls: EngineCalls, run: str) -> None:
         self._name = name
         self._pod = pod
+        self._run_name = run
         self._client = client
         self._calls = calls
         self._shell: ContainerShell | None = None
@@ -43,7 +48,7 @@ class PodHost:
         """Write a file in the pod; raises ``HarnessError``."""
         path = PurePosixPath(remote_path)
         archive = tar_of({path.name: data}, mode)
-        await self._calls.call(lambda: put(self._client, self._pod, str(path.parent), archive, self._name))
+        await self._calls.call(lambda: put(self._client, self._ours(), str(path.parent), archive, self._name))
 
     async def download(self, remote_path: str, local_path: Path, *, limit_bytes: int = 64 << 20) -> None:
         """Fetch a file from the pod (its last ``limit_bytes``); raises ``HarnessError``."""
@@ -58,12 +63,31 @@ class PodHost:
     def _run(self, script: str, timeout_ms: int) -> HostResult:
         with self._one_at_a_time:
             if self._shell is None:
-                self._shell = ContainerShell(self._client, self._pod, self._name)
+                self._shell = self._opened(timeout_ms)
             try:
                 return self._shell.run(script, timeout_ms)
             except HarnessError:
                 self.close()
                 raise
+
+    def _ours(self) -> str:
+        """The id of the pod, whose labels say that it is ours; raises ``FaultError``."""
+        with explained(f"the pod of node {self._name} cannot be found", FaultError):
+            identity: str = inspected(self._client, self._pod, self._run_name)["Id"]
+        return identity
+
+    def _opened(self, timeout_ms: int) -> ContainerShell:
+        shell = ContainerShell(self._client, self._ours(), self._name)
+        try:
+            refused = shell.run(own_network_refused() or "true", timeout_ms)
+            if refused.exit_code:
+                raise FaultError(
+                    f"the pod of node {self._name} is not for faults: {refused.stderr.strip() or 'it has no shell'}"
+                )
+        except HarnessError:
+            shell.close()
+            raise
+        return shell
 
     def _download(self, remote_path: str, local_path: Path, limit_bytes: int) -> None:
         what = f"{remote_path} cannot be fetched from the pod of node {self._name}"

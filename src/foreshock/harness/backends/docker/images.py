@@ -19,7 +19,7 @@ import subprocess
 import tarfile
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from importlib import resources
 from pathlib import Path
@@ -31,6 +31,7 @@ from docker.errors import DockerException, ImageNotFound
 
 from foreshock.harness.backends.docker.engine import connect, explained
 from foreshock.harness.backends.mounts import unmount_below
+from foreshock.harness.backends.on_hosts import clock_tools
 from foreshock.harness.backends.process_identity import NODE_VARIABLE, end_processes_of_run
 from foreshock.harness.errors import DeployError
 from foreshock.harness.live_runs import ensure_directory, state_directory
@@ -50,6 +51,10 @@ _REGISTRY_TIMEOUT_S: Final = 5
 _BUILD_TIMEOUT_S: Final = 900
 _LAST_LINES: Final = 12
 _FILES: Final = ("Dockerfile", "pod_init.py")
+_CLOCK_DOCKERFILE: Final = "clock.Dockerfile"
+_COMPILED: Final = "/clock"
+CLOCK_FOLDER: Final = "/foreshock/clock"
+"""Where an image has the shim and its reader."""
 
 
 class ImageBuilder:
@@ -144,19 +149,38 @@ class ImageBuilder:
                 "the base image could not be made by mmdebstrap", output.read_text(errors="replace")
             )
 
+    def ensure_with_clock(self, packages: Sequence[str]) -> str:
+        """As :meth:`ensure`, with what skews the clocks of a node that does not help with it, in ``CLOCK_FOLDER``."""
+        node, plain = self.ensure(packages), self.ensure(())
+        context = {name: clock_tools.source(name) for name in clock_tools.SOURCES}
+        context["Dockerfile"] = _file(_CLOCK_DOCKERFILE)
+        compiling = clock_tools.compile_script("cc", _COMPILED)
+        tag = tag_of((node, compiling, *(context[name].decode() for name in sorted(context))))
+        if not self._exists(tag):
+            with _one_builder():
+                if not self._exists(tag):
+                    arguments = {"PLAIN": plain, "NODE": node, "COMPILE": compiling}
+                    self._run_build(tag, "the image whose nodes' clocks can be skewed", context, arguments)
+        return tag
+
     def _build(self, base: str, packages: Sequence[str]) -> str:
         tag = image_tag(base, packages)
-        _log.info(
-            "building the image %s on %s%s", tag, base, f" with {' '.join(packages)}" if packages else ""
-        )
         what = "the image" + (f" with {', '.join(packages)}" if packages else "")
+        arguments = {"BASE": base, "PACKAGES": " ".join(packages)}
+        self._run_build(tag, what, {name: _file(name) for name in _FILES}, arguments)
+        return tag
+
+    def _run_build(
+        self, tag: str, what: str, context: Mapping[str, bytes], arguments: Mapping[str, str]
+    ) -> None:
+        _log.info("building %s as %s (%s)", what, tag, ", ".join(filter(None, arguments.values())))
         output: list[str] = []
         with explained(f"{what} could not be built", DeployError):
             answer = self._client.build(
-                fileobj=_context(),
+                fileobj=_archive(context),
                 custom_context=True,
                 tag=tag,
-                buildargs={"BASE": base, "PACKAGES": " ".join(packages)},
+                buildargs=dict(arguments),
                 labels={"foreshock": "1"},
                 rm=True,
                 forcerm=True,
@@ -169,7 +193,6 @@ class ImageBuilder:
                 self._note(event, output)
                 if "error" in event:
                     raise _failure(f"{what} could not be built", f"{''.join(output)}\n{event['error']}")
-        return tag
 
     @staticmethod
     def _note(event: dict[str, Any], output: list[str]) -> None:
@@ -217,8 +240,13 @@ def made_base() -> str:
 
 def image_tag(base: str, packages: Sequence[str]) -> str:
     """The tag of the image with the packages on a base, by content."""
+    return tag_of((base, " ".join(sorted(set(packages))), *(_file(name).decode() for name in _FILES)))
+
+
+def tag_of(ingredients: Sequence[str]) -> str:
+    """The tag of an image that is made of these, and of nothing else."""
     digest = hashlib.sha256()
-    for part in (base, " ".join(sorted(set(packages))), *(_file(name).decode() for name in _FILES)):
+    for part in ingredients:
         digest.update(part.encode() + b"\0")
     return f"{REPOSITORY}:{digest.hexdigest()[:16]}"
 
@@ -232,11 +260,10 @@ def _file(name: str) -> bytes:
     return (resources.files("foreshock.harness.backends.docker") / name).read_bytes()
 
 
-def _context() -> io.BytesIO:
+def _archive(context: Mapping[str, bytes]) -> io.BytesIO:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name in _FILES:
-            data = _file(name)
+        for name, data in context.items():
             member = tarfile.TarInfo(name)
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))

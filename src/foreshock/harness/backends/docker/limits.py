@@ -66,5 +66,5 @@ def _updates(resource: str, limit: int | None) -> Mapping[str, Any]:
         quota = -1 if limit is None else control_groups.PERIOD_US * limit // 100
         return {"cpu_period": control_groups.PERIOD_US, "cpu_quota": quota}
     if limit is None:
-        return {"mem_limit": NO_LIMIT_BYTES, "memswap_limit": -1}
+        return {"mem_limit": NO_LIMIT_BYTES, "memswap_limit": NO_LIMIT_BYTES}
     return {"mem_limit": limit, "memswap_limit": limit}  # swap counts: no more of both together

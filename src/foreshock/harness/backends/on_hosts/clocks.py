@@ -44,6 +44,11 @@ class HostClocks(HostCluster):
 
     # --- what a backend does before it starts its nodes -----------------------------------------------------------
 
+    @property
+    def preloads(self) -> bool:
+        """Whether the nodes are shown skewed clocks by a library, which must then be on their hosts."""
+        return self.specification.target.clock == "preload" and Clock in self.specification.needs
+
     def clock_file_of(self, name: str) -> str | None:
         """For ``Node.clock_file``: the file that the node is to read by itself, where a test skews clocks."""
         by_itself = self.specification.target.clock == "port"

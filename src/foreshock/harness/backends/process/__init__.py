@@ -16,7 +16,14 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from foreshock.harness import live_runs
+from foreshock.harness.backends.on_hosts import control_groups
+from foreshock.harness.backends.on_hosts.clock_kinds import clock_mechanisms
 from foreshock.harness.backends.on_hosts.disk_kinds import layer_mechanisms, reason_no_layer
+from foreshock.harness.backends.process.mechanisms import (
+    has_environments,
+    has_limits,
+    resource_mechanisms,
+)
 from foreshock.harness.backends.process_identity import (
     ProcessIdentity,
     boot,
@@ -25,7 +32,17 @@ from foreshock.harness.backends.process_identity import (
     stopped,
 )
 from foreshock.harness.backends.together import each_cleaned
-from foreshock.harness.capabilities import Disk, Kill, Partition, Pause, PowerCut, Shape
+from foreshock.harness.capabilities import (
+    Clock,
+    Disk,
+    Kill,
+    Partition,
+    Pause,
+    PowerCut,
+    Shape,
+    Starve,
+    Upgrade,
+)
 from foreshock.harness.cluster import Cluster, ClusterSpecification
 from foreshock.harness.errors import FaultError
 from foreshock.harness.options import Options
@@ -33,6 +50,7 @@ from foreshock.harness.runtime import Runtime
 
 if TYPE_CHECKING:
     from foreshock.harness.backends.process.cluster import ProcessCluster
+    from foreshock.harness.rehearsal.recording import Command, Recorder
 
 _HEAL_TIMEOUT_S: Final = 30.0
 
@@ -54,9 +72,11 @@ class ProcessBackend:
         return None
 
     def offers(self) -> frozenset[type[Any]]:
-        """Kill, Pause, Partition and Shape; Disk and PowerCut where this machine can carry a disk layer."""
+        """What every machine can carry; Disk and PowerCut where this one can have a disk layer, and so on."""
         layered = (Disk, PowerCut) if reason_no_layer() is None else ()
-        return frozenset((Kill, Pause, Partition, Shape, *layered))
+        starving = (Starve,) if has_limits() or control_groups.usable() else ()
+        versions = (Upgrade,) if has_environments() else ()
+        return frozenset((Kill, Pause, Partition, Shape, Clock, *layered, *starving, *versions))
 
     def mechanisms(self) -> Mapping[str, str]:
         """By what each kind of fault is carried out here."""
@@ -64,12 +84,26 @@ class ProcessBackend:
             "partition": "link proxies",
             "kill": "SIGKILL to the process group",
             "pause/signal": "SIGSTOP to the process group",
+            **resource_mechanisms(),
+            **clock_mechanisms(),
             "packet/delay": "link proxies",
             "packet/loss": "link proxies, by the time of a retransmission",
             "packet/rate": "link proxies",
             "packet/reset": "link proxies",
             **(layer_mechanisms() if reason_no_layer() is None else {}),
         }
+
+    def lacks(self) -> Mapping[str, str]:
+        """What this machine cannot carry, with the mend."""
+        found: dict[str, str] = {}
+        if (reason := reason_no_layer()) is not None:
+            found |= dict.fromkeys(("disk", "power"), reason)
+        if not control_groups.usable():
+            groups = "control groups cannot be made here: run as root, or use --backend docker"
+            found |= dict.fromkeys(("starve/cpu", "starve/memory", "pause/freezer"), groups)
+        if not has_limits():
+            found["starve/files"] = "prlimit is missing: sudo apt install util-linux"
+        return found
 
     def cluster(self, specification: ClusterSpecification, runtime: Runtime) -> Cluster:
         """Prepare a cluster; raises ``UsageError`` when a program that the target needs is not here."""
@@ -78,6 +112,25 @@ class ProcessBackend:
         cluster = ProcessCluster(specification, runtime)
         self._clusters[specification.run] = cluster
         return cluster
+
+    def rehearsal(self, specification: ClusterSpecification, runtime: Runtime, recorder: Recorder) -> Cluster:
+        """A cluster that only writes down what would be started, signalled and told."""
+        from foreshock.harness.backends.process.rehearsal import RehearsedProcessCluster
+
+        return RehearsedProcessCluster(specification, runtime, recorder)
+
+    def healing_commands(self, fault: Mapping[str, Any]) -> list[Command]:
+        """What healing the fault of a dead run would run."""
+        from foreshock.harness.backends.process.rehearsal import healing_commands
+
+        return healing_commands(fault)
+
+    def cleaning_commands(self, run: str | None) -> dict[str, list[Command]]:
+        """What cleaning would end and remove, by run."""
+        from foreshock.harness.backends.process.rehearsal import cleaning_commands
+
+        runs = live_runs.dead_runs() if run is None else live_runs.named_runs(run)
+        return {found.run: cleaning_commands(found) for found in runs if found.backend == self.name}
 
     def heal(self, fault: Mapping[str, Any]) -> str:
         """Undo a fault by its inverse: through the cluster when its harness is this process, else by signals.
@@ -118,7 +171,7 @@ def _heal_live(cluster: ProcessCluster, fault: Mapping[str, Any]) -> str:
         case "pause":
             wait_for(cluster.resume(nodes))
             said.append(f"resumed {names}")
-        case "kill" | "power":
+        case "kill" | "power" | "upgrade":
             wait_for(cluster.start(nodes))
             said.append(f"started {names}")
     return _what_was_done(said, fault)

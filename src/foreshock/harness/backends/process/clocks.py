@@ -10,7 +10,6 @@ from foreshock.harness.backends.on_hosts import clock_file
 from foreshock.harness.backends.on_hosts.clock_file import ClockFileError, InForce, Shown
 from foreshock.harness.backends.on_hosts.clock_tools import ClockTools, reason_not_here, tools_here
 from foreshock.harness.backends.on_hosts.clocks import HostClocks
-from foreshock.harness.capabilities import Clock
 from foreshock.harness.errors import FaultError, UsageError
 
 _CHANGES: Final[dict[str, Callable[..., InForce]]] = {
@@ -29,13 +28,13 @@ class LocalClocks(HostClocks):
 
     def check_clocks(self) -> None:
         """Raises ``UsageError`` where a test is to skew clocks and this machine lacks what that takes."""
-        reason = reason_not_here() if self._preloads else None
+        reason = reason_not_here() if self.preloads else None
         if reason is not None:
             raise UsageError(reason)
 
     async def make_clocks(self) -> None:
         """As on every host, and compile what is to be preloaded."""
-        if self._preloads:
+        if self.preloads:
             self._tools = await asyncio.to_thread(tools_here)
         await super().make_clocks()
 
@@ -43,10 +42,6 @@ class LocalClocks(HostClocks):
         """The same for all nodes."""
         del name
         return self._tools
-
-    @property
-    def _preloads(self) -> bool:
-        return self.specification.target.clock == "preload" and Clock in self.specification.needs
 
     async def _clock_command(self, name: str, command: str, *numbers: int) -> Shown:
         try:

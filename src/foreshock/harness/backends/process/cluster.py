@@ -11,15 +11,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from foreshock.harness import live_runs
-from foreshock.harness.backends.on_hosts.clocks import HostClocks
 from foreshock.harness.backends.on_hosts.disks import HostDisks
-from foreshock.harness.backends.on_hosts.resources import HostResources
-from foreshock.harness.backends.pause_means import check_means
+from foreshock.harness.backends.on_hosts.versions import VERSION_VARIABLE, HostVersions, check_version
 from foreshock.harness.backends.process.child import LOG_NAME, Child
+from foreshock.harness.backends.process.clocks import LocalClocks
 from foreshock.harness.backends.process.host import LocalHost, copy_tail
 from foreshock.harness.backends.process.links import LinkProxy
 from foreshock.harness.backends.process.ports import LOOPBACK, PortReservations, port_is_free
+from foreshock.harness.backends.process.resources import ChildResources
 from foreshock.harness.backends.process.shaping import ProxyShaping
 from foreshock.harness.backends.process_identity import (
     NODE_VARIABLE,
@@ -48,7 +50,7 @@ class PortTakenError(DeployError):
     """Somebody else took a port between our probe and the node's start."""
 
 
-class ProcessCluster(HostClocks, HostDisks, HostResources, ProxyShaping):
+class ProcessCluster(ChildResources, HostVersions, LocalClocks, HostDisks, ProxyShaping):
     """The nodes of one test as processes of this machine."""
 
     python = sys.executable
@@ -70,6 +72,7 @@ class ProcessCluster(HostClocks, HostDisks, HostResources, ProxyShaping):
                     f"the program {binary!r} is not on the PATH, and the target needs it to run as a process: "
                     "install it, or use --backend docker"
                 )
+        self.check_clocks()
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -85,21 +88,21 @@ class ProcessCluster(HostClocks, HostDisks, HostResources, ProxyShaping):
 
     def address(self, name: str) -> str:
         """All nodes are at the loopback address; their links differ by port."""
-        self._child(name)
+        self.child(name)
         return LOOPBACK
 
     def control_directory(self, name: str) -> str:
         """A folder beside the node's data."""
-        return str(self._child(name).control)
+        return str(self.child(name).control)
 
     async def process_on_host(self, name: str) -> int | None:
         """The node's pid."""
-        child = self._child(name)
+        child = self.child(name)
         return child.identity.pid if child.identity is not None and child.running() else None
 
     def host(self, name: str) -> LocalHost:
         """This machine as the host of the node; raises ``FaultError`` for a name that is none."""
-        return LocalHost(name, self._child(name).folder, {NODE_VARIABLE: self.specification.run})
+        return LocalHost(name, self.child(name).folder, {NODE_VARIABLE: self.specification.run})
 
     async def deploy(self) -> None:
         """Start the link proxy and every node, and wait until all are ready; raises ``DeployError``.
@@ -130,6 +133,7 @@ class ProcessCluster(HostClocks, HostDisks, HostResources, ProxyShaping):
         await self._stop_all()
         if self._children:
             await asyncio.to_thread(end_processes_of_run, self.specification.run)
+            await self.remove_groups()
         for child in self._children.values():
             child.remove_files()
         _remove_folder(self._shared)
@@ -164,7 +168,7 @@ class ProcessCluster(HostClocks, HostDisks, HostResources, ProxyShaping):
 
     async def kill(self, nodes: frozenset[str]) -> None:
         """Kill the nodes' process groups and wait until they are gone."""
-        await try_all([self._child(name).kill() for name in sorted(nodes)])
+        await try_all([self._kill(name) for name in sorted(nodes)])
 
     async def start(self, nodes: frozenset[str]) -> None:
         """Start the nodes again on the same data and ports; one that runs is left alone."""
@@ -173,28 +177,19 @@ class ProcessCluster(HostClocks, HostDisks, HostResources, ProxyShaping):
                 self._start(node)
         self._register_processes()
 
+    async def upgrade(self, nodes: frozenset[str], version: str) -> None:
+        """Kill the nodes, and start each again as another version of its program, on the same data and port."""
+        check_version(version, self.target.versions)
+        await self.kill(nodes)
+        self._nodes = tuple(
+            msgspec.structs.replace(node, version=version) if node.name in nodes else node
+            for node in self.nodes
+        )
+        await self.start(nodes)
+
     async def running(self, nodes: frozenset[str]) -> Mapping[str, bool]:
         """Whether each node's process exists."""
-        return {name: self._child(name).running() for name in sorted(nodes)}
-
-    # --- Pause --------------------------------------------------------------------------------------------
-
-    def pause_means(self) -> tuple[str, ...]:
-        """By what the nodes can be stopped."""
-        return ("signal",)
-
-    async def pause(self, nodes: frozenset[str], means: str | None = None) -> None:
-        """Stop the nodes' process groups (SIGSTOP)."""
-        check_means(means, self.pause_means())
-        await try_all([self._child(name).pause() for name in sorted(nodes)])
-
-    async def resume(self, nodes: frozenset[str]) -> None:
-        """Let the nodes' process groups go on (SIGCONT)."""
-        await try_all([self._child(name).resume() for name in sorted(nodes)])
-
-    async def paused(self, nodes: frozenset[str]) -> Mapping[str, bool]:
-        """Whether the system sees each node's process stopped."""
-        return {name: self._child(name).paused() for name in sorted(nodes)}
+        return {name: self.child(name).running() for name in sorted(nodes)}
 
     # --- Partition ----------------------------------------------------------------------------------------
 
@@ -202,7 +197,7 @@ class ProcessCluster(HostClocks, HostDisks, HostResources, ProxyShaping):
         """Stall the links that the grudge names, and no others."""
         for receiver, senders in grudge.items():
             for name in (receiver, *sorted(senders)):
-                self._child(name)
+                self.child(name)
         await self.links().cut(grudge)
 
     async def heard(self, pairs: frozenset[tuple[str, str]]) -> Mapping[tuple[str, str], bool]:
@@ -220,7 +215,8 @@ class ProcessCluster(HostClocks, HostDisks, HostResources, ProxyShaping):
         """The directory that all nodes share. A node's name has no dot, so it is none of theirs."""
         return self._data_root / "shared.directory"
 
-    def _child(self, name: str) -> Child:
+    def child(self, name: str) -> Child:
+        """The process of a node; raises ``FaultError`` for a name that is none."""
         try:
             return self._children[name]
         except KeyError:
@@ -234,21 +230,18 @@ class ProcessCluster(HostClocks, HostDisks, HostResources, ProxyShaping):
 
     async def _attempt(self) -> None:
         names = self.specification.node_names
-        self._children = {
-            name: Child(name, self._data_root / name, self._directory / "nodes" / name / LOG_NAME)
-            for name in names
-        }
+        self._children = {name: self.new_child(name) for name in names}
         if self.target.shared_directory:
-            _make_folder(self._shared)
+            self.make_shared()
         files = self.target.files()
         for child in self._children.values():
             child.prepare(files)
+        await self.make_groups()
         listens = {
             name: Endpoint(host=LOOPBACK, port=port)
             for name, port in zip(names, self._ports.reserve(len(names)), strict=True)
         }
-        environment = {**os.environ, NODE_VARIABLE: self.specification.run}
-        self._proxy = await LinkProxy.start(listens, self._directory / f"{PROXY}.log", environment)
+        self._proxy = await self.start_proxy(listens)
         self._nodes = tuple(
             Node(
                 name=name,
@@ -259,24 +252,44 @@ class ProcessCluster(HostClocks, HostDisks, HostResources, ProxyShaping):
                 data_directory=str(self._children[name].data),
                 cluster=self.specification.run,
                 shared_directory=str(self._shared) if self.target.shared_directory else None,
+                version=next(iter(self.target.versions), None),
+                clock_file=self.clock_file_of(name),
             )
             for index, name in enumerate(names)
         )
+        await self.make_clocks()
         if self.wants_disks:
             await self.start_disks()
         for node in self._nodes:
             # A stranger's listener would answer the first question whether the node is ready.
-            self._check_port(node, "it is in use")
+            self.check_port(node, "it is in use")
             self._start(node)
         self._register_processes()
-        await self._wait_until_ready()
+        await self.wait_until_ready()
 
-    async def _wait_until_ready(self) -> None:
+    # --- what a rehearsal does otherwise ------------------------------------------------------------------------
+
+    def new_child(self, name: str) -> Child:
+        """The process of a node, before it is started."""
+        return Child(name, self._data_root / name, self._log(name))
+
+    def make_shared(self) -> None:
+        """Make the directory that the nodes share; raises ``DeployError``."""
+        _make_folder(self._shared)
+
+    async def start_proxy(self, listens: Mapping[str, Endpoint]) -> LinkProxy:
+        """Start the link proxy; raises ``HarnessError``."""
+        environment = {**os.environ, NODE_VARIABLE: self.specification.run}
+        return await LinkProxy.start(listens, self._directory / f"{PROXY}.log", environment)
+
+    async def wait_until_ready(self) -> None:
+        """Wait until every node is; raises ``DeployError``."""
+
         async def exited(name: str) -> str | None:
-            return self._child(name).exit_status()
+            return self.child(name).exit_status()
 
         async def read_log(name: str) -> str:
-            return self._child(name).log_tail()
+            return self.child(name).log_tail()
 
         try:
             await wait_until_ready(
@@ -288,10 +301,14 @@ class ProcessCluster(HostClocks, HostDisks, HostResources, ProxyShaping):
                 read_log=read_log,
             )
         except NodeExited as error:
-            self._check_port(next(node for node in self._nodes if node.name == error.node), str(error))
+            self.check_port(next(node for node in self._nodes if node.name == error.node), str(error))
             raise
 
-    def _check_port(self, node: Node, found: str) -> None:
+    def _log(self, name: str) -> Path:
+        return self._directory / "nodes" / name / LOG_NAME
+
+    def check_port(self, node: Node, found: str) -> None:
+        """Raises ``PortTakenError`` when somebody else has the node's port."""
         if not port_is_free(node.listen.port):
             raise PortTakenError(
                 f"port {node.listen.port} of node {node.name} was taken by another process: {found}"
@@ -302,8 +319,15 @@ class ProcessCluster(HostClocks, HostDisks, HostResources, ProxyShaping):
             **os.environ,
             **self.target.environment(node),
             NODE_VARIABLE: self.specification.run,
+            **({} if node.version is None else {VERSION_VARIABLE: node.version}),
         }
-        self._child(node.name).start(self.target.command(node), environment)
+        environment |= self.clock_environment(self.clock_tools(node.name), node.name, environment)
+        command, starter = self.target.command(node), self.starter(node.name)
+        self.child(node.name).start(command, environment, starter)
+
+    async def _kill(self, name: str) -> None:
+        await self.thaw(name)
+        await self.child(name).kill()
 
     def _register_processes(self) -> None:
         if self._entry is None:
@@ -317,7 +341,7 @@ class ProcessCluster(HostClocks, HostDisks, HostResources, ProxyShaping):
         stubborn = []
         for child in self._children.values():
             try:
-                await child.kill()
+                await self._kill(child.name)
             except HarnessError as error:
                 stubborn.append(str(error))
             child.sweep()

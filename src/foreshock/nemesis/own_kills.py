@@ -1,0 +1,59 @@
+"""Kills of nemeses that kill for a reason of their own, and start only what they themselves have killed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from foreshock.harness.nemesis import NemesisContext
+from foreshock.nemesis.kill import KillNemesis, KillOptions
+
+READY_PAUSE_NS: Final = 50_000_000
+READY_TIMEOUT_NS: Final = 10_000_000_000
+"""How long a node that was started is waited for: without a quorum it may not answer at all."""
+
+
+class OwnKills:
+    """Each kill is a fault of the kind ``kill``: recorded before, seen to have taken, and healed when all run again."""
+
+    def __init__(self, context: NemesisContext) -> None:
+        self._context = context
+        self._kill = KillNemesis(KillOptions(), context)
+        self._held: dict[int, frozenset[str]] = {}
+
+    @property
+    def held(self) -> list[str]:
+        """The nodes that were killed and not yet started again by us, in order."""
+        every = frozenset(node for nodes in self._held.values() for node in nodes)
+        return [node for node in self._context.nodes if node in every]
+
+    async def running(self, nodes: frozenset[str]) -> list[str]:
+        """Those of the nodes that run: one that another fault holds down is not ours to kill or to start."""
+        down = await self._kill.struck(nodes)
+        return [node for node in self._context.nodes if node in nodes and not down.get(node, True)]
+
+    async def kill(self, nodes: frozenset[str], value: Any) -> None:
+        """Kill exactly these nodes; raises ``FaultError`` when one lives on."""
+        self._held[await self._kill.inflict(nodes, value)] = nodes
+
+    async def start(self) -> list[str]:
+        """Start those that are down of the nodes that we killed; returns them. Raises ``FaultError``."""
+        held, ledger = frozenset(self.held), self._context.ledger
+        started = await self._kill.relieve(held) if held else []
+        still_open = {fault.id for fault in ledger.open_faults("kill")}
+        for fault in self._held:
+            if fault in still_open:  # the kill nemesis may have started them all, and said so
+                ledger.healed(fault)
+        self._held.clear()
+        return started
+
+    async def wait_until_ready(self, nodes: Sequence[str]) -> list[str]:
+        """Wait, within a bound, until each node can serve; returns those that cannot yet."""
+        runtime = self._context.runtime
+        deadline_ns = runtime.now() + READY_TIMEOUT_NS
+        waiting = list(nodes)
+        while True:
+            waiting = [node for node in waiting if not await self._context.ready(node)]
+            if not waiting or runtime.now() >= deadline_ns:
+                return waiting
+            await runtime.sleep(READY_PAUSE_NS)
