@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from importlib import resources
 from pathlib import Path
+from platform import machine
 from typing import Any, Final
 
 import docker
@@ -51,7 +52,6 @@ _REGISTRY_TIMEOUT_S: Final = 5
 _BUILD_TIMEOUT_S: Final = 900
 _LAST_LINES: Final = 12
 _FILES: Final = ("Dockerfile", "pod_init.py")
-_CLOCK_DOCKERFILE: Final = "clock.Dockerfile"
 _COMPILED: Final = "/clock"
 CLOCK_FOLDER: Final = "/foreshock/clock"
 """Where an image has the shim and its reader."""
@@ -151,17 +151,35 @@ class ImageBuilder:
 
     def ensure_with_clock(self, packages: Sequence[str]) -> str:
         """As :meth:`ensure`, with what skews the clocks of a node that does not help with it, in ``CLOCK_FOLDER``."""
-        node, plain = self.ensure(packages), self.ensure(())
-        context = {name: clock_tools.source(name) for name in clock_tools.SOURCES}
-        context["Dockerfile"] = _file(_CLOCK_DOCKERFILE)
-        compiling = clock_tools.compile_script("cc", _COMPILED)
-        tag = tag_of((node, compiling, *(context[name].decode() for name in sorted(context))))
+        node = self.ensure(packages)
+        sources = {name: clock_tools.source(name) for name in clock_tools.SOURCES}
+        tag = tag_of((node, *(text.decode() for text in sources.values())))
         if not self._exists(tag):
+            plain = self.ensure(())
             with _one_builder():
-                if not self._exists(tag):
-                    arguments = {"PLAIN": plain, "NODE": node, "COMPILE": compiling}
+                if not self._exists(tag) and not self._copy_clock(tag, node):
+                    context = {**sources, "Dockerfile": _file("clock.Dockerfile")}
+                    arguments = {
+                        "PLAIN": plain,
+                        "NODE": node,
+                        "COMPILE": clock_tools.compile_script("cc", _COMPILED),
+                    }
                     self._run_build(tag, "the image whose nodes' clocks can be skewed", context, arguments)
         return tag
+
+    def _copy_clock(self, tag: str, node: str) -> bool:
+        """Try what this machine's compiler makes, in seconds; false where it has none or that does not run there."""
+        if clock_tools.reason_not_here() is not None or self._client.info()["Architecture"] != machine():
+            return False
+        context = {Path(path).name: Path(path).read_bytes() for path in clock_tools.tools_here()}
+        context["Dockerfile"] = _file("compiled_clock.Dockerfile")
+        what = "the image with the clock shim of this machine"
+        try:
+            self._run_build(tag, what, context, {"NODE": node})
+        except DeployError as error:
+            _log.info("%s; it will be compiled there", error)
+            return False
+        return True
 
     def _build(self, base: str, packages: Sequence[str]) -> str:
         tag = image_tag(base, packages)
@@ -266,6 +284,7 @@ def _archive(context: Mapping[str, bytes]) -> io.BytesIO:
         for name, data in context.items():
             member = tarfile.TarInfo(name)
             member.size = len(data)
+            member.mode = 0o755
             archive.addfile(member, io.BytesIO(data))
     buffer.seek(0)
     return buffer
