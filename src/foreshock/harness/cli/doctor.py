@@ -7,15 +7,18 @@ import platform
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from foreshock.harness.capabilities import in_words
 from foreshock.harness.cli.common import console, output_options, print_json, set_up_logging, store_option
 from foreshock.harness.errors import ForeshockError
+from foreshock.harness.mechanisms import Carried, carried, grouped, shortened
 from foreshock.harness.registry import Kind, broken, load, names
 from foreshock.harness.verdict import ExitCode
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 DISK_FREE_MIN_BYTES = 1 << 30
 GIB = 1 << 30
@@ -35,17 +38,31 @@ def command(store: Path, as_json: bool, verbose: bool, quiet: bool) -> int:
     usable = any(found["ok"] and found["about"] != "backend sim" for found in backends)
     code = ExitCode.VALID if usable and all(found["ok"] for found in others) else ExitCode.HARNESS_ERROR
     findings = [*others, *backends, _leftovers()]
+    faults = carried()
     if as_json:
-        print_json({"findings": findings, "exit": int(code)})
+        print_json({"findings": findings, "faults": faults, "exit": int(code)})
         return int(code)
     out = console()
     for finding in findings if not quiet else [f for f in findings if not f["ok"]]:
         sign, style = ("\N{CHECK MARK}", "green") if finding["ok"] else ("\N{BALLOT X}", "yellow")
         out.print(f"{sign} {finding['about']:<20}", style=style, end="", markup=False)
         out.print(finding["text"], markup=False)
+        name = finding["about"].removeprefix("backend ")
+        if name != finding["about"] and name in faults and not quiet:
+            _show_faults(out, faults[name])
     if not usable:
         out.print("Only the simulator can be used here.", style="yellow")
     return int(code)
+
+
+def _show_faults(out: Console, has: Carried) -> None:
+    """Which faults a backend carries, by what, and what is missing for the rest."""
+    for mechanism, kinds in grouped(has.mechanisms).items():
+        out.print(f"    {shortened(kinds)}", markup=False, end="")
+        out.print(f"  {mechanism}", style="dim", markup=False)
+    for why, kinds in grouped(has.missing).items():
+        out.print(f"    {shortened(kinds)}", style="yellow", markup=False, end="")
+        out.print(f"  {why}", style="dim", markup=False)
 
 
 def _finding(about: str, ok: bool, text: str) -> dict[str, Any]:
@@ -103,8 +120,7 @@ def _backends() -> list[dict[str, Any]]:
         except ForeshockError as error:
             reason = str(error)
         if reason is None:
-            faults = ", ".join(sorted(map(in_words, backend.offers())))
-            findings.append(_finding(f"backend {name}", True, f"ready; faults: {faults}"))
+            findings.append(_finding(f"backend {name}", True, "ready"))
         else:
             findings.append(_finding(f"backend {name}", False, reason))
     return findings

@@ -23,8 +23,11 @@ from foreshock.harness.cli.common import (
 )
 from foreshock.harness.cli.parameters import options_of
 from foreshock.harness.errors import ForeshockError, PlugInError, UsageError
+from foreshock.harness.mechanisms import carried, carriers, grouped, shortened
+from foreshock.harness.nemesis import Nemesis
 from foreshock.harness.options import Options, nearest
 from foreshock.harness.registry import Kind, load, names
+from foreshock.harness.schedule_file import operations_of
 from foreshock.harness.verdict import ExitCode
 
 if TYPE_CHECKING:
@@ -99,7 +102,22 @@ def describe(kind: Kind, name: str) -> dict[str, Any]:
         "options": _options(options) if is_options and isinstance(options, type) else [],
         **(_claims(plug_in) if kind is Kind.TARGETS else {}),
         **(_found_by(name) if kind is Kind.BUGS else {}),
+        **(_faults_of(name) if kind is Kind.BACKENDS else {}),
+        **(_carriers(plug_in) if kind is Kind.NEMESES else {}),
     }
+
+
+def _faults_of(backend: str) -> dict[str, Any]:
+    """Which faults a backend carries on this machine, by what, and what is missing for the others."""
+    has = carried().get(backend)
+    return {} if has is None else {"faults": has.mechanisms, "missing": has.missing}
+
+
+def _carriers(nemesis: Any) -> dict[str, Any]:
+    """The operations of a nemesis, and which backends can carry it on this machine, by what."""
+    if not (isinstance(nemesis, type) and issubclass(nemesis, Nemesis)):
+        return {}
+    return {"operations": list(operations_of(nemesis)), "carried_by": carriers(nemesis, carried())}
 
 
 def _claims(target: type[Target[Any]]) -> dict[str, Any]:
@@ -199,6 +217,7 @@ def _show_one(described: dict[str, Any]) -> None:
         if entry["text"]:
             out.print(f"      {entry['text']}", style="dim", markup=False)
     _show_claims(out, described)
+    _show_faults(out, described)
 
 
 def _show_claims(out: Console, described: dict[str, Any]) -> None:
@@ -221,6 +240,22 @@ def _show_claims(out: Console, described: dict[str, Any]) -> None:
                 out.print(f"      {text}", style="dim", markup=False)
     if "test" in described:
         out.print(f"\n[bold]found by[/bold]\n  {escape(described['test'])}")
+
+
+def _show_faults(out: Console, described: dict[str, Any]) -> None:
+    if described.get("operations"):
+        out.print(f"\n[bold]operations[/bold]  {', '.join(described['operations'])}")
+    if "carried_by" in described:
+        out.print("\n[bold]carried by[/bold] (on this machine)")
+        for backend, mechanism in described["carried_by"].items():
+            out.print(f"  {backend:<9}", markup=False, end="")
+            out.print(mechanism, style="dim", markup=False)
+    for title, key in (("faults", "faults"), ("missing here", "missing")):
+        if described.get(key):
+            out.print(f"\n[bold]{title}[/bold]")
+        for sentence, kinds in grouped(described.get(key, {})).items():
+            out.print(f"  {shortened(kinds)}", markup=False, end="")
+            out.print(f"  {sentence}", style="dim", markup=False)
 
 
 def _runs(store: Path, *, as_json: bool) -> int:
