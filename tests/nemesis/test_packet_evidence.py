@@ -3,6 +3,7 @@ from __future__ import annotations
 from fractions import Fraction
 from math import comb
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,10 +70,23 @@ def test_a_busy_machine_is_no_fault_and_no_healing_either() -> None:
         sent=200, arrived=199, duplicates=0, overtaken=1, corrupted=0, delay_us=(900, 20_000, 90_000)
     )
     assert unlike_before(USUAL, busy) is None
+    for shape in (LinkShape(delay_us=30_000), LinkShape(delay_us=100_000, jitter_us=30_000)):
+        assert "in place of" in (unlike_shape(shape, USUAL, busy, 0) or "")
+        later_us = (shape.delay_us - shape.jitter_us + 900, shape.delay_us + 40_000, shape.delay_us + 90_000)
+        assert unlike_shape(shape, USUAL, msgspec.structs.replace(busy, delay_us=later_us), 0) is None
+
+
+def test_a_delay_that_is_too_long_is_told_from_a_busy_machine() -> None:
     shape = LinkShape(delay_us=30_000)
-    assert "in place of" in (unlike_shape(shape, USUAL, busy, 0) or "")
-    delayed = LinkReading(
-        sent=200, arrived=199, duplicates=0, overtaken=1, corrupted=0, delay_us=(30_900, 50_000, 120_000)
+    late = LinkReading(
+        sent=200, arrived=199, duplicates=0, overtaken=0, corrupted=0, delay_us=(60_000, 61_000, 90_000)
     )
-    assert "at most" in (unlike_shape(shape, USUAL, delayed, 0) or "")
-    assert unlike_shape(shape, USUAL, delayed, 19_940) is None  # links without a shape are as much slower
+    assert "59960 us longer in place of 47500 us at most" in (unlike_shape(shape, USUAL, late, 0) or "")
+    assert unlike_shape(shape, USUAL, late, 13_000) is None  # links without a shape are as much slower
+
+
+def test_a_link_that_still_has_a_rate_is_told_from_a_busy_machine() -> None:
+    queued = LinkReading(
+        sent=200, arrived=200, duplicates=0, overtaken=0, corrupted=0, delay_us=(60, 300_000, 700_000)
+    )
+    assert "half of the probes took 299940 us longer than before" in (unlike_before(USUAL, queued) or "")

@@ -80,7 +80,7 @@ class PacketOptions(Options, frozen=True, kw_only=True):
         int, msgspec.Meta(description="the most packets that get a bit flipped, in percent", ge=2, le=90)
     ] = 30
     rate_kb_per_s_min: Annotated[
-        int, msgspec.Meta(description="the least that passes a link, in kB a second", ge=1, le=1_000)
+        int, msgspec.Meta(description="the least that passes a link, in kB a second", ge=1, le=100)
     ] = 32
 
     def __post_init__(self) -> None:
@@ -157,6 +157,8 @@ class PacketNemesis(Nemesis[PacketOptions]):
 
     def _kinds(self) -> tuple[str, ...]:
         carried = carried_kinds(self._shapes.shape_kinds())
+        if not carried:
+            raise FaultError("this cluster can carry no packet fault: foreshock doctor says what is missing")
         if self.options.kinds == ALL:
             return carried
         wanted = chosen(self.options.kinds, KINDS, option="kinds")

@@ -31,7 +31,7 @@ RATE_BURST_US: Final = 800_000
 """How long a link with a rate is to be busy with its probes."""
 CLEAN_SLACK_US: Final = 2_000
 """By how much the fastest probe over a clean link may be slower than usual."""
-QUEUE_SLACK_US: Final = 50_000
+QUEUE_SLACK_US: Final = 100_000
 """By how much half of them may be: a link that still has a rate makes them wait for much longer."""
 DELAY_SLACK_US: Final = 10_000
 """By how much a busy machine may add to a delay."""
@@ -171,14 +171,17 @@ def _unlike_times(shape: LinkShape, before: LinkReading, now: LinkReading, load_
         longest_us = now.delay_us[2] - usual_us
         if longest_us < least_us:
             return f"the last probe took {longest_us} us longer in place of {least_us} us at least"
+    if not shape.delay_us:
+        return None
+    # A busy machine makes every packet later, and the baseline too: so half of them must be late by most of the delay,
+    # and the fastest one, which had to wait for nothing else, by no more than the delay.
     spread_us = 8 * shape.jitter_us // max(1, isqrt(now.arrived))
-    least_us = shape.delay_us - min(CLEAN_SLACK_US, shape.delay_us // 2) - spread_us
-    most_us = shape.delay_us + shape.delay_us // 4 + DELAY_SLACK_US + load_us + spread_us
-    if shape.reorder_ppm:
-        most_us += shape.jitter_us + (shape.reorder_us if shape.reorder_ppm > MILLION * 4 // 10 else 0)
-    if now.delay_us[1] - usual_us < least_us:
-        return f"half of the probes took {now.delay_us[1] - usual_us} us longer in place of {least_us} us at least"
-    longer_us = now.delay_us[1] - before.delay_us[1]
-    if longer_us > most_us and not shape.rate_bytes_per_s:
-        return f"half of the probes took {longer_us} us longer in place of {most_us} us at most"
+    least_us = shape.delay_us * 3 // 4 - min(CLEAN_SLACK_US, shape.delay_us // 4) - spread_us
+    later_us = now.delay_us[1] - usual_us
+    if later_us < least_us:
+        return f"half of the probes took {later_us} us longer in place of {least_us} us at least"
+    most_us = shape.delay_us * 5 // 4 + DELAY_SLACK_US + load_us
+    fastest_us = now.delay_us[0] - usual_us
+    if fastest_us > most_us and not shape.rate_bytes_per_s:
+        return f"the fastest probe took {fastest_us} us longer in place of {most_us} us at most"
     return None
