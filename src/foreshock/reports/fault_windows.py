@@ -28,12 +28,22 @@ class FaultWindow(NamedTuple):
     state: str
     note: str
     effect: str
+    planned_ns: int = 0
+    verified_ns: int | None = None
+    healed_ns: int | None = None
 
     @property
     def label(self) -> str:
         """The fault in words, with its nodes and its times."""
         where = " on " + ", ".join(self.nodes) if self.nodes else ""
-        return f"{self.kind}{where}, {moment(self.start_ns)} to {moment(self.end_ns)}"
+        return f"{self.kind}{where}, {moment(self.start_ns)} to {moment(self.end_ns)} ({self.times})"
+
+    @property
+    def times(self) -> str:
+        """When the ledger has it planned, verified and healed."""
+        verified = "never" if self.verified_ns is None else moment(self.verified_ns)
+        healed = "never" if self.healed_ns is None else moment(self.healed_ns)
+        return f"planned {moment(self.planned_ns)}, verified {verified}, healed {healed}"
 
     def holds(self, at_ns: int) -> bool:
         """Whether the fault was in force at a moment."""
@@ -65,6 +75,9 @@ def fault_windows(faults: Iterable[Fault], shades: Iterable[Shade], end_ns: int)
                 state=_state(fault),
                 note=fault.failure or "",
                 effect=_effect(fault.value),
+                planned_ns=fault.planned_ns,
+                verified_ns=fault.verified_ns,
+                healed_ns=fault.healed_ns,
             )
         )
     return tuple(sorted(windows, key=lambda window: (window.start_ns, window.id)))
