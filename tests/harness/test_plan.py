@@ -146,3 +146,11 @@ def test_a_plug_in_that_lacks_a_method_is_told_which(tmp_path: Any) -> None:
     )
     with pytest.raises(PlugInError, match="does not define command"):
         resolve(Request(target=f"{tmp_path}/lacking.py:Mine", backend="sim"))
+
+
+def test_a_kind_of_fault_that_the_backend_cannot_carry_out_is_refused_when_it_is_named() -> None:
+    request = Request(target="raft", nemesis="packet", backend="process")
+    resolve(request)
+    said = r"'packet' is to bring about packet/names, which the backend 'process' cannot \(it can: packet/delay"
+    with pytest.raises(UsageError, match=said):
+        resolve(msgspec.structs.replace(request, options={"packet.kinds": "delay,names"}))

@@ -97,6 +97,14 @@ class Nemesis(ABC, Generic[OptionsT_co]):
         """The capabilities that the cluster must offer for these options: :attr:`requires`, and what they add."""
         return cls.requires
 
+    @classmethod
+    def mechanisms_asked(cls, options: OptionsT_co) -> frozenset[str]:  # type: ignore[misc]  # noqa: ARG003
+        """The kinds of fault that these options name outright, as ``Backend.mechanisms`` has them.
+
+        One that the backend lacks is an error before anything is deployed; what is left to the nemesis is not named.
+        """
+        return frozenset()
+
     @property
     @abstractmethod
     def fs(self) -> frozenset[str]:

@@ -130,6 +130,8 @@ def resolve(request: Request) -> Resolved:
     options = _options(owners, request.options, target_class, workload_class)
     needed = {name: cls.needs(options[name]) for name, cls in named_nemeses.items()}
     _check_capabilities(backend, request.target, target_class, needed)
+    for name, cls in named_nemeses.items():
+        _check_mechanisms(backend, name, cls.mechanisms_asked(options[name]))
     if isinstance(client_class, type):
         workload_class.check_client(options["workload"], client_class)
     nodes = _nodes(request.nodes, target_class.default_nodes)
@@ -300,6 +302,19 @@ def _check_capabilities(
                 f"the nemesis {name!r} needs a target that has two versions or more, "
                 f"and the target {target!r} names {runs}"
             )
+
+
+def _check_mechanisms(backend: Backend, nemesis: str, asked: frozenset[str]) -> None:
+    """Refuse kinds of fault that were named outright and that the backend cannot carry out."""
+    carried = backend.mechanisms()
+    lacking = sorted(asked.difference(carried))
+    if lacking:
+        families = {kind.partition("/")[0] for kind in lacking}
+        known = sorted(kind for kind in carried if kind.partition("/")[0] in families)
+        raise UsageError(
+            f"the nemesis {nemesis!r} is to bring about {', '.join(lacking)}, which the backend {backend.name!r} "
+            f"cannot (it can: {', '.join(known) or 'none of these'})"
+        )
 
 
 def _options(

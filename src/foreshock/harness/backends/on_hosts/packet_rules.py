@@ -29,6 +29,8 @@ RESET: Final = "FORESHOCK-RESET"
 _TRIAL: Final = "FORESHOCK-TRIAL"
 NFQUEUE: Final = "nfqueue"
 SS: Final = "ss"
+TRIED: Final = "tried"
+"""The last word of :func:`find_means`."""
 
 _CHAINS: Final = (
     ("mangle", "OUTPUT", OUT),
@@ -178,7 +180,7 @@ def find_means() -> str:
         f"  iptables -w 5 -t mangle -F {_TRIAL}; iptables -w 5 -t mangle -X {_TRIAL}\n"
         f"fi\n"
         f"command -v ss >/dev/null && echo {SS}\n"
-        f"true\n"
+        f"echo {TRIED}\n"
     )
 
 

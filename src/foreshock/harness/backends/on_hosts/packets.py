@@ -17,7 +17,7 @@ from foreshock.harness.backends.on_hosts import packet_disciplines, packet_rules
 from foreshock.harness.backends.on_hosts.base import HostCluster
 from foreshock.harness.backends.on_hosts.packet_disciplines import HTB, NETEM
 from foreshock.harness.backends.on_hosts.packet_kinds import OF_LINKS
-from foreshock.harness.backends.on_hosts.packet_rules import NFQUEUE, SS
+from foreshock.harness.backends.on_hosts.packet_rules import NFQUEUE, SS, TRIED
 from foreshock.harness.backends.together import try_all
 from foreshock.harness.capabilities import RATE_QUEUE_MS, Link, LinkReading, LinkShape
 from foreshock.harness.errors import FaultError
@@ -61,7 +61,7 @@ class HostPackets(HostCluster):
         means = await self._packets_on_each(
             self.node_names, dict.fromkeys(self.node_names, packet_rules.find_means())
         )
-        self._packets.means = {name: frozenset(words.split()) for name, words in means.items()}
+        self._packets.means = {name: _means(words) for name, words in means.items()}
 
     def shape_kinds(self) -> frozenset[str]:
         """What every host can carry, as it was found to be."""
@@ -216,6 +216,12 @@ class HostPackets(HostCluster):
             said = result.stderr.strip().rpartition("\n")[2] or f"exit status {result.exit_code}"
             raise FaultError(f"packets cannot be shaped on the host of node {name}: {said}")
         return result.stdout
+
+
+def _means(words: str) -> frozenset[str]:
+    """What a host has said it has; one that says nothing at all is there in a rehearsal only, and has the usual."""
+    found = frozenset(words.split())
+    return found - {TRIED} if TRIED in found else frozenset({NFQUEUE, SS})
 
 
 def _kinds(means: frozenset[str]) -> frozenset[str]:
