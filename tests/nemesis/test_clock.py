@@ -137,6 +137,9 @@ def test_what_a_table_leaves_open_is_drawn(world: Any) -> None:
     nemesis = make(world, jump_ms_max=5)
     assert perform(nemesis, "skew-clocks", {"kind": "jump", "nodes": ["n2"]})["jump_ms"].keys() == {"n2"}
     perform(nemesis, "reset-clocks")
+    leaders = {"kind": "drift", "spec": "primaries", "drift_ppm": -400_000}
+    assert perform(nemesis, "skew-clocks", leaders) == {"kind": "drift", "drift_ppm": {"n3": -400_000}}
+    perform(nemesis, "reset-clocks")
     strobe = {"kind": "strobe", "jump_ms": {"n4": 3}}
     result = perform(nemesis, "skew-clocks", strobe)
     assert result == {**strobe, "every_ms": result["every_ms"]}
@@ -150,9 +153,11 @@ def test_what_a_table_leaves_open_is_drawn(world: Any) -> None:
         ({"jump_ms": {"n1": 1}}, r"its kind None is none of jump, drift, drift-wall, strobe"),
         ({"kind": "jump", "jump_ms": {"n9": 1}}, r"there is no node 'n9'"),
         ({"kind": "jump", "jump_ms": {}}, r"its jump_ms names no node"),
-        ({"kind": "jump", "jump_ms": {"n1": 0}}, r"its jump_ms of n1 is 0, and must be a whole number"),
-        ({"kind": "drift", "drift_ppm": {"n1": 500_001}}, r"of n1 is 500001, and must be .* up to 500000"),
-        ({"kind": "drift", "drift_ppm": 5}, r"its drift_ppm must be a table by node, not 5"),
+        ({"kind": "jump", "jump_ms": {"n1": 0}}, r"its jump_ms is 0, and must be a whole number"),
+        ({"kind": "drift", "drift_ppm": {"n1": 500_001}}, r"is 500001, and must be .* up to 500000"),
+        ({"kind": "drift", "drift_ppm": "fast"}, r"its drift_ppm is 'fast'"),
+        ({"kind": "drift", "spec": "primary"}, r"its spec 'primary' is not known .did you mean 'primaries'"),
+        ({"kind": "drift", "nodes": ["n9"]}, r"there is no node 'n9'"),
         ({"kind": "strobe", "every_ms": 0.5}, r"its every_ms is 0.5"),
     ],
 )

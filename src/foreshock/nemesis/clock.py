@@ -14,7 +14,12 @@ import msgspec
 
 from foreshock.harness.capabilities import Clock, ClockReading
 from foreshock.harness.errors import FaultError, HarnessError
-from foreshock.harness.fault_values import WrongValueError, check_by_node
+from foreshock.harness.fault_values import (
+    WrongValueError,
+    check_by_node,
+    check_common_value,
+    check_name,
+)
 from foreshock.harness.generator.base import Liftable
 from foreshock.harness.nemesis import Nemesis, NemesisContext, Shade
 from foreshock.harness.operation import Operation
@@ -110,9 +115,10 @@ class ClockNemesis(Nemesis[ClockOptions]):
     @classmethod
     def check_value(cls, f: str, value: Any, nodes: Sequence[str]) -> None:
         """A kind, or a table of a kind with whose clocks and by how much: what is not there is drawn."""
-        super().check_value(f, value, nodes)
         if f == "skew-clocks" and isinstance(value, Mapping):
             check_table(value, nodes)
+        else:
+            super().check_value(f, value, nodes)
 
     @property
     def fs(self) -> frozenset[str]:
@@ -168,19 +174,25 @@ class ClockNemesis(Nemesis[ClockOptions]):
             if kind in DRIFTS
             else ("jump_ms", self.options.jump_ms_max)
         )
-        if key in asked:
-            amounts = {node: asked[key][node] for node in context.nodes if node in asked[key]}
+        given = asked.get(key)
+        if isinstance(given, Mapping):
+            amounts = {node: given[node] for node in context.nodes if node in given}
         else:
-            picked = named_nodes(asked, context.nodes) or await self._pick()
-            amounts = {node: self._amount(most) for node in context.nodes if node in picked}
+            picked = named_nodes(asked, context.nodes) or await self._pick(asked.get("spec"))
+            amounts = {
+                node: self._amount(most) if given is None else given
+                for node in context.nodes
+                if node in picked
+            }
         value: dict[str, Any] = {"kind": kind, key: amounts}
-        if "every_ms" not in asked and (kind == "strobe" or key not in asked):
+        if "every_ms" not in asked and (kind == "strobe" or given is None):
             asked = {**asked, "every_ms": rng.between(*STROBE_MS)}  # with amounts for all kinds alike
         return value | {"every_ms": asked["every_ms"]} if kind == "strobe" else value
 
-    async def _pick(self) -> frozenset[str]:
+    async def _pick(self, spec: str | None) -> frozenset[str]:
         context, rng = self.context, self._rng
-        spec = rng.choice(chosen(self.options.targets, NODE_SPECS, option="targets"))
+        if spec is None:
+            spec = rng.choice(chosen(self.options.targets, NODE_SPECS, option="targets"))
         primaries = await known_primaries(context) if spec == "primaries" else frozenset()
         return pick_nodes(spec, context.nodes, primaries, rng)
 
@@ -307,20 +319,27 @@ class ClockNemesis(Nemesis[ClockOptions]):
 
 
 def check_table(table: Mapping[str, Any], nodes: Sequence[str]) -> None:
-    """A table of a skew: its kind, and how much of it by node where that is not to be drawn. Raises ``ValueError``."""
+    """A table of a skew: its kind; whose clocks (``nodes`` or a ``spec``); how much of it, for all or by node.
+
+    Raises ``ValueError``. What is not there is drawn.
+    """
+    check_common_value(None, table, nodes)
     kind = table.get("kind")
     if kind not in KINDS:
         raise WrongValueError(f"its kind {kind!r:.200} is none of {', '.join(KINDS)}")
+    if "spec" in table:
+        check_name(table["spec"], NODE_SPECS, what="its spec")
     key, most = ("drift_ppm", DRIFT_PPM_MAX) if kind in DRIFTS else ("jump_ms", JUMP_MS_MAX)
-    if key in table:
-        check_by_node(table[key], nodes, what=f"its {key}")
-        if not table[key]:
+    given = table.get(key, 1)
+    if isinstance(given, Mapping):
+        check_by_node(given, nodes, what=f"its {key}")
+        if not given:
             raise WrongValueError(f"its {key} names no node")
-        for node, amount in table[key].items():
-            if type(amount) is not int or not 0 < abs(amount) <= most:
-                raise WrongValueError(
-                    f"its {key} of {node} is {amount!r:.200}, and must be a whole number up to {most}, either way"
-                )
+    for amount in given.values() if isinstance(given, Mapping) else (given,):
+        if type(amount) is not int or not 0 < abs(amount) <= most:
+            raise WrongValueError(
+                f"its {key} is {amount!r:.200}, and must be a whole number up to {most}, either way (or such by node)"
+            )
     period_ms = table.get("every_ms", STROBE_MS[0])
     if type(period_ms) is not int or not 1 <= period_ms <= JUMP_MS_MAX:
         raise WrongValueError(f"its every_ms is {period_ms!r:.200}, and must be a whole number of at least 1")
