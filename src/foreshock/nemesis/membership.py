@@ -8,13 +8,15 @@ are. In the end all nodes are members again.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import re
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Final, NamedTuple
 
 import msgspec
 
 from foreshock.harness.capabilities import Membership
 from foreshock.harness.errors import Definite, FaultError, HarnessError, OperationError
+from foreshock.harness.fault_values import check_nodes
 from foreshock.harness.generator.base import Liftable
 from foreshock.harness.ledger import ENDS_WITH_HARNESS
 from foreshock.harness.nemesis import Nemesis, NemesisContext, Shade
@@ -74,14 +76,28 @@ class Change(NamedTuple):
         """The change in a few words."""
         return f"{'add' if self.add else 'remove'} {self.name} through {self.via}"
 
+    @classmethod
+    def parse(cls, text: Any, nodes: Sequence[str]) -> Change:
+        """The change that the words say; raises ``ValueError``, as the end of a sentence."""
+        match = re.fullmatch(r"(add|remove) (\S+) through (\S+)", text) if isinstance(text, str) else None
+        if match is None:
+            raise ValueError(f"{text!r} asks for no change: say remove n1 through n2, or add n1 through n2")
+        check_nodes([match[2], match[3]], nodes, what="its nodes")
+        return cls(match[1] == "add", match[2], match[3])
+
 
 class MembershipNemesis(Nemesis[MembershipOptions]):
-    """``change-members`` (value: the kind; the result says what became of each change) and ``restore-members``."""
+    """``change-members`` (value: the kind; the result says what became of each change) and ``restore-members``.
+
+    ``asked`` in a result holds the changes, those that were asked for at the same time together; a table with such a
+    list as the value of an operation asks for exactly these.
+    """
 
     name = "membership"
     Options = MembershipOptions
     requires = frozenset({Membership})
     heals_last = True
+    values: ClassVar[Mapping[str, Collection[str]]] = {"change-members": tuple(KINDS)}
     shades: ClassVar[tuple[Shade, ...]] = (
         Shade(name="membership", starts=("change-members",), stops=("restore-members",), color="#5f6caf"),
     )
@@ -94,6 +110,13 @@ class MembershipNemesis(Nemesis[MembershipOptions]):
                 "the target cannot change its members, so there is nothing for this nemesis to do"
             )
         self._membership = context.membership
+
+    @classmethod
+    def check_value(cls, f: str, value: Any, nodes: Sequence[str]) -> None:
+        """A kind, or a table with what is ``asked`` for: lists of changes in words."""
+        super().check_value(f, value, nodes)
+        if isinstance(value, Mapping):
+            rounds_of(value, nodes)
 
     @property
     def fs(self) -> frozenset[str]:
@@ -113,11 +136,31 @@ class MembershipNemesis(Nemesis[MembershipOptions]):
 
     async def invoke(self, operation: Operation) -> Any:
         """Change or restore; that not every node is a member in the end is a ``FaultError``."""
+        value = operation.value
+        rounds = rounds_of(value, self.context.nodes) if isinstance(value, Mapping) else None
+        if rounds is not None:
+            return await self._repeat(rounds)
         if operation.f == "change-members":
-            return await self._shrink(str(operation.value))
-        if operation.value == EVERY:
+            return await self._shrink(str(value["kind"] if isinstance(value, Mapping) else value))
+        if value == EVERY:
             return await self._restore_every()
-        return await self._grow(some=operation.value == SOME)
+        return await self._grow(some=value == SOME)
+
+    async def _repeat(self, rounds: Sequence[Sequence[Change]]) -> Mapping[str, Any]:
+        """Ask for what was asked for once, as long as members can be spared; after a refusal nothing builds on it."""
+        changes: list[Change] = []
+        outcomes: list[str] = []
+        for together in rounds:
+            members = await self._members()
+            leaving = sum(not change.add for change in together)
+            if leaving and (members is None or len(members) - leaving < MEMBERS_MIN):
+                break
+            changes += together
+            outcomes += await self._perform(together)
+            if leaving and set(outcomes) != {"done"}:
+                break
+        await self._close_entries()
+        return {"changes": _told(changes, outcomes), "asked": _in_words(rounds)}
 
     async def _shrink(self, kind: str) -> Mapping[str, Any]:
         members = await self._members()
@@ -131,14 +174,16 @@ class MembershipNemesis(Nemesis[MembershipOptions]):
             return {"kind": kind, "note": f"no member can be spared: there are {len(members)}"}
         leaving = self._rng.sample(members, count)
         changes = [Change(False, name, via) for name, via in zip(leaving, self._asked(count), strict=True)]
+        rounds = [list(changes)]
         outcomes = await self._perform(changes)
         if kind == "replace" and outcomes == ["done"]:
             staying = [name for name in members if name not in leaving]
             first, second = self._asked(2)
             swap = [Change(True, leaving[0], first), Change(False, self._rng.choice(staying), second)]
             changes += swap
+            rounds.append(swap)
             outcomes += await self._perform(swap)
-        return {"kind": kind, "changes": _told(changes, outcomes)}
+        return {"kind": kind, "changes": _told(changes, outcomes), "asked": _in_words(rounds)}
 
     async def _grow(self, *, some: bool) -> Mapping[str, Any]:
         members = await self._members()
@@ -149,13 +194,12 @@ class MembershipNemesis(Nemesis[MembershipOptions]):
             missing = self._rng.sample(missing, self._rng.between(1, len(missing)))
         changes = [Change(True, name, self._rng.choice(self.context.nodes)) for name in missing]
         outcomes: list[str] = []
-        if len(changes) > 1 and self._rng.chance(1, 2):
-            outcomes = await self._perform(changes)
-        else:
-            for change in changes:
-                outcomes += await self._perform([change])
+        together = len(changes) > 1 and self._rng.chance(1, 2)
+        rounds = [changes] if together else [[change] for change in changes]
+        for asked in rounds:
+            outcomes += await self._perform(asked)
         await self._close_entries()
-        return {"changes": _told(changes, outcomes)}
+        return {"changes": _told(changes, outcomes), "asked": _in_words(rounds)}
 
     async def _restore_every(self) -> Mapping[str, Any]:
         runtime = self.context.runtime
@@ -258,3 +302,20 @@ class MembershipNemesis(Nemesis[MembershipOptions]):
 
 def _told(changes: Sequence[Change], outcomes: Sequence[str]) -> list[str]:
     return [f"{change.words}: {outcome}" for change, outcome in zip(changes, outcomes, strict=True)]
+
+
+def _in_words(rounds: Sequence[Sequence[Change]]) -> list[list[str]]:
+    return [[change.words for change in together] for together in rounds]
+
+
+def rounds_of(value: Mapping[str, Any], nodes: Sequence[str]) -> list[list[Change]] | None:
+    """The changes that a value asks for, those of one time together; ``None`` where it leaves them to the draw.
+
+    Raises ``ValueError``, as the end of a sentence, for what cannot be read.
+    """
+    if "asked" not in value:
+        return None
+    rounds = value["asked"]
+    if not isinstance(rounds, list) or not all(isinstance(together, list) for together in rounds):
+        raise ValueError('its asked must be a list of lists such as [["remove n1 through n2"]]')
+    return [[Change.parse(text, nodes) for text in together] for together in rounds]

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
+import msgspec
+
+from foreshock.harness.backends.on_hosts.versions import check_version
 from foreshock.harness.backends.pause_means import check_means
 from foreshock.harness.backends.simulated_disks import DISK_KINDS, SimulatedDisks
 from foreshock.harness.backends.simulated_links import LINK_KINDS, SimulatedLinks
@@ -24,6 +27,7 @@ from foreshock.harness.capabilities import (
     Pause,
     PowerCut,
     Shape,
+    Upgrade,
 )
 from foreshock.harness.cluster import ClusterSpecification, Endpoint, Node
 from foreshock.harness.errors import DeployError, FaultError, HarnessError, UsageError
@@ -56,7 +60,7 @@ class SimBackend:
 
     def offers(self) -> frozenset[type[Any]]:
         """Everything that can be done to nodes."""
-        return frozenset({Kill, Pause, Partition, PowerCut, Clock, Disk, Shape})
+        return frozenset({Kill, Pause, Partition, PowerCut, Clock, Disk, Shape, Upgrade})
 
     def mechanisms(self) -> Mapping[str, str]:
         """Everything is simulated."""
@@ -69,6 +73,7 @@ class SimBackend:
             "clock/drift",
             "clock/drift-wall",
             "clock/strobe",
+            "upgrade",
             *(f"disk/{kind}" for kind in DISK_KINDS),
             *(f"packet/{kind}" for kind in sorted(LINK_KINDS)),
         )
@@ -103,6 +108,7 @@ class SimCluster(SimulatedDisks, SimulatedLinks):
         self._specification = specification
         self._runtime = runtime
         self._unsimulated = False
+        self._made_in: dict[str, str] = {}
         port = specification.target.port
         endpoints = {name: Endpoint(host=name, port=port) for name in specification.node_names}
         self._nodes = tuple(
@@ -114,6 +120,7 @@ class SimCluster(SimulatedDisks, SimulatedLinks):
                 peers={peer: endpoints[peer] for peer in specification.node_names if peer != name},
                 data_directory=f"/{name}/data",
                 cluster=specification.run,
+                version=next(iter(specification.target.versions), None),
             )
             for index, name in enumerate(specification.node_names)
         )
@@ -135,7 +142,7 @@ class SimCluster(SimulatedDisks, SimulatedLinks):
         crashes or is not ready in time.
         """
         for node in self._nodes:
-            self.world.add(node.name, partial(self._program, node))
+            self.world.add(node.name, partial(self._program, node.index))
         deadline_ns = self._runtime.now() + self._specification.ready_timeout_ms * MILLISECOND
         for node in self._nodes:
             await self._wait_until_ready(node, deadline_ns)
@@ -204,12 +211,16 @@ class SimCluster(SimulatedDisks, SimulatedLinks):
                 for name in nodes:
                     self.world.machine(name).disk.mend()
                 return f"mended the disks of {', '.join(nodes)}"
-            case "kill" | "power":
-                struck = [name for name in nodes if name in states and states[name] not in (RUNNING, PAUSED)]
-                for name in struck:
-                    self.world.start(name)
-                return f"started {', '.join(struck)}" if struck else "nothing to do: no node is down"
+            case "kill" | "power" | "upgrade":
+                return self._start_those_down(nodes)
         raise FaultError(f"the sim backend knows no fault {fault!r}")
+
+    def _start_those_down(self, nodes: Sequence[str]) -> str:
+        states = self.world.states()
+        struck = [name for name in nodes if name in states and states[name] not in (RUNNING, PAUSED)]
+        for name in struck:
+            self.world.start(name)
+        return f"started {', '.join(struck)}" if struck else "nothing to do: no node is down"
 
     async def kill(self, nodes: frozenset[str]) -> None:
         """Kill the nodes; what they had written is there when they start again, synced or not."""
@@ -230,6 +241,23 @@ class SimCluster(SimulatedDisks, SimulatedLinks):
         """Start the nodes again on the same disks."""
         for name in sorted(nodes):
             self.world.start(name)
+
+    async def upgrade(self, nodes: frozenset[str], version: str) -> None:
+        """Kill the nodes and start them as another version of their program, on the same disks."""
+        check_version(version, self._specification.target.versions)
+        await self.kill(nodes)
+        self._nodes = tuple(
+            msgspec.structs.replace(node, version=version) if node.name in nodes else node
+            for node in self._nodes
+        )
+        await self.start(nodes)
+
+    async def versions(self, nodes: frozenset[str]) -> Mapping[str, str]:
+        """In which version the program that now runs on each node was made."""
+        running = await self.running(nodes)
+        return {
+            name: self._made_in[name] for name in sorted(nodes) if running[name] and name in self._made_in
+        }
 
     async def running(self, nodes: frozenset[str]) -> Mapping[str, bool]:
         """Whether each node's program exists."""
@@ -289,7 +317,10 @@ class SimCluster(SimulatedDisks, SimulatedLinks):
         """Send one-way datagrams over the (sender, receiver) pairs and say which arrived."""
         return await self.world.heard(pairs)
 
-    def _program(self, node: Node, machine: SimMachine) -> Program:
+    def _program(self, index: int, machine: SimMachine) -> Program:
+        node = self._nodes[index]
+        if node.version is not None:
+            self._made_in[node.name] = node.version
         program: Program | None = self._specification.target.simulate(node, machine)
         if program is None:
             self._unsimulated = True
