@@ -9,7 +9,7 @@ import msgspec
 
 from foreshock.harness.capabilities import Disk, DiskFault, DiskReading, Kill
 from foreshock.harness.errors import FaultError, HarnessError, UsageError
-from foreshock.harness.fault_values import WrongValueError
+from foreshock.harness.fault_values import WrongValueError, check_name
 from foreshock.harness.generator.base import Liftable
 from foreshock.harness.nemesis import Nemesis, NemesisContext, Shade
 from foreshock.harness.operation import Operation
@@ -25,6 +25,8 @@ SETTLE_NS: Final = 500_000_000
 """How long a node that met the fault may take to end, after the disk is mended."""
 DELAY_MS_MIN: Final = 50
 """Below that a delay cannot be told from a busy machine."""
+AMOUNTS_MAX: Final[Mapping[str, int]] = {"delay_ms": 60_000, "percent": 100, "seed": 1 << 31}
+"""The amounts of a fault that a value may give, and the most that each can be."""
 HELD_DOWN: Final = ("kill", "power", "upgrade")
 """Kinds of faults of others, under which a node is down because they say so: theirs to start."""
 
@@ -94,16 +96,18 @@ class DiskNemesis(Nemesis[DiskOptions]):
     @classmethod
     def check_value(cls, f: str, value: Any, nodes: Sequence[str]) -> None:
         """A kind, or a table with a ``kind``."""
-        if f == "break-disk" and isinstance(value, Mapping):
-            table = dict(value)
-            kind, spec = table.get("kind"), table.pop("spec", None)
-            if kind is None:
-                raise WrongValueError('its table needs a kind (kind = "full")')
-            super().check_value(f, table, nodes)
-            if spec is not None:
-                known_spec(spec)
-        else:
+        if f != "break-disk" or not isinstance(value, Mapping):
             super().check_value(f, value, nodes)
+            return
+        if "kind" not in value:
+            raise WrongValueError('its table needs a kind (kind = "full")')
+        super().check_value(f, {key: value[key] for key in value if key != "spec"}, nodes)
+        if value.get("spec") is not None:
+            check_name(value["spec"], NODE_SPECS, what="its spec")
+        for key, most in AMOUNTS_MAX.items():
+            amount = value.get(key, 0)
+            if not isinstance(amount, int) or not 0 <= amount <= most:
+                raise WrongValueError(f"its {key} {amount!r:.200} must be a whole number, at most {most}")
 
     @property
     def fs(self) -> frozenset[str]:
@@ -157,15 +161,12 @@ class DiskNemesis(Nemesis[DiskOptions]):
         delay_ms = rng.between(DELAY_MS_MIN, self.options.delay_ms_max)
         percent, seed = rng.choice((25, 50, 100)), rng.below(1 << 31)
         delayed, partial = kind == "slow-sync", kind in ("failing-sync", "bit-flip")
-        try:
-            return DiskFault(
-                kind=kind,
-                delay_ms=int(asked.get("delay_ms", delay_ms)) if delayed else 0,
-                percent=int(asked.get("percent", percent)) if partial else 100,
-                seed=int(asked.get("seed", seed)) if partial else 0,
-            )
-        except (TypeError, ValueError) as error:
-            raise FaultError(f"break-disk cannot have the value {dict(asked)!r:.200}: {error}") from None
+        return DiskFault(
+            kind=kind,
+            delay_ms=asked.get("delay_ms", delay_ms) if delayed else 0,
+            percent=asked.get("percent", percent) if partial else 100,
+            seed=asked.get("seed", seed) if partial else 0,
+        )
 
     async def _observe(self, nodes: frozenset[str], fault: DiskFault) -> Mapping[str, DiskReading]:
         """Try the disks until each shows the fault; raises ``FaultError``."""
@@ -214,7 +215,9 @@ class DiskNemesis(Nemesis[DiskOptions]):
             if attempt:
                 await self.context.runtime.sleep(OBSERVE_PAUSE_NS)
             seen = await self._disks.read_disks(nodes)
-            left = {node: reading for node, reading in sorted(seen.items()) if not is_sound(reading, delay_ms)}
+            left = {
+                node: reading for node, reading in sorted(seen.items()) if not is_sound(reading, delay_ms)
+            }
             if not left:
                 return
         shown = ", ".join(f"{node}: {msgspec.to_builtins(reading)}" for node, reading in left.items())
