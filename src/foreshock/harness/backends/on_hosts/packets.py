@@ -63,6 +63,11 @@ class HostPackets(HostCluster):
         )
         self._packets.means = {name: _means(words) for name, words in means.items()}
 
+    @property
+    def packet_means(self) -> Mapping[str, frozenset[str]]:
+        """What was found, by node."""
+        return self._packets.means
+
     def shape_kinds(self) -> frozenset[str]:
         """What every host can carry, as it was found to be."""
         if not self._packets.means:
