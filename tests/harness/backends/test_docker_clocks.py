@@ -1,0 +1,30 @@
+"""Clocks of nodes in containers, by the shim that their image has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from clocked_target import check_clocks, clocked
+from relay_target import Run
+
+from foreshock.harness.backends.docker import DockerBackend
+from foreshock.harness.capabilities import Clock
+from foreshock.harness.runtime import Runtime
+
+pytestmark = pytest.mark.docker
+
+
+def test_clocks_in_containers_are_skewed_seen_so_and_healed(run: Run, tmp_path: Path) -> None:
+    backend = DockerBackend()
+    assert Clock in backend.offers()
+
+    async def main(runtime: Runtime) -> None:
+        cluster = backend.cluster(clocked(tmp_path), runtime)
+        try:
+            await cluster.deploy()
+            await check_clocks(cluster, backend)
+        finally:
+            await cluster.teardown()
+
+    run(main)
