@@ -22,7 +22,7 @@ from foreshock.harness.backends.process.child import Child
 from foreshock.harness.backends.process.cluster import ProcessCluster
 from foreshock.harness.backends.process.ports import PortReservations
 from foreshock.harness.backends.process_identity import alive, processes_of_run
-from foreshock.harness.capabilities import Kill, Partition, Pause
+from foreshock.harness.capabilities import Kill, Partition, Pause, Shape
 from foreshock.harness.cluster import ClusterSpecification, Node, capability
 from foreshock.harness.errors import DeployError, FaultError, HarnessError, UsageError
 from foreshock.harness.runtime import Runtime
@@ -43,12 +43,12 @@ async def ask_when_up(node: Node, **request: Any) -> Any:
     raise AssertionError(f"{node.name} does not come up")
 
 
-def test_the_cluster_offers_kill_pause_and_partition(run: Run, tmp_path: Path) -> None:
+def test_the_cluster_is_all_that_the_backend_offers(run: Run, tmp_path: Path) -> None:
     async def main(runtime: Runtime) -> None:
         cluster = make(specification(tmp_path), runtime)
         for kind in ProcessBackend().offers():
             assert capability(cluster, kind) is cluster
-        assert ProcessBackend().offers() == {Kill, Pause, Partition}
+        assert ProcessBackend().offers() >= {Kill, Pause, Partition, Shape}
 
     run(main)
 
