@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.harness.simulation.programs import MS, Town
 
+from foreshock.harness.capabilities import DiskFault
 from foreshock.harness.randomness import RandomStream
 from foreshock.harness.simulation.disk import SimDisk
 from foreshock.harness.simulation.knobs import SimKnobs
@@ -232,3 +233,112 @@ def test_what_a_killed_program_had_asked_to_sync_is_durable_and_the_rest_goes_wi
     town.world.kill("n1")
     town.world.cut_power("n1")
     assert town.machine("n1").disk.read("log") == b"onetwo"
+
+
+def test_a_full_disk_takes_nothing_more_and_a_mended_one_does() -> None:
+    disk = Bench().disk
+    disk.append("log", b"abcd")
+    disk.break_down(DiskFault(kind="full"))
+    with pytest.raises(OSError, match="full") as caught:
+        disk.append("log", b"e")
+    assert caught.value.errno == errno.ENOSPC
+    disk.truncate("log", 2)
+    disk.replace("log", b"xy")
+    assert disk.try_write() == "ENOSPC"
+    disk.mend()
+    disk.append("log", b"z")
+    assert (disk.read("log"), disk.try_write()) == (b"xyz", "ok")
+
+
+def test_a_read_only_disk_refuses_every_change() -> None:
+    disk = Bench().disk
+    disk.append("log", b"abcd")
+    disk.break_down(DiskFault(kind="read-only"))
+    changes: list[Callable[[], None]] = [
+        lambda: disk.append("log", b"e"),
+        lambda: disk.truncate("log", 1),
+        lambda: disk.replace("log", b""),
+        lambda: disk.remove("log"),
+    ]
+    for change in changes:
+        with pytest.raises(OSError, match="read-only") as caught:
+            change()
+        assert caught.value.errno == errno.EROFS
+    assert (disk.read("log"), disk.try_write()) == (b"abcd", "EROFS")
+
+
+def test_a_slow_sync_takes_longer_by_exactly_so_much() -> None:
+    times = []
+    for fault in (None, DiskFault(kind="slow-sync", delay_ms=300)):
+        bench = Bench()
+        bench.disk.append("log", b"abcd")
+        if fault is not None:
+            bench.disk.break_down(fault)
+        bench.disk.sync("log", 1)
+        bench.settle()
+        times.append(bench.scheduler.now)
+    assert times[1] - times[0] == 300 * MS
+
+
+def test_what_a_failing_sync_was_to_make_durable_is_lost_and_who_asked_is_told() -> None:
+    bench = Bench()
+    disk = bench.disk
+    disk.append("log", b"kept")
+    disk.sync("log", 1)
+    bench.settle()
+    disk.break_down(DiskFault(kind="failing-sync"))
+    disk.append("log", b" lost")
+    disk.append("new", b"never there")
+    disk.sync("log", 2)
+    disk.sync("new", 3)
+    bench.settle()
+    assert (bench.tokens, bench.refused) == ([1], [2, 3])
+    assert (disk.names(), disk.read("log"), disk.used_bytes) == (["log"], b"kept", 4)
+    disk.mend()
+    disk.sync("log", 4)
+    bench.settle()
+    assert bench.tokens == [1, 4]
+
+
+def test_a_part_of_the_syncs_fails_by_the_seed() -> None:
+    outcomes = []
+    for seed in (1, 1, 2):
+        bench = Bench()
+        bench.disk.append("log", b"x")
+        bench.disk.sync("log", 0)
+        bench.settle()
+        bench.disk.break_down(DiskFault(kind="failing-sync", percent=50, seed=seed))
+        for token in range(1, 40):
+            bench.disk.sync("log", token)
+            bench.settle()
+        outcomes.append(bench.refused)
+    assert outcomes[0] == outcomes[1] != outcomes[2]
+    assert 5 < len(outcomes[0]) < 35
+
+
+def test_flipped_bits_spare_the_last_two_writes_and_nothing_is_written() -> None:
+    bench = Bench()
+    disk = bench.disk
+    disk.append("log", bytes(range(256)) * 20)
+    for data in (b"last but one", b"last"):
+        disk.append("log", data)
+    before = disk.read("log")
+    disk.break_down(DiskFault(kind="bit-flip", seed=5))
+    seen = disk.read("log")
+    wrong = [place for place in range(len(before)) if seen[place] != before[place]]
+    assert len(wrong) == 10  # one a block
+    assert max(wrong) < 256 * 20
+    assert seen == disk.read("log")
+    assert not disk.try_read()
+    disk.mend()
+    assert (disk.read("log"), disk.try_read()) == (before, True)
+
+
+def test_only_what_flipped_bits_or_a_refusal_can_lead_to_is_the_disks_doing() -> None:
+    disk = Bench().disk
+    assert not disk.may_have_caused(OSError())
+    disk.break_down(DiskFault(kind="full"))
+    assert disk.may_have_caused(OSError())
+    assert not disk.may_have_caused(ValueError())
+    disk.break_down(DiskFault(kind="bit-flip"))
+    assert disk.may_have_caused(ValueError())
