@@ -31,6 +31,7 @@ SSHD = """\
 set -e
 mkdir -p /run/sshd /root/.ssh
 id ann >/dev/null 2>&1 || useradd --create-home --shell /bin/bash ann
+usermod -p '*' ann  # no password, which is not the same as locked
 mkdir -p ~ann/.ssh
 cp /keys/user.pub /root/.ssh/authorized_keys
 cp /keys/user.pub ~ann/.ssh/authorized_keys

@@ -235,12 +235,12 @@ def test_a_changed_key_is_said_with_both_fingerprints_and_the_mend() -> None:
     ("raised", "said"),
     [
         (TimeoutError(), "does not answer within 10 s"),
+        (paramiko.SSHException("No existing session"), "does not answer within 10 s"),
         (ConnectionRefusedError(111, "Connection refused"), "cannot be reached: Connection refused"),
         (
             paramiko.AuthenticationException("no"),
             "lets nobody in with the keys that are here: put a key of yours",
         ),
-        (paramiko.SSHException("No authentication methods available"), "there is no key and no agent here"),
         (
             paramiko.SSHException("Error reading SSH protocol banner"),
             "does not speak ssh with us: Error reading",
@@ -253,6 +253,13 @@ def test_why_nobody_is_let_in_is_one_sentence(raised: Exception, said: str) -> N
     assert said in text
     assert text.startswith("the host of node n1 (ann@10.0.0.1:22)")
     assert "\n" not in text
+
+
+def test_what_goes_wrong_at_the_door_is_a_matter_of_keys() -> None:
+    error = explained(PLACE, paramiko.SSHException("encountered EC key"), at_the_door=True)
+    assert "lets nobody in with the keys that are here" in str(error)
+    changed = paramiko.BadHostKeyException("h", paramiko.ECDSAKey.generate(), paramiko.ECDSAKey.generate())
+    assert isinstance(explained(PLACE, changed, at_the_door=True), HostKeyError)
 
 
 def test_a_locked_key_is_for_the_agent(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from foreshock.harness.backends.on_hosts.clock_kinds import clock_mechanisms
 from foreshock.harness.backends.on_hosts.disk_kinds import layer_mechanisms
+from foreshock.harness.backends.on_hosts.packet_kinds import packet_mechanisms
 from foreshock.harness.backends.ssh.options import SshOptions
 from foreshock.harness.capabilities import (
     Clock,
@@ -50,13 +52,13 @@ class SshBackend:
             "partition": "iptables on the host",
             "kill": "SIGKILL to the process group",
             "pause/signal": "SIGSTOP to the process group",
-            "packet": "tc with netem where the host has it, else NFQUEUE in user space",
-            "clock": "the node's clock port, or a preloaded shim that is compiled on the host",
+            **packet_mechanisms(here=False),
+            **clock_mechanisms(),
             **layer_mechanisms(),
             "starve/cpu": "a control group, where one logs in as root",
             "starve/memory": "a control group, where one logs in as root",
-            "starve/files": "prlimit",
-            "upgrade": "another version started on the same data",
+            "starve/files": "prlimit on the host",
+            "upgrade": "the process ended, another version started on the same data",
         }
 
     def cluster(self, specification: ClusterSpecification, runtime: Runtime) -> Cluster:

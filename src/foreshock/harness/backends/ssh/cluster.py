@@ -58,7 +58,8 @@ class SshCluster(SshFaults):
         self._claimed: set[str] = set()
         self._without_layer: set[str] = set()
         self._tools: Mapping[str, ClockTools] = {}
-        self._incidents: list[str] = []
+        self.incidents: list[str] = []
+        """What befell the hosts without anybody having asked for it, each a sentence."""
         self._entry: LiveRunEntry | None = None
         if self.target.shared_directory:
             raise UsageError(
@@ -121,8 +122,7 @@ class SshCluster(SshFaults):
         await self.fleet.calls.all_ended(_GIVEN_UP_TIMEOUT_S)  # what a cancelled deployment was still making
         lost = [host for host in self.fleet.hosts.values() if host.lost]
         await asyncio.gather(*(host.wait_until_there(_BACK_TIMEOUT_S) for host in lost))
-        for watch in self._watches.values():
-            await watch.stop()
+        await self.stop_watching()
         left, run = self._leftover(), self.specification.run
 
         async def end(name: str) -> None:
@@ -136,7 +136,7 @@ class SshCluster(SshFaults):
             _log.debug("%s", "; ".join(done))
             self._claimed.discard(name)
 
-        errors, self._incidents = self._incidents, []
+        errors, self.incidents = self.incidents, []
         try:
             await self.fleet.try_each(set(self._claimed), end)
         except HarnessError as error:
@@ -147,6 +147,11 @@ class SshCluster(SshFaults):
             self._entry.close()
         if errors:
             raise HarnessError("; ".join(errors))
+
+    async def stop_watching(self) -> None:
+        """Look after the hosts no more; idempotent."""
+        for watch in self._watches.values():
+            await watch.stop()
 
     async def states(self) -> Mapping[str, str]:
         """The state of each node; ``lost`` also where its host is out of reach."""
@@ -313,5 +318,5 @@ class SshCluster(SshFaults):
 
     def _report(self, incident: str) -> None:
         _log.error("%s", incident)
-        if len(self._incidents) < INCIDENTS_MAX:
-            self._incidents.append(incident)
+        if len(self.incidents) < INCIDENTS_MAX:
+            self.incidents.append(incident)

@@ -93,11 +93,12 @@ class Connection:
                 auth_timeout=timeout_s,
                 channel_timeout=timeout_s,
             )
-        except BaseException as error:
+        except Exception as error:
+            reached = client.get_transport()
+            # Once keys are exchanged all that is left is to be let in; what a key file is not is said there, too.
+            at_the_door = reached is not None and reached.is_active() and not _is_late(error)
             client.close()
-            if isinstance(error, HarnessError) or not isinstance(error, Exception):
-                raise
-            raise explained(place, error) from error
+            raise explained(place, error, at_the_door=at_the_door) from error
         transport = client.get_transport()
         if transport is not None:
             transport.set_keepalive(KEEPALIVE_S)
@@ -245,7 +246,7 @@ def _explaining(place: Place, what: str) -> Iterator[None]:
         raise HarnessError(f"{what} on the host of node {place.node}: {why}") from error
 
 
-def explained(place: Place, error: Exception) -> HarnessError:
+def explained(place: Place, error: Exception, *, at_the_door: bool = False) -> HarnessError:
     """What went wrong when connecting, in one sentence with the mend."""
     who = f"the host of node {place.node} ({place.shown})"
     scan = shlex.join(["ssh-keyscan", "-p", str(place.port), place.hostname])
@@ -270,15 +271,18 @@ def explained(place: Place, error: Exception) -> HarnessError:
                 f"node {place.node}: the ssh configuration has no such host, and no address is found for "
                 f"{place.hostname!r}: say where it is (-o ssh.hosts={place.node}=USER@ADDRESS)"
             )
-        case paramiko.AuthenticationException() | paramiko.PasswordRequiredException():
+        case paramiko.SSHException() if at_the_door or isinstance(error, paramiko.AuthenticationException):
             return HarnessError(f"{who} lets nobody in with the keys that are here{_hint(place)}")
-        case paramiko.SSHException() if "authentication" in str(error).lower():
-            return HarnessError(f"{who} lets nobody in: there is no key and no agent here{_hint(place)}")
-        case TimeoutError():
+        case TimeoutError() | paramiko.SSHException() if _is_late(error):
             return ConnectionLost(f"{who} does not answer within {place.connect_timeout_ms / 1000:g} s")
         case OSError():
             return ConnectionLost(f"{who} cannot be reached: {error.strerror or error}")
     return ConnectionLost(f"{who} does not speak ssh with us: {str(error) or type(error).__name__}")
+
+
+def _is_late(error: Exception) -> bool:
+    """Whether the time was up; the library calls it no session where it is up in the middle of the key exchange."""
+    return isinstance(error, TimeoutError) or "No existing session" in str(error)
 
 
 def _hint(place: Place) -> str:
