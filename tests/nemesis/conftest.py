@@ -80,6 +80,10 @@ class RecordingCluster(ShapedLinks):
         self.stopped: set[str] = set()
         self.means: tuple[str, ...] = ("signal",)
         self.paused_by: list[str | None] = []
+        self.starves = frozenset({"cpu", "memory", "files"})
+        self.short: dict[str, dict[str, int]] = {name: {} for name in NODES}
+        self.dies_of: set[str] = set()
+        self.runs: dict[str, str] = dict.fromkeys(NODES, "1")
         self.grudge: dict[str, frozenset[str]] = {}
         self.ignores: set[str] = set()
         """Methods that do nothing although they return."""
@@ -157,6 +161,37 @@ class RecordingCluster(ShapedLinks):
 
     async def paused(self, nodes: frozenset[str]) -> Mapping[str, bool]:
         return {node: node in self.stopped for node in nodes}
+
+    def starve_kinds(self) -> frozenset[str]:
+        return self.starves
+
+    async def starve(self, resource: str, levels: Mapping[str, int]) -> None:
+        if self._called("starve", (resource, dict(levels))):
+            for name, level in levels.items():
+                self.short[name][resource] = level
+                if resource in self.dies_of:
+                    self.down.add(name)
+
+    async def feed(self, nodes: frozenset[str]) -> None:
+        if self._called("feed", sorted(nodes)):
+            for name in nodes:
+                self.short[name].clear()
+
+    async def starved(self, nodes: frozenset[str]) -> Mapping[str, Mapping[str, int]]:
+        """The limits of a group stay when the process is gone, as those of a container do."""
+        every = {name: {"files": 1024, **self.short[name]} for name in nodes}
+        return {
+            name: {key: value for key, value in limits.items() if key != "files" or name not in self.down}
+            for name, limits in every.items()
+        }
+
+    async def upgrade(self, nodes: frozenset[str], version: str) -> None:
+        if self._called("upgrade", (sorted(nodes), version)):
+            self.runs |= dict.fromkeys(nodes, version)
+            self.down -= nodes
+
+    async def versions(self, nodes: frozenset[str]) -> Mapping[str, str]:
+        return {name: self.runs[name] for name in nodes if name not in self.down}
 
     async def cut(self, grudge: Grudge) -> None:
         if self._called("cut", {receiver: sorted(senders) for receiver, senders in sorted(grudge.items())}):
