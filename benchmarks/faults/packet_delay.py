@@ -37,11 +37,12 @@ udp.setsockopt(socket.SOL_SOCKET, 33, 32 << 20)
 udp.setsockopt(socket.SOL_SOCKET, 35, 1)  # SO_TIMESTAMPNS: when the kernel had it
 udp.bind(("0.0.0.0", 7702))
 open(out + ".ready", "w").close()
-udp.settimeout(3)
+udp.settimeout(30)
 late = []
 try:
     while len(late) < count:
         data, ancillary, _, _ = udp.recvmsg(64, 64)
+        udp.settimeout(5)
         seconds, ns = struct.unpack("qq", ancillary[0][2][:16])
         late.append((seconds * 10**9 + ns - struct.unpack("q", data[:8])[0]) // 1000)
 except TimeoutError:
@@ -55,14 +56,13 @@ import select, socket, struct, sys, time
 address, rate, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 udp.setsockopt(socket.SOL_SOCKET, 32, 32 << 20)
-udp.connect((address, 7702))
 began = time.monotonic_ns()
 for number in range(count):
     due = began + number * 10**9 // rate
     while (left := due - time.monotonic_ns()) > 0:
         if left > 100_000:
             select.select([], [], [], (left - 60_000) / 1e9)
-    udp.send(struct.pack("q", time.time_ns()) + bytes(192))
+    udp.sendto(struct.pack("q", time.time_ns()) + bytes(192), (address, 7702))
 print((time.monotonic_ns() - began) / 1e9)
 """
 
