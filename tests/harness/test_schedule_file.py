@@ -168,6 +168,7 @@ def test_every_nemesis_tells_its_operations_by_its_shades(name: str) -> None:
     operations = operations_of(cls)
     assert operations
     assert all(shade.stops for shade in cls.shades)
+    assert cls.__new__(cls).fs == set(operations)
     assert set(cls.values) <= set(operations)
     for shade in cls.shades:
         for stop in shade.stops:

@@ -19,6 +19,7 @@ asked for again. Faults may overlap. What is wrong is a :class:`UsageError` that
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import tomllib
@@ -92,8 +93,11 @@ def read_schedule(
 
 
 def operations_of(cls: type[Nemesis[Any]]) -> tuple[str, ...]:
-    """The operations of a nemesis, as its shades tell them."""
-    return tuple(dict.fromkeys(f for shade in cls.shades for f in (*shade.starts, *shade.stops)))
+    """The operations of a nemesis, as its shades and its ``fs`` tell them; the latter need no more than its class."""
+    told = [f for shade in cls.shades for f in (*shade.starts, *shade.stops)]
+    with contextlib.suppress(Exception):  # one whose names depend on its options tells them when it is made
+        told += sorted(cls.__new__(cls).fs)
+    return tuple(dict.fromkeys(told))
 
 
 def _stop_of(cls: type[Nemesis[Any]], f: str) -> str | None:
