@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -110,6 +110,14 @@ class Backend(Protocol):
 
     def clean(self, run: str | None) -> list[str]:
         """Remove all that dead runs (or the one named) left; says what was removed. Touches only what is ours."""
+
+
+@runtime_checkable
+class NamesHosts(Protocol):
+    """A backend on hosts that are there before any test: a node bears the name of its host."""
+
+    def hosts_of(self, options: Any) -> tuple[str, ...]:
+        """The hosts that its options name, which are the nodes where a plan names none; none: it names none either."""
 
 
 class ClusterSpecification(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ import msgspec
 
 from foreshock.harness.capabilities import Clock, Membership, Primary, Stall, Upgrade, in_words
 from foreshock.harness.client_contract import check_client
-from foreshock.harness.cluster import Backend
+from foreshock.harness.cluster import Backend, NamesHosts
 from foreshock.harness.composition import (
     Mix,
     QuietWindow,
@@ -134,7 +134,8 @@ def resolve(request: Request) -> Resolved:
         _check_mechanisms(backend, name, cls.mechanisms_asked(options[name]))
     if isinstance(client_class, type):
         workload_class.check_client(options["workload"], client_class)
-    nodes = _nodes(request.nodes, target_class.default_nodes)
+    hosts = backend.hosts_of(options[backend.name]) if isinstance(backend, NamesHosts) else None
+    nodes = _nodes(request.nodes, target_class.default_nodes, hosts)
     seed = request.seed if request.seed is not None else secrets.randbelow(1 << 31)
     faults = _faults(request, dict(zip(nemesis_names, nemesis_classes, strict=True)), nodes)
     check_allowed(faults["allow"], backend.name, nodes, needed, faults["schedule"])
@@ -351,7 +352,10 @@ def _options(
     return {owner: parsed[owner] for owner in owners}
 
 
-def _nodes(text: str | None, default: int) -> tuple[str, ...]:
+def _nodes(text: str | None, default: int, hosts: Sequence[str] | None) -> tuple[str, ...]:
+    """The names of the nodes; ``hosts``: those that the backend was told of, where a node is named for its host."""
+    if text is None and hosts:
+        text = ",".join(hosts)
     if text is None or text.isdigit():
         count = default if text is None else int(text)
         if not 1 <= count <= NODES_MAX:
@@ -362,9 +366,10 @@ def _nodes(text: str | None, default: int) -> tuple[str, ...]:
         raise UsageError(
             f"{text!r} does not name nodes: give a count, or different names separated by commas"
         )
+    also, too = ("", "") if hosts is None else ("._", ", and the dots and underscores of hosts")
     for name in found:
-        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]{0,40}[A-Za-z0-9])?", name):
-            raise UsageError(f"{name!r} is no name for a node: use letters, digits and hyphens")
+        if not re.fullmatch(rf"[A-Za-z0-9]([A-Za-z0-9{also}-]{{0,40}}[A-Za-z0-9])?", name):
+            raise UsageError(f"{name!r} is no name for a node: use letters, digits and hyphens{too}")
     return found
 
 

@@ -105,7 +105,7 @@ class SshHosts:
 
     def wait_for(self, name: str) -> None:
         """Wait until sshd of a host answers."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 90
         while True:
             try:
                 with socket.create_connection((self.addresses[name], 22), 1) as reached:

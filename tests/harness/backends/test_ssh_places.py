@@ -25,6 +25,8 @@ from foreshock.harness.backends.ssh.options import SshOptions, assigned
 from foreshock.harness.backends.ssh.places import Place, places_of
 from foreshock.harness.errors import DeployError, HarnessError, UsageError
 from foreshock.harness.options import parse_options
+from foreshock.harness.plan import resolve
+from foreshock.harness.request import Request
 
 CONFIG = """\
 Host n1
@@ -301,3 +303,17 @@ def test_secrets_have_no_field(config: str) -> None:
     place = places_of(SshOptions(config=config), ["n1"])["n1"]
     words = itertools.chain(place.__struct_fields__, SshOptions.__struct_fields__)
     assert not {word for word in words if "pass" in word or "secret" in word}
+
+
+def planned(**settings: Any) -> tuple[str, ...]:
+    request = Request(backend="ssh", **settings)
+    return resolve(request).plan.nodes
+
+
+def test_nodes_bear_the_names_of_their_hosts() -> None:
+    assert planned(nodes="db1.example.com,db_2") == ("db1.example.com", "db_2")
+    assert planned(options={"ssh.hosts": "db1=10.0.0.1,db2=10.0.0.2"}) == ("db1", "db2")
+    assert planned(nodes="db2", options={"ssh.hosts": {"db2": "10.0.0.2"}}) == ("db2",)
+    assert planned() == ("n1", "n2", "n3", "n4", "n5")
+    with pytest.raises(UsageError, match="dots and underscores of hosts"):
+        planned(nodes="db1/2")

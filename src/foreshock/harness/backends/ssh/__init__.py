@@ -61,6 +61,10 @@ class SshBackend:
             "upgrade": "the process ended, another version started on the same data",
         }
 
+    def hosts_of(self, options: SshOptions) -> tuple[str, ...]:
+        """The hosts that ``ssh.hosts`` names."""
+        return tuple(options.places())
+
     def cluster(self, specification: ClusterSpecification, runtime: Runtime) -> Cluster:
         """Prepare a cluster; nothing is connected yet. Raises ``UsageError`` for hosts that cannot be understood."""
         from foreshock.harness.backends.ssh.cluster import SshCluster
