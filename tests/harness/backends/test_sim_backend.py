@@ -10,7 +10,7 @@ import pytest
 
 from foreshock.harness.asyncio_runtime import AsyncioRuntime
 from foreshock.harness.backends.sim import SimBackend, SimCluster
-from foreshock.harness.capabilities import Clock, Kill, Partition, Pause, PowerCut
+from foreshock.harness.capabilities import Clock, Kill, LinkShape, Partition, Pause, PowerCut, Shape
 from foreshock.harness.cluster import ClusterSpecification, Endpoint, Node, capability
 from foreshock.harness.errors import DeployError, FaultError, HarnessError, UsageError
 from foreshock.harness.options import Options
@@ -195,6 +195,38 @@ def test_power_cuts_and_clocks_are_offered_and_observed(tmp_path: Path) -> None:
     for kind in (PowerCut, Clock):
         assert kind in bench.backend.offers()
         assert capability(cluster, kind) is cluster
+
+
+def test_packets_are_shaped_observed_and_healed(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    cluster = bench.cluster()
+    there, back = ("n1", "n2"), ("n2", "n1")
+    links = frozenset({there, back})
+
+    async def main() -> None:
+        await cluster.deploy()
+        await cluster.shape({there: LinkShape(delay_us=7_000)})
+        readings = await cluster.probe_links(links, count=10, interval_us=100)
+        assert readings[there].delay_us[0] - readings[back].delay_us[0] == 7_000
+        assert all((await cluster.heard(links)).values())
+        inverse = cluster.inverse("packet", frozenset({"n1", "n2"}))
+        assert bench.backend.heal(inverse) == "no link has a shape"
+        readings = await cluster.probe_links(links, count=10, interval_us=100)
+        assert readings[there] == readings[back]
+        bench.runtime.world.machine("n1").connect("n2")
+        await bench.runtime.sleep(10 * MS)
+        assert await cluster.reset_connections(links) == {there: 1, back: 0}
+        await cluster.break_names(frozenset())
+        with pytest.raises(FaultError, match="look up no names"):
+            await cluster.break_names(frozenset({"n1"}))
+        with pytest.raises(FaultError, match="n1 look up no names"):
+            await cluster.names_found(frozenset({"n1"}))
+
+    bench.run(main())
+    assert Shape in bench.backend.offers()
+    assert capability(cluster, Shape) is cluster  # type: ignore[type-abstract]
+    mechanisms = {kind for kind in bench.backend.mechanisms() if kind.startswith("packet/")}
+    assert mechanisms == {f"packet/{kind}" for kind in cluster.shape_kinds()}
 
 
 def test_faults_are_healed_by_their_inverse_while_the_run_lives(tmp_path: Path) -> None:
