@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -225,7 +226,7 @@ def test_there_is_nothing_beyond_the_newest_version_unless_nodes_may_go_back(wor
     for _ in range(6):
         perform(back, "upgrade", "all")
     seen = [fault.value["to"] for fault in read_ledger(world.ledger_path)]
-    assert any(int(one) > int(two) for one, two in zip(seen[2:], seen[3:], strict=False))
+    assert any(int(one) > int(two) for one, two in itertools.pairwise(seen))
 
 
 def test_an_upgrade_that_does_not_take_is_a_fault_error(world: Any) -> None:

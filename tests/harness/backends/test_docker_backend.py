@@ -113,7 +113,48 @@ async def check_pause(cluster: DockerCluster) -> None:
     await cluster.pause(nodes)
     await cluster.resume(nodes)
     await cluster.start(nodes)
+    await cluster.pause(nodes, "signal")
+    assert await cluster.paused(nodes) == {"n4": True}
+    assert (await cluster.states())["n4"] == "running"  # to the engine it runs
+    await cluster.resume(nodes)
+    assert await cluster.paused(nodes) == {"n4": False}
+    with pytest.raises(FaultError, match="cannot be paused by 'trickery' here"):
+        await cluster.pause(nodes, "trickery")
     await cluster.pause(nodes)  # and teardown takes away what is frozen
+
+
+async def check_starvation(cluster: DockerCluster) -> None:
+    nodes = frozenset({"n2"})
+    before = await cluster.starved(nodes)
+    assert set(before["n2"]) == {"files"}
+    undo = cluster.inverse("starve", nodes)
+    await cluster.starve("cpu", {"n2": 7})
+    await cluster.starve("files", {"n2": 1})
+    await cluster.starve("memory", {"n2": 110})
+    short = (await cluster.starved(nodes))["n2"]
+    assert short["cpu"] == 7_000
+    assert 4 <= short["files"] < before["n2"]["files"]
+    assert 6 << 20 <= short["memory"] < 64 << 20
+    # The connection takes the last descriptor, and none is left for the file.
+    assert await ask(cluster.nodes[1], do="store", value="x") == "failed: OSError"
+    await cluster.kill(nodes)
+    assert set((await cluster.starved(nodes))["n2"]) == {
+        "cpu",
+        "memory",
+    }  # what is the container's outlives a process
+    await cluster.feed(nodes)
+    await cluster.start(nodes)
+    assert await cluster.starved(nodes) == before
+    await cluster.starved(nodes)
+    await cluster.starve("cpu", {"n2": 5})
+    await cluster.starve("files", {"n2": 3})
+    again = cluster.inverse("starve", nodes)
+    assert (
+        DockerBackend().heal(undo) == "fed n2, starve undone on n2"
+    )  # of a process that is gone, and no harm to it
+    assert (await cluster.starved(nodes))["n2"].keys() == {"files"}
+    assert "starve undone" in DockerBackend().heal(again)
+    assert await cluster.starved(nodes) == before
 
 
 async def check_host(cluster: DockerCluster, scratch: Path) -> None:
@@ -148,6 +189,7 @@ def test_five_nodes_live_through_every_fault_and_leave_nothing(
             await check_partitions(cluster)
             await check_kill_keeps_address_data_and_rules(cluster)
             await check_pause(cluster)
+            await check_starvation(cluster)
             await check_host(cluster, tmp_path)
             await cluster.fetch_logs(tmp_path / "nodes")
             assert [each.run for each in live_runs.registered_runs()] == [spec.run]

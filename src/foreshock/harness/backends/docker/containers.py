@@ -45,6 +45,7 @@ _LOG_BYTES_MAX: Final = 64 << 20
 _SHARED_BYTES: Final = 64 << 20
 _SETTLE_S: Final = 10.0
 _POLL_S: Final = 0.01
+_FREEZE_ATTEMPTS: Final = 10
 
 
 class NodeContainers:
@@ -205,7 +206,16 @@ class NodeContainers:
         """Freeze the node's process; nothing when it is frozen or does not run."""
         identity = self.ours()
         with explained(f"node {self.name} cannot be paused", FaultError):
-            self._unless_conflict(lambda: self._client.pause(identity))
+            for attempts_left in reversed(range(_FREEZE_ATTEMPTS)):
+                try:
+                    self._unless_conflict(lambda: self._client.pause(identity))
+                except APIError as error:
+                    # So the engine says when a busy machine does not let it see in time that all are frozen.
+                    if not attempts_left or "unable to freeze" not in str(error.explanation):
+                        raise
+                else:
+                    return
+                time.sleep(_POLL_S)
 
     def resume(self) -> None:
         """Thaw the node's process; nothing when it is not frozen."""

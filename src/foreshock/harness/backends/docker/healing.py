@@ -13,6 +13,7 @@ from foreshock.harness.backends import grudge_rules
 from foreshock.harness.backends.docker.engine import explained
 from foreshock.harness.backends.docker.limits import lift_limits
 from foreshock.harness.backends.docker.ownership import inspected, own_network_refused
+from foreshock.harness.backends.on_hosts import processes
 from foreshock.harness.errors import FaultError
 
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType(
@@ -102,19 +103,25 @@ def _undo(client: docker.APIClient, fault: Mapping[str, Any], name: str, script:
     return pod is not None
 
 
-def _run_in(client: docker.APIClient, pod: str, script: str, what: str) -> None:
+def _run_in(client: docker.APIClient, pod: str, script: str, what: str) -> str:
     execution = client.exec_create(pod, ["/bin/sh", "-c", own_network_refused() + script])
     output = bytes(client.exec_start(execution["Id"])).decode(errors="replace")
     if client.exec_inspect(execution["Id"])["ExitCode"]:
         raise FaultError(f"{what} failed: {output.strip()}")
+    return output
 
 
 def _resume(client: docker.APIClient, fault: Mapping[str, Any], name: str) -> bool:
     found = _found(client, fault, fault["containers"][name])
-    if found is None or not found["State"]["Paused"]:
+    if found is None:
         return False
-    client.unpause(found["Id"])
-    return True
+    frozen = bool(found["State"]["Paused"])
+    if frozen:
+        client.unpause(found["Id"])
+    pod = _pod(client, fault, name)
+    script = processes.go_on(processes.of_container(str(found["Id"])))
+    stopped = "" if pod is None else _run_in(client, pod, script, f"resuming node {name} from its pod")
+    return frozen or bool(stopped.strip())
 
 
 def _feed(client: docker.APIClient, fault: Mapping[str, Any], name: str) -> bool:

@@ -67,6 +67,10 @@ class ContainerResources(HostSignals, HostResources):
         identity = self.identity(name)
         return None if identity is None else processes.of_container(identity)
 
+    def undo_script(self, fault: str, name: str) -> str | None:
+        """Healing resumes by the engine and by the container's name, so that it needs no script for a pause."""
+        return None if fault == "pause" else super().undo_script(fault, name)
+
     # --- Starve -------------------------------------------------------------------------------------------
 
     def starve_kinds(self) -> frozenset[str]:

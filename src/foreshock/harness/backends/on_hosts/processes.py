@@ -56,10 +56,10 @@ def stop(lister: str) -> str:
 
 
 def go_on(lister: str) -> str:
-    """The script that lets all go on (SIGCONT) that are stopped; harmless when none is."""
+    """The script that lets all go on (SIGCONT) that are stopped, and prints their pids; harmless when none is."""
     return (
         f"stopped=$({lister} | awk '$2 == \"T\" {{ print $1 }}')\n"
-        f'[ -z "$stopped" ] || kill -CONT $stopped 2>/dev/null\n'
+        f'[ -z "$stopped" ] || {{ kill -CONT $stopped 2>/dev/null; echo $stopped; }}\n'
         f"exit 0\n"
     )
 
