@@ -60,7 +60,7 @@ class Cluster(Protocol):
         """Remove everything that ``deploy`` made, whatever state it is in."""
 
     async def states(self) -> Mapping[str, str]:
-        """For the live view: ``running``, ``paused``, ``killed`` or ``lost`` by node."""
+        """For the live view: ``running``, ``paused``, ``killed``, ``lost`` or ``unreachable``, by node."""
 
     def inverse(self, fault: str, nodes: frozenset[str]) -> Mapping[str, Any]:
         """What ``Backend.heal`` will need to undo a fault from another process.

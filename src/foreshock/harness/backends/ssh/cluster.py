@@ -21,13 +21,13 @@ from foreshock.harness.backends.readiness import wait_until_ready
 from foreshock.harness.backends.ssh import node_scripts
 from foreshock.harness.backends.ssh.faults import SshFaults, inverse_of
 from foreshock.harness.backends.ssh.fleet import Fleet
-from foreshock.harness.backends.ssh.healing import BY_USER, Leftover, Step, end_on_host
+from foreshock.harness.backends.ssh.healing import Leftover, Step, end_on_host
 from foreshock.harness.backends.ssh.options import SshOptions
 from foreshock.harness.backends.ssh.places import places_of
 from foreshock.harness.backends.ssh.remote_node import RemoteNode
 from foreshock.harness.backends.ssh.watch import INCIDENTS_MAX, HostWatch
 from foreshock.harness.backends.together import run_all
-from foreshock.harness.capabilities import Clock, Partition, Shape
+from foreshock.harness.capabilities import Partition, Shape
 from foreshock.harness.cluster import ClusterSpecification, Endpoint, Node
 from foreshock.harness.errors import DeployError, HarnessError, UsageError
 from foreshock.harness.host import HostResult
@@ -91,16 +91,12 @@ class SshCluster(SshFaults):
                 for name, host in self.fleet.hosts.items()
             }
             await self._look()
-            self._entry = live_runs.register(
-                self.specification.run,
-                backend="ssh",
-                directory=self.specification.directory,
-                places=msgspec.to_builtins(self._leftover()),
-            )
+            self._register()
             await run_all([self._prepare(name) for name in self.node_names])
             for watch in self._watches.values():
                 watch.start()
             await self._prepare_faults()
+            self._register()  # what undoes faults may be known only now
             await self.fleet.each(self.node_names, self.write_node)
             await run_all([self.start_node(name) for name in self.node_names])
             await self._wait_until_ready()
@@ -109,10 +105,20 @@ class SshCluster(SshFaults):
         except HarnessError as error:
             raise DeployError(str(error)) from error
 
+    def _register(self) -> None:
+        """Write down how another process cleans up after this one."""
+        self._entry = live_runs.register(
+            self.specification.run,
+            backend="ssh",
+            directory=self.specification.directory,
+            places=msgspec.to_builtins(self._leftover()),
+        )
+
     async def fetch_logs(self, directory: Path) -> None:
         """Fetch each node's log to ``directory/<node>/node.log``; raises ``HarnessError``."""
 
-        await self.fleet.try_each(self._claimed, lambda name: self.remote(name).fetch_log(directory))
+        started = {name for name in self._claimed if self.remote(name).started}
+        await self.fleet.try_each(started, lambda name: self.remote(name).fetch_log(directory))
 
     async def teardown(self) -> None:
         """End every process of the run, undo every fault, remove every file, and say what befell the hosts.
@@ -154,10 +160,10 @@ class SshCluster(SshFaults):
             await watch.stop()
 
     async def states(self) -> Mapping[str, str]:
-        """The state of each node; ``lost`` also where its host is out of reach."""
+        """The state of each node; ``unreachable`` where its host is out of reach, and nobody knows."""
         names = [name for name in self.node_names if name in self._claimed]
         found = await asyncio.gather(*(self.remote(name).shown_state() for name in names))
-        return dict(zip(names, found, strict=True))
+        return {name: state for name, state in zip(names, found, strict=True) if state is not None}
 
     # --- deploying --------------------------------------------------------------------------------------------
 
@@ -169,7 +175,7 @@ class SshCluster(SshFaults):
             packets=self._needs_packets,
             reached_at=self.options.reached_at(),
         )
-        await self.fleet.check_rights([kind for kind in self.fault_kinds() if kind not in BY_USER])
+        await self.fleet.check_rights([kind for kind in self.fault_kinds() if self.needs_root(kind)])
         port = self.target.port
         peers = {name: Endpoint(host=at, port=port) for name, at in self.fleet.addresses.items()}
         self._nodes = tuple(self._node(name, index, peers) for index, name in enumerate(self.node_names))
@@ -210,7 +216,7 @@ class SshCluster(SshFaults):
         if Shape in self.specification.needs:
             await self.find_packet_means()
         await self.make_clocks()
-        if Clock in self.specification.needs and self.target.clock == "preload":
+        if self.preloads:
             self._tools = await self.fleet.each(self.node_names, self._make_tools)
         await self.make_groups()
         if self.wants_disks:

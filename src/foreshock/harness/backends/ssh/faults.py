@@ -11,10 +11,10 @@ import msgspec
 
 from foreshock.harness.backends import grudge_rules, link_probes
 from foreshock.harness.backends.on_hosts import control_groups
-from foreshock.harness.backends.on_hosts.clocks import HostClocks
 from foreshock.harness.backends.on_hosts.disks import HostDisks
 from foreshock.harness.backends.on_hosts.packets import HostPackets
 from foreshock.harness.backends.on_hosts.resources import HostResources
+from foreshock.harness.backends.on_hosts.settable_clocks import SettableClocks
 from foreshock.harness.backends.on_hosts.versions import HostVersions, check_version
 from foreshock.harness.backends.pause_means import check_means
 from foreshock.harness.backends.ssh import node_scripts
@@ -53,7 +53,7 @@ KINDS: Final[Mapping[type[Any], str]] = {
 """By what name the ledger knows the faults that a capability brings about."""
 
 
-class SshFaults(HostVersions, HostPackets, HostClocks, HostDisks, HostResources):
+class SshFaults(HostVersions, HostPackets, SettableClocks, HostDisks, HostResources):
     """Kill, Pause, Partition and Upgrade, beside what is written for every host."""
 
     specification: ClusterSpecification
@@ -142,8 +142,12 @@ class SshFaults(HostVersions, HostPackets, HostClocks, HostDisks, HostResources)
         kinds = [kind for kind in self.fault_kinds() if kind not in ("kill", "power", "upgrade")]
         if not self.nodes_known:
             kinds = [kind for kind in kinds if kind != "disk"]
-        scripts = [(kind not in BY_USER, self.undo_script(kind, name)) for kind in kinds]
+        scripts = [(self.needs_root(kind), self.undo_script(kind, name)) for kind in kinds]
         return tuple(Step(root=root, script=script) for root, script in scripts if script is not None)
+
+    def needs_root(self, kind: str) -> bool:
+        """Whether only root brings about and undoes faults of this kind."""
+        return kind not in BY_USER or (kind == "clock" and self.sets_wall_clocks)
 
     @property
     def nodes_known(self) -> bool:
@@ -306,6 +310,7 @@ def inverse_of(cluster: SshFaults, fault: str, nodes: frozenset[str]) -> Mapping
         "run": cluster.specification.run,
         "hosts": {name: msgspec.to_builtins(cluster.fleet.places[name]) for name in sorted(touched)},
         "scripts": cluster.undo_scripts(fault, touched),
+        "as_root": cluster.needs_root(fault),
     }
 
 

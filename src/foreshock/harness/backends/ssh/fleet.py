@@ -27,6 +27,7 @@ T = TypeVar("T")
 _log = logging.getLogger("foreshock.ssh")
 _THREADS_MAX: Final = 3 * 64
 _ERRORS_SHOWN_MAX: Final = 3
+_LOOK_TIMEOUT_MS: Final = 30_000
 _GIVEN_UP_TIMEOUT_S: Final = 30.0
 
 
@@ -77,7 +78,8 @@ class Fleet:
         script = facts_script(programs, packages)
 
         async def ask(name: str) -> None:
-            facts = read_facts((await self.hosts[name].run(script)).stdout, self.places[name])
+            said = await self.hosts[name].run(script, timeout_ms=_LOOK_TIMEOUT_MS)
+            facts = read_facts(said.stdout, self.places[name])
             check_host(facts, self.places[name])
             self.connections[name].is_root = facts.user_id == 0
             self.facts[name] = facts

@@ -53,7 +53,7 @@ def heal(fault: Mapping[str, Any]) -> str:
 
     def undo(connection: Connection) -> list[str]:
         name = connection.place.node
-        _run(connection, scripts[name], root=kind not in BY_USER)
+        _run(connection, scripts[name], root=bool(fault["as_root"]))
         return [name]
 
     done, errors = _on_each((places[name] for name in sorted(scripts)), undo)

@@ -10,8 +10,8 @@ from foreshock.harness.backends.ssh import node_scripts
 from foreshock.harness.backends.ssh.host import SshHost
 from foreshock.harness.errors import DeployError, FaultError, HarnessError
 
-_SIGNAL_TIMEOUT_MS: Final = 20_000
-_STATE_TIMEOUT_MS: Final = 3_000
+_SCRIPT_TIMEOUT_MS: Final = 30_000
+_STATE_TIMEOUT_MS: Final = 10_000
 _LOG_TAIL_BYTES: Final = 8 << 10
 ALIVE: Final = ("running", "paused")
 
@@ -22,6 +22,8 @@ class RemoteNode:
     def __init__(self, host: SshHost, base: str, run: str) -> None:
         self.name = host.name
         self.killed = False
+        self.started = False
+        """Whether it was started at all, so that there is a log."""
         self._host = host
         self._base = base
         self._run = run
@@ -30,7 +32,9 @@ class RemoteNode:
     async def prepare(self, files: Mapping[str, bytes]) -> None:
         """Claim the host, make the node's folders and write its files; raises ``DeployError``."""
         name = self.name
-        claimed = await self._host.run(node_scripts.claim(self._base, self._run))
+        claimed = await self._host.run(
+            node_scripts.claim(self._base, self._run), timeout_ms=_SCRIPT_TIMEOUT_MS
+        )
         if claimed.exit_code == node_scripts.CLAIMED:
             raise DeployError(
                 f"the host of node {name} carries the run {claimed.stdout.strip() or '?'} already: wait for its end, "
@@ -41,7 +45,7 @@ class RemoteNode:
                 f"{self._base} cannot be used on the host of node {name} ({claimed.stderr.strip()}): choose another "
                 "folder with -o ssh.remote_directory=DIR"
             )
-        made = await self._host.run(node_scripts.make_folders(self.folder))
+        made = await self._host.run(node_scripts.make_folders(self.folder), timeout_ms=_SCRIPT_TIMEOUT_MS)
         if made.exit_code:
             raise DeployError(f"the folders of node {name} cannot be made: {made.stderr.strip()}")
         for file, data in files.items():
@@ -59,10 +63,11 @@ class RemoteNode:
 
     async def start(self) -> None:
         """Start the process unless it runs; raises ``HarnessError``."""
-        result = await self._host.run(node_scripts.start(self.folder, self._run))
+        script = node_scripts.start(self.folder, self._run)
+        result = await self._host.run(script, timeout_ms=_SCRIPT_TIMEOUT_MS)
         if result.exit_code:
             raise HarnessError(f"node {self.name} cannot be started: {result.stderr.strip()}")
-        self.killed = False
+        self.killed, self.started = False, True
 
     async def kill(self) -> None:
         """Kill the process group and wait until its process is gone; raises ``FaultError``."""
@@ -88,14 +93,17 @@ class RemoteNode:
             )
         return words[0], words[1] if len(words) > 1 else ""
 
-    async def shown_state(self) -> str:
-        """``running``, ``paused``, ``killed`` (by us) or ``lost`` (by itself, or with its host)."""
+    async def shown_state(self) -> str | None:
+        """``running``, ``paused``, ``killed`` (by us), ``lost`` (by itself, or with its host) or ``unreachable``.
+
+        ``None`` when the host does not say in time.
+        """
         if self._host.lost:
-            return "lost"
+            return "unreachable"
         try:
             state, _ = await self.state()
         except HarnessError:
-            return "lost"
+            return None
         return state if state in ALIVE else "killed" if self.killed else "lost"
 
     async def exit_status(self) -> str | None:
@@ -114,7 +122,7 @@ class RemoteNode:
         await self._host.download(f"{self.folder}/{node_scripts.LOG}", folder / node_scripts.LOG)
 
     async def _signal(self, script: str, struck: str) -> None:
-        result = await self._host.run(script, timeout_ms=_SIGNAL_TIMEOUT_MS)
+        result = await self._host.run(script, timeout_ms=_SCRIPT_TIMEOUT_MS)
         if result.exit_code:
             raise FaultError(f"node {self.name} cannot be {struck}: {result.stderr.strip()}")
 

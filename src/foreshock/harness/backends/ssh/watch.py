@@ -15,7 +15,7 @@ from foreshock.harness.errors import HarnessError
 
 _log = logging.getLogger("foreshock.ssh")
 BEAT_S: Final = 1.0
-BEAT_TIMEOUT_MS: Final = 8_000
+BEAT_TIMEOUT_MS: Final = 12_000
 _FIRST_PAUSE_S: Final = 0.25
 _LONGEST_PAUSE_S: Final = 5.0
 INCIDENTS_MAX: Final = 50
