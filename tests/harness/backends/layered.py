@@ -61,10 +61,9 @@ class Layered:
         found: dict[str, Any] = json.loads(self.control.read_text())
         return found
 
-    def probe(self, *arguments: str) -> dict[str, Any]:
-        done = subprocess.run(
-            [sys.executable, self.archive, "probe", self.mount, *arguments], capture_output=True, check=True
-        )
+    def probe(self) -> dict[str, Any]:
+        command = [sys.executable, self.archive, "probe", self.mount]
+        done = subprocess.run(command, capture_output=True, check=True)
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 

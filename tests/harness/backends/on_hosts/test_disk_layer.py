@@ -229,7 +229,7 @@ def test_flipped_bits_are_read_by_whoever_opens_a_file_and_are_gone_when_it_is_m
 
 
 def test_the_node_does_not_see_what_is_ours_and_the_probe_does(layer: Layered) -> None:
-    sound = layer.probe("make")
+    sound = layer.probe()
     assert (sound["write"], sound["sync"], sound["intact"]) == ("ok", "ok", True)
     assert not [name for name in os.listdir(layer.mount) if name.startswith(".")]  # noqa: PTH208
     for kind, shown in {

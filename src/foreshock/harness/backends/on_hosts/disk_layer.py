@@ -29,6 +29,7 @@ from typing import Any, Final
 import mfusepy
 
 from foreshock.harness.backends.on_hosts.bit_flips import flipped
+from foreshock.harness.backends.on_hosts.disk_probe import make_files
 from foreshock.harness.backends.on_hosts.unsynced_writes import UnsyncedWrites
 
 CONTROL: Final = "/.foreshock-disk"
@@ -375,6 +376,7 @@ def main(arguments: Sequence[str]) -> None:
     """Serve until told to end (SIGTERM), or until somebody unmounts."""
     medium, mount, name, seed = arguments
     os.closerange(3, 1 << 16)  # whoever started this waits until all that it left open is closed
+    make_files(medium)
     os.umask(0)  # the kernel has applied the umask of whoever makes a file
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     options: dict[str, Any] = {"attr_timeout": 0, "entry_timeout": 0, "negative_timeout": 0, "use_ino": True}

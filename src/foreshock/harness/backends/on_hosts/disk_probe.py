@@ -1,7 +1,7 @@
 """Tries a disk on files that are not the node's own, and says what came of it. Runs on the host of a node.
 
-With ``MOUNT`` as its argument it prints one line of JSON, as ``capabilities.DiskReading``; with ``make`` behind that it
-makes the files first. Standard library only.
+With ``MOUNT`` as its argument it prints one line of JSON, as ``capabilities.DiskReading``. The layer makes the files
+before it is mounted. Standard library only.
 """
 
 from __future__ import annotations
@@ -29,13 +29,18 @@ def _attempt(action: Callable[[], object]) -> str:
     return "ok"
 
 
+def make_files(medium: str) -> None:
+    """Put the files there that are to be read, and overwritten, later."""
+    _make(f"{medium}/.foreshock-pattern", PATTERN)
+    _make(f"{medium}/.foreshock-unsynced", WAITING)
+
+
 def _make(path: str, content: bytes) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     try:
         view = memoryview(content)
         while view:
             view = view[os.write(fd, view) :]
-        os.fsync(fd)
     finally:
         os.close(fd)
 
@@ -72,8 +77,4 @@ def _read(mount: str) -> dict[str, object]:
 
 def main(arguments: Sequence[str]) -> None:
     """Try, and say."""
-    mount = arguments[0]
-    if arguments[1:] == ["make"]:
-        _make(f"{mount}/.foreshock-pattern", PATTERN)
-        _make(f"{mount}/.foreshock-unsynced", WAITING)
-    print(json.dumps(_read(mount)))  # noqa: T201 - what it says is what it is for
+    print(json.dumps(_read(arguments[0])))  # noqa: T201 - what it says is what it is for

@@ -41,20 +41,19 @@ else:
     from {_PACKAGE}.disk_layer import main
 main(sys.argv[2:])
 """
-_START_TIMEOUT_MS: Final = 30_000
-_TIMEOUT_MS: Final = 20_000
+_START_TIMEOUT_MS: Final = 90_000
+_TIMEOUT_MS: Final = 60_000
 
 _START: Final = """\
 mkdir -p {medium} {mount} || exit 1
 {variable}={run} setsid {programs} layer {medium} {mount} {name} {seed} </dev/null >{log} 2>&1 &
 layer=$!
-left=200
+left=1000
 until [ -e {control} ]; do
   left=$((left - 1))
   if [ $left -eq 0 ] || ! kill -0 $layer 2>/dev/null; then tail -n 3 {log} >&2; exit 1; fi
   sleep 0.05
 done
-{programs} probe {mount} make >/dev/null || exit 1
 echo $layer
 """
 # An opened file's pages are read anew: what the kernel had kept of them, flipped or not, is forgotten.
