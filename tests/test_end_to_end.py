@@ -29,7 +29,7 @@ HUNTS = {
         *BUSY,
     ),
     "raft/replies-before-fsync": (
-        *("--nemesis", "kill", "-o", "kill.targets=all", "--interval", "1.5"),
+        *("--nemesis", "power", "-o", "power.targets=all", "--interval", "1.5"),
         *BUSY,
     ),
     "paxos/half-is-majority": (
