@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from markupsafe import escape
+from tests.reports.tapes import SECOND, register_tape
 
 from foreshock.harness.ledger import Fault
 from foreshock.harness.nemesis import Shade
 from foreshock.reports import scales, svg
+from foreshock.reports.columns import columns_of
 from foreshock.reports.fault_windows import fault_windows
 from foreshock.reports.operation_text import operation_text, value_text
+from foreshock.reports.plots import axis_of, plots_of
 
 
 @pytest.mark.parametrize(
@@ -122,3 +126,24 @@ def test_nothing_becomes_markup_in_a_drawing() -> None:
 
 def test_a_broken_line_lifts_the_pen() -> None:
     assert svg.path([(0, 1), (2, 3), None, (4, 5)]) == "M0 1L2 3M4 5"
+
+
+def test_every_fault_is_on_every_plot_with_the_times_of_the_ledger() -> None:
+    """Whatever its kind: a nemesis of a stranger, and one whose shade has another name than its faults."""
+    kinds = (
+        "partition", "kill", "pause", "power", "clock", "packet", "disk", "starve", "membership", "of another"
+    )  # fmt: skip
+    faults = [
+        fault(id=i, kind=kind, planned_ns=(i + 1) * SECOND, verified_ns=(i + 2) * SECOND, healed_ns=(i + 4) * SECOND)
+        for i, kind in enumerate(kinds)
+    ]  # fmt: skip
+    columns = columns_of(register_tape(count=600, seconds=20.0).history())
+    windows = fault_windows(faults, [Shade("kill", (), (), "#123456")], columns.end_ns)
+    plots = plots_of(columns, axis_of(columns, windows, ()))
+    assert [plot.name for plot in plots] == ["faults", "rate", "latency", "availability"]
+    for plot in plots:
+        for window in windows:
+            assert str(escape(window.label)) in str(plot.drawing)
+    assert windows[0].label.endswith("(planned 1.000 s, verified 2.000 s, healed 4.000 s)")
+    never = fault_windows([fault(planned_ns=SECOND, failed_ns=2 * SECOND, failure="no")], (), 10 * SECOND)
+    assert never[0].times == "planned 1.000 s, verified never, healed never"

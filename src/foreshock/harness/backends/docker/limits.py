@@ -23,7 +23,7 @@ def set_limit(containers: NodeContainers, resource: str, limit: int | None) -> N
 
     Raises ``FaultError``. What is not limited is left alone.
     """
-    client, container = containers.client, containers.container
+    client, container = containers.client, containers.ours()
     with explained(f"the {resource} of node {containers.name} cannot be limited", FaultError):
         if limit is not None or resource in _limits(client, container):
             client.update_container(container, **_updates(resource, limit))
