@@ -106,16 +106,7 @@ def resolve(request: Request) -> Resolved:
     nemesis_names = tuple(weights) or nemeses_of_schedule(request.schedule)
     nemesis_classes = [_load_class(Kind.NEMESES, name, Nemesis) for name in nemesis_names]
     backend = choose_backend(request.backend)
-    if workload_class.service not in target_class.services:
-        offered = ", ".join(sorted(target_class.services)) or "nothing"
-        raise UsageError(
-            f"the workload {request.workload!r} needs the service {workload_class.service!r}, "
-            f"and the target {request.target!r} offers {offered}"
-        )
-    if backend.simulated and not target_class.can_simulate():
-        raise UsageError(
-            f"the target {request.target!r} cannot be simulated: use --backend process or docker"
-        )
+    _check_target(request, target_class, workload_class.service, simulated=backend.simulated)
     named_nemeses = dict(zip(nemesis_names, nemesis_classes, strict=True))
     required = {name: cls.requires for name, cls in named_nemeses.items()}
     _check_capabilities(backend, request.target, target_class, required)
@@ -303,6 +294,22 @@ def _check_capabilities(
                 f"the nemesis {name!r} needs a target that has two versions or more, "
                 f"and the target {target!r} names {runs}"
             )
+
+
+def _check_target(
+    request: Request, target_class: type[Target[Any]], service: str, *, simulated: bool
+) -> None:
+    """Refuse a target that lacks the service, or that cannot be simulated when it is to be."""
+    if service not in target_class.services:
+        offered = ", ".join(sorted(target_class.services)) or "nothing"
+        raise UsageError(
+            f"the workload {request.workload!r} needs the service {service!r}, "
+            f"and the target {request.target!r} offers {offered}"
+        )
+    if simulated and not target_class.can_simulate():
+        raise UsageError(
+            f"the target {request.target!r} cannot be simulated: use --backend process or docker"
+        )
 
 
 def _check_mechanisms(backend: Backend, nemesis: str, asked: frozenset[str]) -> None:
