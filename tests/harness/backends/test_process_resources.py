@@ -15,6 +15,7 @@ from foreshock.harness.backends.on_hosts import control_groups
 from foreshock.harness.backends.process import ProcessBackend
 from foreshock.harness.backends.process.cluster import ProcessCluster
 from foreshock.harness.backends.process.mechanisms import resource_mechanisms
+from foreshock.harness.backends.process_identity import processes_of_run
 from foreshock.harness.capabilities import Pause, Starve, Upgrade
 from foreshock.harness.cluster import Node
 from foreshock.harness.errors import FaultError
@@ -120,6 +121,23 @@ def test_a_node_in_a_group_of_its_own_is_starved_frozen_killed_frozen_and_leaves
     groups: list[str] = []
     run(main)
     assert not list(Path(control_groups.ROOT).glob(f"*/{groups[0]}"))
+
+
+@pytest.mark.skipif(not control_groups.usable(), reason="this machine lets us make no control groups")
+def test_what_is_frozen_is_cleaned_up_too(run: Run, tmp_path: Path) -> None:
+    async def main(runtime: Runtime) -> None:
+        cluster = make(tmp_path, runtime, needs=frozenset({Pause}))
+        await cluster.deploy()
+        try:
+            await cluster.pause(frozenset({"n1", "n2"}), "freezer")
+            await until_paused(cluster, frozenset({"n1", "n2"}))
+            said = await asyncio.to_thread(ProcessBackend().clean, cluster.specification.run)
+            assert any("removed the control group" in line for line in said)
+            assert processes_of_run(cluster.specification.run) == []
+        finally:
+            await cluster.teardown()
+
+    run(main)
 
 
 async def until_paused(cluster: ProcessCluster, nodes: frozenset[str]) -> None:
