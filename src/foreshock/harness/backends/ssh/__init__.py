@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from foreshock.harness.backends.on_hosts.clock_kinds import clock_mechanisms
 from foreshock.harness.backends.on_hosts.disk_kinds import layer_mechanisms
@@ -27,6 +27,9 @@ from foreshock.harness.capabilities import (
 )
 from foreshock.harness.cluster import Cluster, ClusterSpecification
 from foreshock.harness.runtime import Runtime
+
+if TYPE_CHECKING:
+    from foreshock.harness.rehearsal.recording import Recorder
 
 
 class SshBackend:
@@ -70,6 +73,12 @@ class SshBackend:
         from foreshock.harness.backends.ssh.cluster import SshCluster
 
         return SshCluster(specification, runtime)
+
+    def rehearsal(self, specification: ClusterSpecification, runtime: Runtime, recorder: Recorder) -> Cluster:
+        """A cluster that only writes down what would be run on which host."""
+        from foreshock.harness.backends.ssh.rehearsal import RehearsedSshCluster
+
+        return RehearsedSshCluster(specification, runtime, recorder)
 
     def heal(self, fault: Mapping[str, Any]) -> str:
         """Undo a fault by its inverse, from any process that gets in; raises ``FaultError``."""

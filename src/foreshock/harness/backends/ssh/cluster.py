@@ -86,10 +86,6 @@ class SshCluster(SshFaults):
         """
         try:
             await self.fleet.connect(self.node_folder)
-            self.remotes = {
-                name: RemoteNode(host, self.base, self.specification.run)
-                for name, host in self.fleet.hosts.items()
-            }
             await self._look()
             self._register()
             await run_all([self._prepare(name) for name in self.node_names])
@@ -176,11 +172,19 @@ class SshCluster(SshFaults):
             reached_at=self.options.reached_at(),
         )
         await self.fleet.check_rights([kind for kind in self.fault_kinds() if self.needs_root(kind)])
+        self._make_nodes()
+        self._watches = {
+            name: HostWatch(host, self.fleet.facts[name].boot, partial(self._mend, name), self._report)
+            for name, host in self.fleet.hosts.items()
+        }
+
+    def _make_nodes(self) -> None:
+        """Work out the nodes from what is known of their hosts."""
         port = self.target.port
         peers = {name: Endpoint(host=at, port=port) for name, at in self.fleet.addresses.items()}
         self._nodes = tuple(self._node(name, index, peers) for index, name in enumerate(self.node_names))
-        self._watches = {
-            name: HostWatch(host, self.fleet.facts[name].boot, partial(self._mend, name), self._report)
+        self.remotes = {
+            name: RemoteNode(host, self.base, self.specification.run)
             for name, host in self.fleet.hosts.items()
         }
 
@@ -217,12 +221,13 @@ class SshCluster(SshFaults):
             await self.find_packet_means()
         await self.make_clocks()
         if self.preloads:
-            self._tools = await self.fleet.each(self.node_names, self._make_tools)
+            self._tools = await self.fleet.each(self.node_names, self.make_tools)
         await self.make_groups()
         if self.wants_disks:
             await self.start_disks()
 
-    async def _make_tools(self, name: str) -> ClockTools:
+    async def make_tools(self, name: str) -> ClockTools:
+        """Have what shows a node skewed clocks compiled for its host."""
         folder = f"{self.control_directory(name)}/clock-tools"
         await self.host(name).run(f"mkdir {folder}")
         return await tools_on(self.host(name), folder)
