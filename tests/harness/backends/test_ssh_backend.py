@@ -258,6 +258,10 @@ def test_another_process_heals_and_cleans_and_says_which_host_it_cannot_reach(
 
     cut, stopped = (json.loads(json.dumps(inverse)) for inverse in run(main))
     backend = SshBackend()
+    shown = [*backend.healing_commands(cut), *backend.cleaning_commands(spec.run)[spec.run]]
+    assert {command.where.split()[0] for command in shown} == {"n1", "n2", "n3"}
+    with pytest.raises(FaultError, match="has no node 'n9', so its host is left alone"):
+        backend.heal({**cut, "scripts": {"n9": "true"}})
     hosts.sh("n3", f"iptables -I {door}")
     try:
         with pytest.raises(
@@ -277,6 +281,7 @@ def test_another_process_heals_and_cleans_and_says_which_host_it_cannot_reach(
     done = backend.clean(spec.run)
     assert {line.rpartition(" ")[2] for line in done} == {"n3"}
     assert backend.clean(spec.run) == []
+    assert backend.heal(cut) == "nothing to do: nothing of the run is left on its hosts"
 
 
 def test_an_ordinary_user_needs_sudo_for_packets_alone(

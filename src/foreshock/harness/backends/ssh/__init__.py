@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from foreshock.harness import live_runs
 from foreshock.harness.backends.on_hosts.clock_kinds import clock_mechanisms
 from foreshock.harness.backends.on_hosts.disk_kinds import layer_mechanisms
 from foreshock.harness.backends.on_hosts.packet_kinds import packet_mechanisms
@@ -26,10 +27,11 @@ from foreshock.harness.capabilities import (
     Upgrade,
 )
 from foreshock.harness.cluster import Cluster, ClusterSpecification
+from foreshock.harness.live_runs import LiveRun
 from foreshock.harness.runtime import Runtime
 
 if TYPE_CHECKING:
-    from foreshock.harness.rehearsal.recording import Recorder
+    from foreshock.harness.rehearsal.recording import Command, Recorder
 
 
 class SshBackend:
@@ -80,6 +82,21 @@ class SshBackend:
 
         return RehearsedSshCluster(specification, runtime, recorder)
 
+    def healing_commands(self, fault: Mapping[str, Any]) -> list[Command]:
+        """What healing the fault would run on which host."""
+        from foreshock.harness.backends.ssh.healing import healing_commands
+
+        return healing_commands(fault)
+
+    def cleaning_commands(self, run: str | None) -> dict[str, list[Command]]:
+        """What cleaning up after dead runs, or the run named, would run on their hosts, by run."""
+        runs = self._runs_of(run)
+        if not runs:
+            return {}
+        from foreshock.harness.backends.ssh.healing import cleaning_commands
+
+        return {found.run: cleaning_commands(found) for found in runs}
+
     def heal(self, fault: Mapping[str, Any]) -> str:
         """Undo a fault by its inverse, from any process that gets in; raises ``FaultError``."""
         from foreshock.harness.backends.ssh.healing import heal
@@ -88,11 +105,12 @@ class SshBackend:
 
     def clean(self, run: str | None) -> list[str]:
         """Remove what dead runs, or the run named, left; raises ``PartlyDone`` for hosts that are out of reach."""
-        from foreshock.harness import live_runs
-
-        runs = live_runs.dead_runs() if run is None else live_runs.named_runs(run)
-        if not any(found.backend == self.name for found in runs):
+        if not self._runs_of(run):
             return []
         from foreshock.harness.backends.ssh.healing import clean
 
         return clean(run)
+
+    def _runs_of(self, run: str | None) -> list[LiveRun]:
+        runs = live_runs.dead_runs() if run is None else live_runs.named_runs(run)
+        return [found for found in runs if found.backend == self.name]

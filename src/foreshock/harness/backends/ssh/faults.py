@@ -7,8 +7,6 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
-
 from foreshock.harness.backends import grudge_rules, link_probes
 from foreshock.harness.backends.on_hosts import control_groups
 from foreshock.harness.backends.on_hosts.disks import HostDisks
@@ -301,14 +299,13 @@ class SshFaults(HostVersions, HostPackets, SettableClocks, HostDisks, HostResour
 
 
 def inverse_of(cluster: SshFaults, fault: str, nodes: frozenset[str]) -> Mapping[str, Any]:
-    """What ``SshBackend.heal`` needs to undo a fault: the hosts, and a script for each."""
+    """What ``SshBackend.heal`` needs to undo a fault: a script for each host, which the registry of live runs knows."""
     everywhere = fault in ("partition", "packet")
     touched = frozenset(cluster.node_names) if everywhere else nodes
     return {
         "backend": "ssh",
         "fault": fault,
         "run": cluster.specification.run,
-        "hosts": {name: msgspec.to_builtins(cluster.fleet.places[name]) for name in sorted(touched)},
         "scripts": cluster.undo_scripts(fault, touched),
         "as_root": cluster.needs_root(fault),
     }

@@ -15,6 +15,7 @@ from foreshock.harness.backends.ssh.connections import Connection
 from foreshock.harness.backends.ssh.places import Place
 from foreshock.harness.errors import FaultError, HarnessError, PartlyDone
 from foreshock.harness.live_runs import LiveRun
+from foreshock.harness.rehearsal.recording import Command
 
 _SCRIPT_TIMEOUT_MS: Final = 30_000
 _PARALLEL: Final = 16
@@ -44,12 +45,21 @@ class Leftover(msgspec.Struct, frozen=True):
 
 
 def heal(fault: Mapping[str, Any]) -> str:
-    """Undo a fault by the scripts of its inverse; raises ``FaultError`` that names the hosts where it could not."""
+    """Undo a fault by the scripts of its inverse; raises ``FaultError`` that names the hosts where it could not.
+
+    Which hosts may be touched is said by the registry of live runs alone, whatever a ledger says.
+    """
     kind = str(fault["fault"])
-    places = msgspec.convert(fault["hosts"], dict[str, Place])
+    record = live_runs.find_run(str(fault["run"]))
+    if record is None:
+        return "nothing to do: nothing of the run is left on its hosts"
+    places = _left_by(record).hosts
     scripts: Mapping[str, str] = fault["scripts"]
     if not scripts:
         raise FaultError(f"the ssh backend knows no fault {kind!r}")
+    for name in scripts:
+        if name not in places:
+            raise FaultError(f"the run {record.run} has no node {name!r}, so its host is left alone")
 
     def undo(connection: Connection) -> list[str]:
         name = connection.place.node
@@ -80,11 +90,47 @@ def clean(run: str | None) -> list[str]:
     return done
 
 
+def healing_commands(fault: Mapping[str, Any]) -> list[Command]:
+    """What healing the fault would run, and on which hosts."""
+    record = live_runs.find_run(str(fault["run"]))
+    if record is None:
+        return []
+    places, scripts = _left_by(record).hosts, dict(fault["scripts"])
+    return [
+        _command(places[name], Step(root=bool(fault["as_root"]), script=scripts[name]))
+        for name in sorted(scripts)
+        if name in places
+    ]
+
+
+def cleaning_commands(record: LiveRun) -> list[Command]:
+    """What cleaning up after the run would run on its hosts."""
+    left = _left_by(record)
+    commands = []
+    for name, place in sorted(left.hosts.items()):
+        own = [node_scripts.end_processes(record.run), node_scripts.remove_files(left.base, record.run)]
+        end, remove = (Step(root=False, script=script) for script in own)
+        steps = (*left.steps.get(name, ()), end, *left.last_steps.get(name, ()), remove)
+        commands += [_command(place, step) for step in steps]
+    return commands
+
+
+def _command(place: Place, step: Step) -> Command:
+    return Command(f"{place.node} (ssh {place.shown}{', as root' if step.root else ''})", step.script)
+
+
+def _left_by(record: LiveRun) -> Leftover:
+    try:
+        return msgspec.convert(record.places, Leftover)
+    except msgspec.ValidationError as error:
+        raise HarnessError(f"the entry of run {record.run} cannot be understood: {error}") from error
+
+
 def _clean_run(record: LiveRun) -> tuple[list[str], list[str]]:
     try:
-        left = msgspec.convert(record.places, Leftover)
-    except msgspec.ValidationError as error:
-        return [], [f"its entry cannot be understood: {error}"]
+        left = _left_by(record)
+    except HarnessError as error:
+        return [], [str(error)]
 
     def end(connection: Connection) -> list[str]:
         return end_on_host(connection, left, record.run)
