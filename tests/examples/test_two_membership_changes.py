@@ -53,5 +53,12 @@ def test_the_bug_is_convicted_and_raft_is_not(seed: str, tmp_path: Path) -> None
 
 
 def test_the_bug_is_convicted_on_real_processes(tmp_path: Path) -> None:
-    result = played("process", tmp_path, *BUG)
-    assert (result["verdict"], result["harness_errors"]) == ("invalid", [])
+    """A leader that is cut off leads for a second only, and a busy machine may let it pass: there are three tries."""
+    verdicts = []
+    for _ in range(3):
+        result = played("process", tmp_path, *BUG)
+        assert result["harness_errors"] == []
+        verdicts.append(result["verdict"])
+        if verdicts[-1] == "invalid":
+            break
+    assert verdicts[-1] == "invalid", verdicts
