@@ -14,8 +14,6 @@ from foreshock.targets.locks.redlock import Redlock
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 FINDINGS = (DOCS / "findings.md").read_text()
 SHOWN = list(documents.commands(FINDINGS))
-CLOCKS = (DOCS / "clocks.md").read_text()
-SHOWN_OF_CLOCKS = list(documents.commands(CLOCKS))
 SHOWN_OF_CACHES = list(documents.commands((DOCS / "caches.md").read_text()))
 
 
@@ -25,23 +23,16 @@ def names_of(shown: Shown) -> str:
     return f"{words[words.index('--target') + 1]}-{nemesis}-{shown.code}"
 
 
-@pytest.mark.parametrize("shown", [*SHOWN, *SHOWN_OF_CACHES, *SHOWN_OF_CLOCKS], ids=names_of)
+@pytest.mark.parametrize("shown", [*SHOWN, *SHOWN_OF_CACHES], ids=names_of)
 def test_a_command_ends_as_shown_and_says_what_is_quoted(
     shown: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for schedule in documents.blocks(CLOCKS, "toml"):
-        if schedule.startswith("# "):  # the name of a file that commands speak of
-            (tmp_path / schedule.split()[1]).write_text(schedule)
     documents.hold(shown)
 
 
 def test_the_page_of_caches_shows_what_is_stale_and_what_is_not() -> None:
     assert [shown.code for shown in SHOWN_OF_CACHES] == [1, 0, 0, 1, 0, 1]
-
-
-def test_the_page_of_clocks_convicts_a_lease_without_a_margin_and_not_one_with_it() -> None:
-    assert [shown.code for shown in SHOWN_OF_CLOCKS] == [1, 0]
 
 
 def test_every_finding_of_the_redis_locks_is_on_the_page() -> None:

@@ -1,0 +1,31 @@
+"""The page on clocks: a planted bug is found with real processes, and its mend stands the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests import documents
+from tests.documents import Shown
+
+PAGE = (Path(__file__).resolve().parent.parent / "docs" / "clocks.md").read_text()
+SHOWN = list(documents.commands(PAGE))
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("shown", SHOWN, ids=["without-a-margin", "with-a-margin"])
+def test_a_command_ends_as_shown_and_says_what_is_quoted(
+    shown: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for schedule in documents.blocks(PAGE, "toml"):
+        if schedule.startswith("# "):  # the name of the file that the commands speak of
+            (tmp_path / schedule.split()[1]).write_text(schedule)
+    said = documents.run(shown)
+    assert said.code == shown.code, said.out
+    assert documents.missing(shown.quoted, said.out) is None, said.out
+
+
+def test_a_lease_without_a_margin_is_convicted_and_one_with_it_is_not() -> None:
+    assert [shown.code for shown in SHOWN] == [1, 0]
