@@ -367,7 +367,7 @@ def test_hosts_that_cannot_carry_a_node_are_told_before_anything_is_there(
     ):
         run(lambda runtime: deploy_in_vain(spec_of(hosts, tmp_path, config=str(config)), runtime))
     with pytest.raises(
-        DeployError, match=r"node n1 ended at its start with exit status 7; its log ends: .*upside"
+        DeployError, match=r"node n. ended at its start with exit status 7; its log ends: .*upside"
     ):
         run(lambda runtime: deploy_in_vain(spec_of(hosts, tmp_path, target=ExitingTarget), runtime))
     taken = "/var/tmp/foreshock/claim"

@@ -155,8 +155,7 @@ def state(folder: str) -> str:
 
 def exit_words(status: str) -> str:
     """The exit status of a shell's child in words: above 128 a signal ended it."""
-    number = int(status) if status.isdigit() else 0
-    return f"signal {number - 128}" if number > 128 else f"exit status {status or '?'}"
+    return f"signal {int(status) - 128}" if int(status) > 128 else f"exit status {status}"
 
 
 def probe(folder: str, run: str, port: int) -> str:

@@ -107,9 +107,9 @@ class RemoteNode:
         return state if state in ALIVE else "killed" if self.killed else "lost"
 
     async def exit_status(self) -> str | None:
-        """How the process ended, in words; ``None`` while it runs."""
+        """How the process ended, in words; ``None`` while it runs, and until its end was written down."""
         state, about = await self.state()
-        return None if state in ALIVE else node_scripts.exit_words(about)
+        return node_scripts.exit_words(about) if state == "ended" else None
 
     async def log_tail(self) -> str:
         """The end of the node's log."""

@@ -59,12 +59,12 @@ class RemoteShell:
         return exchange.result()
 
     def close(self) -> None:
-        """Close the channel; the shell on the host ends with it."""
+        """Close the channel; the shell on the host ends with it, and so does whoever waits for it here."""
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            self._channel.close()  # first, because this wakes who waits
         with contextlib.suppress(KeyError, ValueError, OSError):
             self._selector.unregister(self._channel)
         self._selector.close()
-        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
-            self._channel.close()
 
     def _arrived(self, exchange: ShellExchange) -> bytes:
         """Feed in what has arrived on either stream; what arrived on stderr, or on stdout if nothing did there."""

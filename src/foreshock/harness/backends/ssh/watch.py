@@ -46,6 +46,7 @@ class HostWatch:
     def start(self) -> None:
         """Begin to watch."""
         self._task = asyncio.create_task(self._watch(), name=f"watch of {self._host.name}")
+        self._task.add_done_callback(self._ended)
 
     async def stop(self) -> None:
         """Watch no more; idempotent."""
@@ -53,6 +54,11 @@ class HostWatch:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("the watch of node %s ended", self._host.name, exc_info=task.exception())
+            self._report(f"the host of node {self._host.name} is watched no more: {task.exception()!r}")
 
     async def _watch(self) -> None:
         while True:
