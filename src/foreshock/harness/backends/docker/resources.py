@@ -89,7 +89,7 @@ class ContainerResources(HostSignals, HostResources):
         """What the kernel shows within the container, whose files the pod reaches through one of its processes."""
         if pid is None or self.layered(name):
             return None
-        return control_groups.read("", f"/proc/{pid}/root/sys/fs/cgroup")
+        return control_groups.read("", "/".join(("/proc", str(pid), "root", "sys/fs/cgroup")))
 
     async def limits_kept(self, name: str) -> dict[str, int]:
         """What the engine limits the container to, or will when it starts again, and what it uses."""
