@@ -151,6 +151,17 @@ def test_a_plug_in_that_lacks_a_method_is_told_which(tmp_path: Any) -> None:
 def test_a_kind_of_fault_that_the_backend_cannot_carry_out_is_refused_when_it_is_named() -> None:
     request = Request(target="raft", nemesis="packet", backend="process")
     resolve(request)
-    said = r"'packet' is to bring about packet/names, which the backend 'process' cannot \(it can: packet/delay"
+    said = (
+        r"'packet' is to bring about packet/names, which the backend 'process' cannot \(it can: packet/delay"
+    )
     with pytest.raises(UsageError, match=said):
         resolve(msgspec.structs.replace(request, options={"packet.kinds": "delay,names"}))
+
+
+def test_clocks_of_nodes_that_nothing_comes_between_are_not_skewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = Request(target="raft", workload="register", nemesis="clock", backend="process")
+    resolve(request)
+    monkeypatch.setattr("foreshock.targets.reference.raft_target.Raft.clock", None)
+    with pytest.raises(UsageError, match="the nodes of the target 'raft' cannot be told another time"):
+        resolve(request)
+    resolve(msgspec.structs.replace(request, backend="sim"))

@@ -197,6 +197,17 @@ def test_the_clock_of_this_machine_is_never_set(host: MadeUpHost, monkeypatch: p
         asyncio.run(Cluster(host, Target()).make_clocks())
 
 
+def test_nodes_that_no_library_reaches_are_not_skewed_where_hosts_may_not_be_set(
+    host: MadeUpHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Cluster, "sets_wall_clocks", False)
+    with pytest.raises(
+        DeployError, match="cannot be told another time than their hosts have: let those be set"
+    ):
+        asyncio.run(Cluster(host, Target()).make_clocks())
+    assert host.uploaded == {}
+
+
 def test_hosts_do_not_drift(cluster: Cluster) -> None:
     with pytest.raises(FaultError, match=r"cannot be made to drift: say -o clock.kinds=jump,strobe"):
         asyncio.run(cluster.drift_clocks({"n1": 1}))

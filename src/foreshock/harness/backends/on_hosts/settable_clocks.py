@@ -45,11 +45,19 @@ class SettableClocks(HostClocks):
     async def make_clocks(self) -> None:
         """Note what every host's clocks show before anything is touched.
 
-        Raises ``DeployError`` for a host that is this machine, or lives on it: that clock is never set.
+        Raises ``DeployError`` for a host that is this machine, or lives on it: that clock is never set; and where
+        nodes can be skewed in no other way and it is not allowed.
         """
+        if Clock not in self.specification.needs:
+            return
         if not self.sets_wall_clocks:
+            if self.specification.target.clock is None:
+                raise DeployError(
+                    "the nodes of this target cannot be told another time than their hosts have: let those be set "
+                    "(-o ssh.allow_settimeofday=true), or leave the clock nemesis out"
+                )
             await super().make_clocks()
-        elif Clock in self.specification.needs:
+        else:
             await try_all([self._note_wall_clock(name) for name in self.node_names])
 
     async def drift_clocks(self, drift_ppm: Mapping[str, int], *, wall_only: bool = False) -> None:
