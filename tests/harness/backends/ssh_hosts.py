@@ -29,14 +29,15 @@ PACKAGES = ("openssh-server", "sudo")
 ORDINARY_USER = "ann"
 SSHD = """\
 set -e
-mkdir -p /run/sshd /root/.ssh
+HOME=$(getent passwd root | cut -d: -f6)
+mkdir -p /run/sshd ~/.ssh
 id ann >/dev/null 2>&1 || useradd --create-home --shell /bin/bash ann
 usermod -p '*' ann  # no password, which is not the same as locked
 mkdir -p ~ann/.ssh
-cp /keys/user.pub /root/.ssh/authorized_keys
+cp /keys/user.pub ~/.ssh/authorized_keys
 cp /keys/user.pub ~ann/.ssh/authorized_keys
 chown -R ann ~ann/.ssh
-chmod 700 /root/.ssh ~ann/.ssh
+chmod 700 ~/.ssh ~ann/.ssh
 chmod 600 /keys/host
 echo 'ann ALL=(root) NOPASSWD: ALL' > /etc/sudoers.d/ann
 exec /usr/sbin/sshd -D -e -o HostKey=/keys/host -o PasswordAuthentication=no -o UsePAM=no
