@@ -62,11 +62,19 @@ def test_the_doctor_finds_what_works_here_and_what_does_not(
     assert said.code == said.document["exit"] == 0
     found = {finding["about"]: finding for finding in said.document["findings"]}
     assert found["backend process"]["ok"]
-    assert found["backend sim"]["text"] == "ready; faults: clock, kill, partition, pause, power cut"
+    assert found["backend sim"]["text"] == "ready"
+    assert found["backend ssh"]["ok"]
+    faults = said.document["faults"]
+    assert faults["sim"]["mechanisms"]["partition"] == "simulated exactly"
+    assert faults["process"]["mechanisms"]["kill"] == "SIGKILL to the process group"
+    assert faults["process"]["missing"]["packet/corrupt"].startswith("not by this backend: use --backend ")
     assert not found["backend docker"]["ok"]
     assert "start one (sudo systemctl start docker)" in found["backend docker"]["text"]
     assert found["leftovers"]["ok"]
-    assert "✗ backend docker" in command("doctor").out
+    out = command("doctor").out
+    assert "✗ backend docker" in out
+    assert "    kill  SIGKILL to the process group\n" in out
+    assert "packet (corrupt, duplicate, reorder)  not by this backend: use --backend " in out
 
 
 def test_the_doctor_says_where_nothing_can_be_written(command: Command, tmp_path: Path) -> None:
@@ -127,7 +135,10 @@ def completions(line: str) -> list[str]:
     ("line", "expected"),
     [
         ("foreshock an", ["analyze"]),
-        ("foreshock test --nemesis partition,p", ["partition,pause", "partition,power"]),
+        (
+            "foreshock test --nemesis partition,p",
+            ["partition,packet", "partition,pause", "partition,power", "partition,primary"],
+        ),
         ("foreshock test --workload l", ["lock"]),
         ("foreshock test --backend a", ["auto"]),
         ("foreshock test --bug raft/vote-", ["raft/vote-not-persisted"]),

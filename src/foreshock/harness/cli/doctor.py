@@ -40,7 +40,13 @@ def command(store: Path, as_json: bool, verbose: bool, quiet: bool) -> int:
     findings = [*others, *backends, _leftovers()]
     faults = carried()
     if as_json:
-        print_json({"findings": findings, "faults": faults, "exit": int(code)})
+        print_json(
+            {
+                "findings": findings,
+                "faults": {name: has._asdict() for name, has in faults.items()},
+                "exit": int(code),
+            }
+        )
         return int(code)
     out = console()
     for finding in findings if not quiet else [f for f in findings if not f["ok"]]:
