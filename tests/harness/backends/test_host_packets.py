@@ -145,6 +145,17 @@ def test_a_shape_is_put_on_its_sender_by_the_kernel_where_it_can_and_else_by_our
     assert not n1.took()
 
 
+def test_where_all_is_lost_no_process_of_ours_is_asked() -> None:
+    cluster = ready(FakeCluster())
+    asyncio.run(cluster.shape({("n1", "n2"): LinkShape(loss_ppm=1_000_000, delay_us=5)}))
+    (script,) = cluster.hosts["n1"].took()
+    assert "-d 10.0.0.2/32 -j NFQUEUE --queue-num 3846\n" in script  # no bypass, and nobody reads it
+    assert "packet_shaper" not in script
+    assert not cluster.hosts["n1"].files
+    asyncio.run(cluster.shape({}))
+    assert "3846" not in cluster.hosts["n1"].took()[0]
+
+
 def test_with_netem_no_process_of_ours_is_needed() -> None:
     cluster = ready(FakeCluster("netem htb ss nfqueue"))
     asyncio.run(cluster.shape({("n1", "n2"): SLOW}))

@@ -26,6 +26,8 @@ NAMES: Final = "FORESHOCK-NAMES"
 RESET: Final = "FORESHOCK-RESET"
 """Our chain of packets of connections that are being reset, in the filter table."""
 
+NOBODYS_QUEUE: Final = QUEUE + 1
+"""A queue that nobody reads: netfilter loses what is put into it."""
 _TRIAL: Final = "FORESHOCK-TRIAL"
 NFQUEUE: Final = "nfqueue"
 SS: Final = "ss"
@@ -71,17 +73,19 @@ def _addresses(given: Iterable[str]) -> list[str]:
     return [str(address) for address in sorted({ipaddress.IPv4Address(each) for each in given})]
 
 
-def queue(receivers: Iterable[str]) -> str:
+def queue(receivers: Iterable[str], silenced: Iterable[str] = ()) -> str:
     """The script that hands all that goes to these addresses to the shaper, in place of what it was handed before.
 
-    What it sends anew passes, and so do the probes of partitions: they tell what is cut, not what is slow.
+    What goes to ``silenced`` is handed to nobody: it is lost, and its sender is told nothing, as DROP would tell it.
+    What the shaper sends anew passes, and so do the probes of partitions: they tell what is cut, not what is slow.
     """
-    wanted = _addresses(receivers)
+    wanted, lost = _addresses(receivers), _addresses(silenced)
     rules = []
-    if wanted:
+    if wanted or lost:
         rules = [
             f"-m mark --mark {MARK:#x} -j RETURN",
             f"-p udp -m udp --dport {PROBE_PORT} -j RETURN",
+            *(f"-d {address}/32 -j NFQUEUE --queue-num {NOBODYS_QUEUE}" for address in lost),
             *(f"-d {address}/32 -j NFQUEUE --queue-num {QUEUE} --queue-bypass" for address in wanted),
         ]
     return "set -e\n" + _replace("mangle", ["OUTPUT"], OUT, rules)

@@ -27,6 +27,7 @@ _SCRIPT_TIMEOUT_MS: Final = 20_000
 _LATE_MS: Final = 250
 """How long after its time a probe may still come."""
 _JITTERS_MAX: Final = 8
+_ALL_LOST: Final = 1_000_000
 _RESET_POLLS: Final = 30
 
 Connection = tuple[str, str]
@@ -41,6 +42,7 @@ class _State:
         self.shapes: Mapping[Link, LinkShape] = {}
         self.nameless: frozenset[str] = frozenset()
         self.with_program: set[str] = set()
+        self.with_rules: set[str] = set()
         self.generation = 0
 
 
@@ -147,19 +149,28 @@ class HostPackets(HostCluster):
             for address, shape in shapes.items()
             if packet_disciplines.expressible(shape, means)
         }
-        by_process = {address: shape for address, shape in shapes.items() if address not in in_kernel}
-        if by_process and NFQUEUE not in means:
+        silenced = [a for a, shape in shapes.items() if a not in in_kernel and shape.loss_ppm >= _ALL_LOST]
+        by_process = {
+            address: shape
+            for address, shape in shapes.items()
+            if address not in in_kernel and address not in silenced
+        }
+        if (by_process or silenced) and NFQUEUE not in means:
             raise FaultError(
                 f"packets cannot be shaped like this on the host of node {name}: its kernel lacks netem and NFQUEUE"
             )
         scripts = [packet_disciplines.shape_in_kernel(in_kernel)] if HTB in means else []
         if by_process:
             await self._upload_shaper(name)
+        if by_process or silenced:
+            self._packets.with_rules.add(name)
+        rules = packet_rules.queue(by_process, silenced)
         if name in self._packets.with_program:
             directory = self._shaper_directory(name)
             shaper = packet_rules.shape_in_user_space(directory, by_process, self._packets.generation)
-            rules = packet_rules.queue(by_process)
             scripts += [shaper, rules] if by_process else [rules, shaper]
+        elif name in self._packets.with_rules:
+            scripts.append(rules)
         await self._run_for_packets(
             "".join(f"(\n{script})\n[ $? = 0 ] || exit 1\n" for script in scripts), name
         )
