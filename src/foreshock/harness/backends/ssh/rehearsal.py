@@ -12,6 +12,7 @@ from foreshock.harness.backends.ssh.cluster import SshCluster
 from foreshock.harness.backends.ssh.facts import Facts, facts_script
 from foreshock.harness.backends.ssh.host import SshHost
 from foreshock.harness.backends.ssh.places import Place
+from foreshock.harness.capabilities import Partition
 from foreshock.harness.cluster import ClusterSpecification
 from foreshock.harness.host import HostResult
 from foreshock.harness.rehearsal.recording import ASSUMED_PID, Recorder, RecordingHost
@@ -61,7 +62,7 @@ class RehearsedSshCluster(SshCluster):
             await self.start_node(name)
 
     async def _check_links(self) -> None:
-        if self._needs_packets:
+        if Partition in self.specification.needs:
             await self.cut({})
 
     async def teardown(self) -> None:
