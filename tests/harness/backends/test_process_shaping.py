@@ -122,6 +122,13 @@ def test_a_relay_that_says_nothing_is_not_waited_for_for_ever() -> None:
         assert len(silent.recv(1_000)) + HEADER_BYTES == 228
 
 
+def test_a_relay_that_is_gone_is_noticed_too() -> None:
+    with silent_port() as silent:
+        port = silent.getsockname()[1]
+    with pytest.raises(TimeoutError):
+        Probing({THERE: port}, count=3, interval_us=0, timeout_s=0.1).run()
+
+
 def test_probing_that_nobody_waits_for_any_more_ends() -> None:
     with silent_port() as silent:
         probing = Probing({THERE: silent.getsockname()[1]}, count=100_000, interval_us=1_000, timeout_s=600)

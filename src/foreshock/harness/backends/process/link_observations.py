@@ -20,6 +20,8 @@ _SOCKETS: Final = Path("/proc/net/tcp")
 _ESTABLISHED: Final = "01"
 _MARKER_INTERVAL_NS: Final = 500_000_000
 _WAIT_NS: Final = 50_000_000
+_TRANSIENT: Final = (BlockingIOError, ConnectionRefusedError)
+"""A full buffer loses a datagram as a network would; a proxy that is gone is found out when the time is up."""
 
 
 class Probing:
@@ -90,7 +92,7 @@ class Probing:
     def _receive(self, selector: selectors.BaseSelector, wait_ns: int) -> None:
         for key, _ in selector.select(min(wait_ns, _WAIT_NS) / 1e9):
             each = cast(socket.socket, key.fileobj)
-            with contextlib.suppress(BlockingIOError):
+            with contextlib.suppress(*_TRANSIENT):
                 while True:
                     self._note(key.data, each.recv(2048), monotonic_ns())
 
@@ -102,9 +104,7 @@ class Probing:
 
 
 def _send(each: socket.socket, data: bytes) -> None:
-    with contextlib.suppress(
-        BlockingIOError, ConnectionRefusedError
-    ):  # a proxy that is gone is found out later
+    with contextlib.suppress(*_TRANSIENT):
         each.send(data.ljust(PROBE_BYTES - HEADER_BYTES))
 
 
