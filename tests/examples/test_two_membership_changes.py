@@ -17,7 +17,7 @@ BUG = ("--bug", "raft/two-membership-changes-at-once")
 
 def played(backend: str, store: Path, *words: str) -> Any:
     """``foreshock test --schedule``; its JSON document."""
-    options = ["-o", "target.election_timeout_min_ms=800", "-o", "target.election_timeout_max_ms=1600"]
+    options = ["-o", "target.election_timeout_min_ms=3500", "-o", "target.election_timeout_max_ms=4500"]
     common = [
         "--target",
         "raft",
