@@ -73,6 +73,8 @@ class Conductor:
         self.harness_errors: list[str] = []
         self.interrupts = 0
         self.complete = False
+        self.unhealed = False
+        """Whether a fault may still be in force at the end, so that nobody can blame the target for how it ended."""
         self.recorder = HistoryRecorder(run / HISTORY, runtime.now)
         self.ledger = FaultLedger(
             run / FAULTS, runtime.now, durable=not runtime.simulated, guard=guard(self.plan.allow)
@@ -244,11 +246,14 @@ class Conductor:
         """The nemesis did not heal its own fault: undo it as a later ``foreshock heal`` would."""
         if ends_with_harness(inverse):
             return
+        if self.ledger.all()[fault].failure is not None:
+            self.unhealed = True
         try:
             done = await self.runtime.call(lambda: self.resolved.backend.heal(inverse))
             logger.info("healed %s by its inverse: %s", kind, done)
             self.ledger.healed(fault)
         except Exception as error:
+            self.unhealed = True
             logger.exception("the fault %s (number %d) was not healed", kind, fault)
             self._error(f"the fault {kind} (number {fault}) could not be healed: {sentence(error)}")
 

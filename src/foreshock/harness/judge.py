@@ -63,6 +63,8 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool
     replay: str
     figures: Mapping[str, Any] = {}
+    ledger: tuple[Mapping[str, Any], ...] = ()
+    """Each fault as the ledger has it, but for its inverse: what, to whom, when it was planned, verified and healed."""
 
 
 def check_all(
@@ -138,6 +140,7 @@ def judge(
         complete=ending.complete,
         replay=replay,
         figures=ending.figures,
+        ledger=tuple(_ledger_row(fault) for fault in faults),
     )
 
 
@@ -230,6 +233,11 @@ def _nothing_succeeded(clients: History) -> str:
 
 def _count_types(clients: History) -> dict[str, int]:
     return {kind: len(clients.where(type=OperationType(kind))) for kind in ("ok", "fail", "info")}
+
+
+def _ledger_row(fault: Fault) -> dict[str, Any]:
+    row: dict[str, Any] = msgspec.to_builtins(fault, enc_hook=str)
+    return {name: value for name, value in row.items() if name != "inverse"}
 
 
 def _count_faults(faults: Sequence[Fault]) -> dict[str, int]:

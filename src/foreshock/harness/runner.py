@@ -77,7 +77,7 @@ def _conduct(
         Ending(
             harness_errors=[*conductor.harness_errors, *errors, *figure_errors],
             interrupted=conductor.interrupts > 0,
-            complete=conductor.complete,
+            complete=conductor.complete and not conductor.unhealed,
             duration_s=time.monotonic() - started,
             figures=figures,
         ),
