@@ -34,10 +34,11 @@ check: $(READY)  ## What must hold before a commit: style, types, architecture.
 bench: $(READY)  ## Figures with their peers', in one run.
 	$(BIN)/python -m benchmarks
 
-soak: $(READY)  ## The checkers on 100,000 small histories, then the zoo at length: 2,000 tests of all that must survive.
+soak: $(READY)  ## 100,000 small histories for the checkers, 2,000 tests of the zoo, 200 harnesses killed at random moments.
 	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -q tests/checkers/test_properties.py
 	$(BIN)/python -m tests.checkers.soak --count 100000
 	$(BIN)/foreshock zoo --tests 2000
+	$(BIN)/python -m tests.harness.kill_soak --count 200
 
 mutation: $(READY)  ## Mistakes made in the checkers, one by one: each is noticed by a test, or answered for in the list.
 	$(BIN)/python -m tests.mutation
