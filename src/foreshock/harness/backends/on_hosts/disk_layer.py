@@ -212,7 +212,8 @@ class DiskLayer(mfusepy.Operations):  # type: ignore[misc] # it says nothing of 
                 raise ValueError("the command is too long")
             self._command(data.decode())
         except (ValueError, TypeError, AttributeError) as error:
-            print(f"{data[:200]!r} is no command: {error}", file=sys.stderr, flush=True)  # noqa: T201
+            sys.stderr.write(f"{data[:200]!r} is no command: {error}\n")  # its log
+            sys.stderr.flush()
             raise OSError(errno.EINVAL, "no command") from error
         return len(data)
 
