@@ -71,6 +71,16 @@ def round_trips_us(connection: socket.socket, count: int) -> list[float]:
     return times
 
 
+def sleeps_us(duration_us: int) -> list[float]:
+    """How long sleeps of that length took: what a busy machine adds to any delay."""
+    times = []
+    for _ in range(DELAYED_ECHOES):
+        began = time.perf_counter()
+        time.sleep(duration_us / 1e6)
+        times.append((time.perf_counter() - began) * 1e6)
+    return times
+
+
 def bulk_mb_per_s(connection: socket.socket) -> float:
     """How much comes back a second when all is sent at once."""
     sender = threading.Thread(target=connection.sendall, args=(bytes(BULK_BYTES),))
@@ -100,8 +110,10 @@ async def measure(direct: Endpoint, proxy: LinkProxy) -> float:
             await proxy.shape({("a", "b"): LinkShape(delay_us=delay_us)})
             times = await asyncio.to_thread(round_trips_us, linked, DELAYED_ECHOES)
             seen_us = statistics.median(times) - there
+            slept_us = statistics.median(await asyncio.to_thread(sleeps_us, delay_us))
             print(
-                f"one way delayed by {delay_us:6} us      {seen_us:10.1f} us   {seen_us - delay_us:+.0f} us"
+                f"one way delayed by {delay_us:6} us      {seen_us:10.1f} us   {seen_us - delay_us:+.0f} us; "
+                f"a plain sleep: {slept_us - delay_us:+.0f} us"
             )
         await proxy.shape({})
         before = await asyncio.to_thread(bulk_mb_per_s, near)
