@@ -300,3 +300,38 @@ def test_a_node_that_ended_by_itself_is_named_though_the_kill_nemesis_started_it
     assert conductor.harness_errors == [
         "the node n2 ended by itself, no fault had killed it: its log is in nodes/n2"
     ]
+
+
+FALLS_AND_IS_KILLED = """
+[[fault]]
+at = 1.0
+do = "break-disk"
+value = {{ kind = "full", nodes = ["n2"] }}
+
+[[fault]]
+at = 3.0
+do = "{strike}"
+value = {{ nodes = ["n2"] }}
+
+[[fault]]
+at = 3.5
+do = "mend-disk"
+
+[[fault]]
+at = 4.5
+do = "{relieve}"
+"""
+
+
+@pytest.mark.parametrize(("strike", "relieve"), [("kill", "start"), ("cut-power", "restore-power")])
+def test_who_fell_of_its_disk_and_was_struck_while_down_did_not_end_by_itself(
+    tmp_path: Path, strike: str, relieve: str
+) -> None:
+    schedule = tmp_path / "schedule.toml"
+    schedule.write_text(FALLS_AND_IS_KILLED.format(strike=strike, relieve=relieve))
+    rehearsal = Rehearsal(tmp_path, nemesis="none", schedule=str(schedule), time_limit=6.0, rate=10.0)
+    seen: list[str] = []
+    rehearsal.after(4.0, lambda: seen.append(rehearsal.runtime.world.states()["n2"]))
+    conductor = rehearsal.go()
+    assert seen == ["crashed"], "it fell, and mending its disk does not start what another fault holds down"
+    assert conductor.harness_errors == []

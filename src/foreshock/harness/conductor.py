@@ -91,6 +91,8 @@ class Conductor:
         self._phase = "deploy"
         self._phase_began_ns = 0
         self._deployed = False
+        self._explained: set[str] = set()
+        """The nodes that are down because a fault had them end themselves."""
 
     def interrupt(self) -> None:
         """Ctrl-C: the first stops, heals, checks and reports; the second heals and leaves.
@@ -216,8 +218,12 @@ class Conductor:
             states = await self.runtime.timeout(self._states(), READY_TIMEOUT_NS)
         except TimeoutExpired:
             return
+        if not states:
+            return
         fallen = {name for name, state in states.items() if state in ENDED_BY_ITSELF}
-        for name in sorted(fallen - self.parts.may_have_fallen()):
+        # who fell of a fault may be left down after it is healed, where another fault holds it down as well
+        self._explained = fallen & (self._explained | self.parts.may_have_fallen())
+        for name in sorted(fallen - self._explained):
             self._error(
                 f"the node {name} ended by itself, no fault had killed it: its log is in {NODES}/{name}"
             )

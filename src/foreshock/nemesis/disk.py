@@ -15,6 +15,7 @@ from foreshock.harness.nemesis import Nemesis, NemesisContext, Shade
 from foreshock.harness.operation import Operation
 from foreshock.harness.options import Options
 from foreshock.nemesis.choices import chosen
+from foreshock.nemesis.fallen import start_fallen
 from foreshock.nemesis.leaders import known_primaries
 from foreshock.nemesis.node_specs import NODE_SPECS, known_spec, named_nodes, pick_nodes
 from foreshock.nemesis.schedule import Faults, FaultSchedule
@@ -27,8 +28,6 @@ DELAY_MS_MIN: Final = 50
 """Below that a delay cannot be told from a busy machine."""
 AMOUNTS_MAX: Final[Mapping[str, int]] = {"delay_ms": 60_000, "percent": 100, "seed": 1 << 31}
 """The amounts of a fault that a value may give, and the most that each can be."""
-HELD_DOWN: Final = ("kill", "power", "upgrade")
-"""Kinds of faults of others, under which a node is down because they say so: theirs to start."""
 
 KINDS: Final[Mapping[str, str]] = {
     "full": "nothing can be added to a file, nor a file be made",
@@ -192,7 +191,7 @@ class DiskNemesis(Nemesis[DiskOptions]):
         await self._nodes.start(struck)
 
     async def _mend(self) -> Mapping[str, Any]:
-        ledger = self.context.ledger
+        context, ledger = self.context, self.context.ledger
         faults = ledger.open_faults("disk")
         nodes = frozenset(node for fault in faults for node in fault.nodes)
         started: list[str] = []
@@ -201,7 +200,8 @@ class DiskNemesis(Nemesis[DiskOptions]):
                 await self._disks.mend_disks(nodes)
                 delays = [fault.value["delay_ms"] for fault in faults if fault.value.get("delay_ms")]
                 await self._see_mended(nodes, min(delays, default=None))
-                started = await self._start_fallen(nodes)
+                await context.runtime.sleep(SETTLE_NS)  # who was told last may still be about to end
+                started = await start_fallen(context, nodes)
         except HarnessError as error:
             for fault in faults:
                 ledger.failed(fault.id, str(error))
@@ -222,17 +222,6 @@ class DiskNemesis(Nemesis[DiskOptions]):
                 return
         shown = ", ".join(f"{node}: {msgspec.to_builtins(reading)}" for node, reading in left.items())
         raise FaultError(f"mend-disk did not take: {shown}")
-
-    async def _start_fallen(self, nodes: frozenset[str]) -> list[str]:
-        """Start the nodes that ended by themselves; who was told last may still be about to."""
-        await self.context.runtime.sleep(SETTLE_NS)
-        running = await self._nodes.running(nodes)
-        ledger = self.context.ledger
-        held = {node for kind in HELD_DOWN for fault in ledger.open_faults(kind) for node in fault.nodes}
-        fallen = [node for node in sorted(nodes - held) if not running.get(node, False)]
-        if fallen:
-            await self._nodes.start(frozenset(fallen))
-        return fallen
 
     @property
     def _disks(self) -> Disk:

@@ -18,6 +18,7 @@ from foreshock.harness.operation import Operation
 from foreshock.harness.options import Options, nearest
 from foreshock.harness.randomness import RandomStream
 from foreshock.nemesis.choices import chosen
+from foreshock.nemesis.fallen import start_fallen
 from foreshock.nemesis.leaders import known_primaries
 from foreshock.nemesis.node_specs import NODE_SPECS, pick_nodes
 from foreshock.nemesis.schedule import Faults, FaultSchedule
@@ -163,7 +164,7 @@ class StarveNemesis(Nemesis[StarveOptions]):
             few = _short_of_files(await self._cluster.starved(nodes), faults)
             await self._cluster.feed(nodes)
             await self._confirm_fed(nodes, faults)
-            started = await self._start_the_fallen(nodes)
+            started = await start_fallen(context, nodes)
         except HarnessError as error:
             for fault in faults:
                 context.ledger.failed(fault.id, str(error))
@@ -247,20 +248,6 @@ class StarveNemesis(Nemesis[StarveOptions]):
             if not hungry:
                 return
         raise FaultError(f"feed did not take: still limited: {', '.join(hungry)}")
-
-    async def _start_the_fallen(self, nodes: frozenset[str]) -> list[str]:
-        """Start those that ended by themselves; one that another fault holds down stays down."""
-        kill = capability(self.context.cluster, Kill)  # type: ignore[type-abstract]
-        if kill is None:
-            return []
-        ledger = self.context.ledger
-        held = {
-            node for kind in ("kill", "power") for fault in ledger.open_faults(kind) for node in fault.nodes
-        }
-        fallen = sorted(nodes - await self._alive() - held)
-        if fallen:
-            await kill.start(frozenset(fallen))
-        return fallen
 
     @property
     def _cluster(self) -> Starve:

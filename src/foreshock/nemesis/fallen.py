@@ -1,0 +1,25 @@
+"""Starting nodes again that have ended by themselves of a fault, once it is healed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from foreshock.harness.capabilities import Kill
+from foreshock.harness.cluster import capability
+from foreshock.harness.nemesis import NemesisContext
+
+HELD_DOWN: Final = ("kill", "power", "upgrade")
+"""Kinds of faults under which a node is down because they say so: whoever struck it starts it."""
+
+
+async def start_fallen(context: NemesisContext, nodes: frozenset[str]) -> list[str]:
+    """Start those of the nodes that are down and that no other fault holds down; returns them, in order of name."""
+    kill = capability(context.cluster, Kill)  # type: ignore[type-abstract]
+    if kill is None:
+        return []
+    running = await kill.running(nodes)
+    held = {node for kind in HELD_DOWN for fault in context.ledger.open_faults(kind) for node in fault.nodes}
+    fallen = [node for node in sorted(nodes - held) if not running.get(node, False)]
+    if fallen:
+        await kill.start(frozenset(fallen))
+    return fallen
