@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,9 @@ def test_from_any_process_it_is_set_right_by_the_inverse_and_twice_is_as_good_as
 ) -> None:
     whole = cluster.undo_scripts("clock", N1)["n1"]
     as_root, as_another = re.fullmatch(
-        r'if \[ "\$\(id -u\)" = 0 \]; then (.*); else sudo -n (.*); fi', whole
+        r"if \[ ! -e /control/wall_clock.py \]; then :; "
+        r'elif \[ "\$\(id -u\)" = 0 \]; then (.*); else sudo -n (.*); fi',
+        whole,
     ).groups()  # type: ignore[union-attr]
     assert as_root == as_another
     script = as_root
@@ -157,6 +160,14 @@ def test_from_any_process_it_is_set_right_by_the_inverse_and_twice_is_as_good_as
         assert asyncio.run(host.run(script)).exit_code == 0
         assert host.clock.ahead == 1_000 * SECOND
     assert cluster.undo_scripts("pause", N1) == {}
+
+
+def test_where_the_program_was_removed_with_the_rest_of_the_run_nothing_is_left_to_undo(
+    cluster: Cluster,
+) -> None:
+    script = cluster.undo_scripts("clock", N1)["n1"]
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_a_host_that_has_booted_since_has_set_its_clock_by_itself_and_is_left_alone(

@@ -79,13 +79,16 @@ class SettableClocks(HostClocks):
     def undo_script(self, fault: str, name: str) -> str | None:
         """Set the host's wall clock right, from any process; nothing where the host has booted since.
 
-        Only root may; whoever runs it as another uses sudo, and no password.
+        Only root may; whoever runs it as another uses sudo, and no password. The program is removed last, when the
+        clock is right: where it is gone nothing is to be done any more.
         """
         noted = self._noted.get(name)
         if fault != "clock" or noted is None:
             return super().undo_script(fault, name)
+        program = shlex.quote(f"{self.control_directory(name)}/{PROGRAM}")
         restore = f"{self._wall_program(name, 'restore', noted.boot, noted.ahead_ns)} >/dev/null"
-        return f'if [ "$(id -u)" = 0 ]; then {restore}; else sudo -n {restore}; fi'
+        as_root = f'[ "$(id -u)" = 0 ]; then {restore}; else sudo -n {restore}; fi'
+        return f"if [ ! -e {program} ]; then :; elif {as_root}"
 
     # --- within ---------------------------------------------------------------------------------------------------
 
