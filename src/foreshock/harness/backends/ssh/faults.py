@@ -126,7 +126,7 @@ class SshFaults(HostVersions, HostPackets, SettableClocks, HostDisks, HostResour
             case "pause":
                 return node_scripts.resume(self.node_folder(name))
             case "kill" | "power" | "upgrade":
-                return node_scripts.start(self.node_folder(name), self.specification.run)
+                return node_scripts.start_if_there(self.node_folder(name), self.specification.run)
             case "starve" if self.wants_groups:
                 return _all_of([*self._lift_limits(name), super().undo_script(fault, name)])
         return super().undo_script(fault, name)

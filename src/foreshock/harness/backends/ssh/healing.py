@@ -11,7 +11,7 @@ import msgspec
 
 from foreshock.harness import live_runs
 from foreshock.harness.backends.ssh import node_scripts
-from foreshock.harness.backends.ssh.connections import Connection
+from foreshock.harness.backends.ssh.connections import Connection, ConnectionLost
 from foreshock.harness.backends.ssh.places import Place
 from foreshock.harness.errors import FaultError, HarnessError, PartlyDone
 from foreshock.harness.live_runs import LiveRun
@@ -141,27 +141,51 @@ def _clean_run(record: LiveRun) -> tuple[list[str], list[str]]:
 def end_on_host(connection: Connection, left: Leftover, run: str) -> list[str]:
     """Undo every fault on one host and remove all of the run; says what was there. Raises ``HarnessError``.
 
-    A host that another run has claimed since keeps its packet rules and clocks: they are that run's.
+    Every step is tried, whatever became of those before it. Where one failed, the files of the run stay, and with them
+    the programs that undo its faults, so that it can be tried again. A host that another run has claimed since keeps
+    its packet rules and clocks: they are that run's.
     """
     name = connection.place.node
+    steps, last = left.steps.get(name, ()), left.last_steps.get(name, ())
     claimed = connection.run(node_scripts.claimed_by(left.base), _SCRIPT_TIMEOUT_MS).stdout.strip()
-    if claimed in ("", run):
-        for step in left.steps.get(name, ()):
-            _run(connection, step.script, root=step.root)
-    last = left.last_steps.get(name, ())
-    ended = connection.run(node_scripts.end_processes(run), _SCRIPT_TIMEOUT_MS)
+    attempts = _Attempts(connection)
+    for step in steps if claimed in ("", run) else ():
+        attempts.run(step)
+    said = attempts.run(Step(root=False, script=node_scripts.end_processes(run)))
     for step in last:
-        _run(connection, step.script, root=step.root)
-    script = node_scripts.remove_files(left.base, run)
-    removed = connection.run(script, _SCRIPT_TIMEOUT_MS)
-    used_root = any(step.root for step in (*left.steps.get(name, ()), *last))
-    if removed.exit_code and connection.uses_sudo and used_root:
-        removed = connection.run(script, _SCRIPT_TIMEOUT_MS, root=True)  # what root made only root removes
-    for result in (ended, removed):
+        attempts.run(step)
+    if not attempts.errors:
+        used_root = any(step.root for step in (*steps, *last))  # what root made only root removes
+        remove = Step(root=False, script=node_scripts.remove_files(left.base, run))
+        said += attempts.run(remove, again_as_root=connection.uses_sudo and used_root)
+    if attempts.errors:
+        raise HarnessError(
+            f"what is left on the host of node {name} cannot be removed: {'; '.join(attempts.errors)}"
+        )
+    return [f"{line} on the host of {name}" for line in said.splitlines()]
+
+
+class _Attempts:
+    """Runs the steps of one host, and keeps what went wrong; a lost connection is raised at once."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.errors: list[str] = []
+        self._connection = connection
+
+    def run(self, step: Step, *, again_as_root: bool = False) -> str:
+        """What the step said."""
+        try:
+            result = self._connection.run(step.script, _SCRIPT_TIMEOUT_MS, root=step.root)
+            if result.exit_code and again_as_root:
+                result = self._connection.run(step.script, _SCRIPT_TIMEOUT_MS, root=True)
+        except ConnectionLost:
+            raise
+        except HarnessError as error:
+            self.errors.append(str(error))
+            return ""
         if result.exit_code:
-            said = result.stderr.strip()
-            raise HarnessError(f"what is left on the host of node {name} cannot be removed: {said}")
-    return [f"{line} on the host of {name}" for line in (ended.stdout + removed.stdout).splitlines()]
+            self.errors.append(result.stderr.strip() or f"exit status {result.exit_code}")
+        return result.stdout
 
 
 def _run(connection: Connection, script: str, *, root: bool) -> None:

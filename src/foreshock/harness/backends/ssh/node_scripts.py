@@ -110,6 +110,11 @@ def start(folder: str, run: str) -> str:
     )
 
 
+def start_if_there(folder: str, run: str) -> str:
+    """The same for whoever heals: nothing where the node's folder has been removed already."""
+    return f"[ -d {shlex.quote(folder)} ] || exit 0\n{start(folder, run)}"
+
+
 def kill(folder: str) -> str:
     """Kill the node's process group and wait until its process is gone."""
     return _script(
