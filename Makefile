@@ -17,8 +17,10 @@ $(READY): pyproject.toml
 demo: $(READY)  ## The main job: Raft under partitions, kills and pauses, checked and reported.
 	$(BIN)/foreshock test --target raft --workload lock --nemesis partition,kill,pause --time-limit 30
 
-# What touches neither clocks nor sockets runs two at a time; a file stays together, for its tests share what they made.
-PURE := tests/checkers tests/mutation tests/harness/formats
+# What has no containers and waits for no clock runs two at a time; a file stays together, for its tests share what they made.
+PURE := tests/checkers tests/mutation tests/workloads tests/nemesis tests/targets/reference tests/test_findings.py \
+  tests/test_zoo.py tests/test_every_target.py tests/test_determinism.py tests/test_checking_document.py \
+  $(addprefix tests/harness/,formats generator simulation zoo test_faults_that_lie.py)
 
 test: $(READY)  ## The whole suite: fast tests first, containers last.
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PURE)
