@@ -9,6 +9,9 @@ from foreshock.harness.capabilities import PowerCut, Starve
 from foreshock.harness.errors import FaultError
 from foreshock.harness.ledger import read_ledger
 from foreshock.harness.operation import Operation
+from foreshock.nemesis.kill import KillNemesis, KillOptions
+from foreshock.nemesis.pause import PauseNemesis, PauseOptions
+from foreshock.nemesis.power import PowerNemesis, PowerOptions
 from foreshock.nemesis.primary import KINDS, PrimaryNemesis, PrimaryOptions
 
 LEDGER_KIND = {"isolate": "partition", "deaf": "partition", "mute": "partition"}
@@ -104,3 +107,26 @@ def test_what_its_kinds_need_is_needed_of_the_cluster() -> None:
 def test_a_kind_that_was_not_asked_for_cannot_strike(world: Any) -> None:
     with pytest.raises(FaultError, match="cannot strike whoever leads by 'power'"):
         perform(make(world, kinds="kill"), "strike-primary", "power")
+
+
+@pytest.mark.parametrize(
+    ("kind", "cls", "options", "strike"),
+    [
+        ("kill", KillNemesis, KillOptions(), "kill"),
+        ("power", KillNemesis, KillOptions(), "kill"),
+        ("kill", PowerNemesis, PowerOptions(), "cut-power"),
+        ("pause", PauseNemesis, PauseOptions(), "pause"),
+    ],
+)
+def test_a_release_leaves_what_another_fault_still_does_to_the_node(
+    kind: str, cls: Any, options: Any, strike: str, world: Any
+) -> None:
+    nemesis, other = make(world), cls(options, world.context())
+    perform(nemesis, "strike-primary", kind)
+    asyncio.run(other.invoke(Operation(f=strike, value={"nodes": ["n3"]})))
+    perform(nemesis, "release-primary")
+    assert world.cluster.down | world.cluster.stopped == {"n3"}
+    assert [fault.healed_ns is None for fault in read_ledger(world.ledger_path)] == [False, True]
+    asyncio.run(other.invoke(Operation(f=other.words.stop)))
+    assert not world.cluster.down | world.cluster.stopped
+    assert not world.ledger.open_faults()

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from foreshock.harness.composed_nemesis import ComposedNemesis
 from foreshock.harness.errors import FaultError
 from foreshock.harness.generator.base import PENDING
 from foreshock.harness.ledger import read_ledger
@@ -194,6 +195,28 @@ def test_what_the_kill_nemesis_has_started_meanwhile_is_not_started_again(world:
     perform(nemesis, "end-slow-start")
     assert not world.ledger.open_faults()
     assert [name for name, _ in killed_and_started(world)] == ["kill", "start"]
+
+
+def test_a_slow_start_leaves_down_whom_the_kill_nemesis_has_struck_meanwhile(world: Any) -> None:
+    nemesis, kill = slow_start(world), KillNemesis(KillOptions(), world.context())
+    perform(nemesis, "slow-start", {"nodes": ["n1", "n2"]})
+    perform(kill, "kill", {"nodes": ["n2"]})
+    assert perform(nemesis, "start-slowly")["started"] == ["n1"]
+    assert world.cluster.down == {"n2"}
+    perform(nemesis, "end-slow-start")
+    assert [fault.nodes for fault in world.ledger.open_faults("kill")] == [("n2",)]
+    assert perform(kill, "start")["nodes"] == ["n2"]
+
+
+def test_upgrades_are_finished_when_all_nodes_are_up_again(world: Any) -> None:
+    kill = KillNemesis(KillOptions(), world.context())
+    both = ComposedNemesis([upgrade(world), kill])
+    asyncio.run(both.invoke(Operation(f="upgrade", value={"versions": {"n1": "2"}})))
+    perform(kill, "kill", {"nodes": ["n2"]})
+    final: Any = both.final_generator()
+    for operation in final:
+        asyncio.run(both.invoke(operation))
+    assert set(world.cluster.runs.values()) == {"2"}
 
 
 def test_a_rolling_upgrade_brings_every_node_to_the_next_version(world: Any) -> None:

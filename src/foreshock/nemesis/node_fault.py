@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from foreshock.harness.errors import FaultError, HarnessError
@@ -125,10 +125,13 @@ class NodeFaultNemesis(Nemesis[OptionsT_co], Generic[OptionsT_co]):
         """What is written into the ledger when the strike was seen to have taken."""
         return dict.fromkeys(sorted(nodes), self.words.struck)
 
-    async def relieve(self, nodes: frozenset[str]) -> list[str]:
-        """Undo the fault on those of the nodes that suffer it, whoever struck them; returns them, in order."""
+    async def relieve(self, nodes: frozenset[str], faults: Collection[int]) -> list[str]:
+        """Undo these faults on those of the nodes that suffer them, and that no other fault keeps struck; in order."""
+        ledger, words = self.context.ledger, self.words
+        alike = [fault for kind in (words.kind, *words.alike) for fault in ledger.open_faults(kind)]
+        kept = {node for fault in alike if fault.id not in faults for node in fault.nodes}
         seen = await self.struck(nodes)
-        struck = [node for node in self.context.nodes if node in nodes and seen.get(node, False)]
+        struck = [node for node in self.context.nodes if node in nodes - kept and seen.get(node, False)]
         await self._undo(frozenset(struck))
         return struck
 

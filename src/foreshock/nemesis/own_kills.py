@@ -39,7 +39,7 @@ class OwnKills:
     async def start(self) -> list[str]:
         """Start those that are down of the nodes that we killed; returns them. Raises ``FaultError``."""
         held, ledger = frozenset(self.held), self._context.ledger
-        started = await self._kill.relieve(held) if held else []
+        started = await self._kill.relieve(held, self._held) if held else []
         still_open = {fault.id for fault in ledger.open_faults("kill")}
         for fault in self._held:
             if fault in still_open:  # the kill nemesis may have started them all, and said so

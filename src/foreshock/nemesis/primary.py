@@ -185,11 +185,12 @@ class PrimaryNemesis(Nemesis[PrimaryOptions]):
         elif held.kind == "starve" and self._starve is not None:
             await self._starve.feed()
         else:
-            await self._node_faults[held.kind].relieve(held.nodes)
-            ledger = self.context.ledger
-            kind = self._node_faults[held.kind].words.kind
-            if held.fault in {fault.id for fault in ledger.open_faults(kind)} and held.fault is not None:
-                ledger.healed(held.fault)
+            nemesis, ledger = self._node_faults[held.kind], self.context.ledger
+            # its own nemesis may have undone it already, and said so
+            ours = [f.id for f in ledger.open_faults(nemesis.words.kind) if f.id == held.fault]
+            await nemesis.relieve(held.nodes, ours)
+            for fault in ours:
+                ledger.healed(fault)
         return held.nodes
 
     async def _cut(self, kind: str) -> None:

@@ -83,6 +83,7 @@ class UpgradeNemesis(Nemesis[UpgradeOptions]):
     name = "upgrade"
     Options = UpgradeOptions
     requires = frozenset({Upgrade})
+    heals_last = True  # a node that is down is in no version, and would come back in the one that it had
     values: ClassVar[Mapping[str, Collection[str]]] = {UPGRADE: tuple(KINDS)}
     shades: ClassVar[tuple[Shade, ...]] = (
         Shade(name="upgrade", starts=(UPGRADE,), stops=(FINISH,), color="#3d8b6e"),
