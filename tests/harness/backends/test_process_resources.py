@@ -63,6 +63,9 @@ def test_descriptors_run_out_and_come_back_to_exactly_what_they_were(run: Run, t
             await cluster.kill(nodes)
             assert await cluster.starved(nodes) == {"n1": {}}
             await cluster.starve("files", {"n1": 1})
+            await cluster.start(nodes)
+            await cluster.starve("files", {"n1": 1})  # another process than the one that the inverse is about
+            assert await cluster.starved(nodes) == before
             assert await asyncio.to_thread(ProcessBackend().heal, undo) == "starve undone on n1"
             with pytest.raises(FaultError, match="cannot be starved of 'sleep' here"):
                 await cluster.starve("sleep", {"n1": 1})

@@ -335,6 +335,7 @@ class AssumedCluster:
 
     async def starved(self, nodes: frozenset[str]) -> Mapping[str, Mapping[str, int]]:
         """The limits in force."""
+        await self._act("starved", nodes)
         return {name: dict(self._starved.get(name, {})) for name in sorted(nodes)}
 
 

@@ -23,6 +23,7 @@ ASSUMED_PID: Final = 1000
 ANSWERS: Final = (
     ("clock_file.py", "0 " * 10),
     ('print "used"', "used 67108864\ninactive 0\nfiles 1024\nstarted 1\n"),
+    ('print "files"', "files 1024\nstarted 1\n"),
 )
 """What scripts that read something are taken to answer: a clock that is right, a node that holds 64 MiB."""
 COMMANDS_MAX: Final = 100_000

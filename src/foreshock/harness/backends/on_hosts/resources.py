@@ -24,14 +24,17 @@ awk '/^Max open files/ {{ print "files", $4 }}' /proc/{pid}/limits
 # The least soft limit under which so many descriptors are free below it: limits are on numbers, not on counts.
 _STARVE_FILES: Final = """\
 set -e
+{same} || exit 0
 soft=$(ls /proc/{pid}/fd | sort -n | awk -v free={level} '
   {{ while (at < $1) {{ if (!free) exit; free--; at++ }} at = $1 + 1 }} END {{ print at + free }}')
 prlimit --pid {pid} --nofile=$soft:
 """
 _FEED_FILES: Final = """\
-[ "$(sed 's/^.*) //' /proc/{pid}/stat 2>/dev/null | cut -d' ' -f20)" != {started} ] || \
+{same} || exit 0
 prlimit --pid {pid} --nofile={soft}:
 """
+_SAME: Final = """[ "$(sed 's/^.*) //' /proc/{pid}/stat 2>/dev/null | cut -d' ' -f20)" = {started} ]"""
+"""Whether the process is still the one that was looked at, and not a later one of its pid."""
 
 
 class FilesLimit(NamedTuple):
@@ -40,6 +43,11 @@ class FilesLimit(NamedTuple):
     pid: int
     started: str
     soft: int
+
+    def script(self, template: str, **more: int) -> str:
+        """The script that does something to this process, and nothing where it has ended."""
+        same = _SAME.format(pid=self.pid, started=self.started)
+        return template.format(same=same, pid=self.pid, soft=self.soft, **more)
 
 
 class HostResources(HostCluster):
@@ -81,7 +89,8 @@ class HostResources(HostCluster):
         """Let each node have only so much (``Starve.starve``); ``starved`` must have been read before.
 
         Raises ``FaultError``. A node without a process is short of nothing, so it is no error that it cannot be helped
-        to less.
+        to less. Only a process that :meth:`starved` has looked at is kept short of descriptors: how to give them back
+        to another one is not known.
         """
         if resource not in self.starve_kinds():
             known = sorted(self.starve_kinds())
@@ -114,21 +123,20 @@ class HostResources(HostCluster):
         before = self._files_before.get(name)
         if fault != "starve" or before is None:
             return super().undo_script(fault, name)
-        return _FEED_FILES.format(pid=before.pid, started=before.started, soft=before.soft)
+        return before.script(_FEED_FILES)
 
     # --- within ---------------------------------------------------------------------------------------------
 
     async def _starve(self, name: str, resource: str, level: int) -> None:
         if resource == "cpu":
             await self.limit_group(name, "cpu", max(1, level))
-            return
-        pid = await self.process_on_host(name)
-        if pid is None:
-            return
-        if resource == "memory":
-            await self.limit_group(name, "memory", await self._memory_for(name, level))
+        elif resource == "memory":
+            if await self.process_on_host(name) is not None:
+                await self.limit_group(name, "memory", await self._memory_for(name, level))
         else:
-            await self._limits_script(name, _STARVE_FILES.format(pid=pid, level=level), "starved of files")
+            before = self._files_before.get(name)
+            if before is not None:  # what the ledger gives back is what this very process had
+                await self._limits_script(name, before.script(_STARVE_FILES, level=level), "starved of files")
 
     async def _memory_for(self, name: str, percent: int) -> int:
         """The limit that is so many percent of what the node holds and cannot be had back for the asking."""
@@ -143,7 +151,7 @@ class HostResources(HostCluster):
             await self.limit_group(name, resource, None)
         before = self._files_before.get(name)
         if before is not None:
-            await self._limits_script(name, _FEED_FILES.format(**before._asdict()), "given its files back")
+            await self._limits_script(name, before.script(_FEED_FILES), "given its files back")
 
     async def _read(self, name: str) -> dict[str, int]:
         pid = await self.process_on_host(name)
