@@ -16,6 +16,7 @@ from foreshock.harness.host import HostResult
 class LocalHost:
     """This machine as the host of one node; scripts run in the node's folder, in the environment of the harness.
 
+    Where that folder is gone (``foreshock clean`` removes it) they run at the root: what undoes faults still can.
     ``environment`` goes on top of that: what a script starts is known by it, should the harness be killed meanwhile.
     """
 
@@ -38,7 +39,7 @@ class LocalHost:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            cwd=self._directory,
+            cwd=self._directory if self._directory.is_dir() else "/",
             start_new_session=True,
             env={**os.environ, **self._environment},
         )
