@@ -14,7 +14,7 @@ import pytest
 
 from foreshock.harness.asyncio_runtime import AsyncioRuntime
 from foreshock.harness.conductor import Conductor
-from foreshock.harness.errors import FaultError
+from foreshock.harness.errors import FaultError, HarnessError
 from foreshock.harness.ledger import read_ledger
 from foreshock.harness.operation import Operation
 from foreshock.harness.plan import resolve
@@ -192,6 +192,50 @@ def test_a_fault_that_cannot_be_healed_is_said_and_the_others_are_healed(
         f"the fault smoke (number {left.id}) could not be healed: it will not go out"
     ]
     assert conductor.complete
+
+
+def test_what_the_nemesis_left_is_undone_the_newest_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rehearsal = Rehearsal(tmp_path, nemesis="none", time_limit=2.0)
+    ledger = rehearsal.conductor.ledger
+    undone: list[str] = []
+
+    def break_three() -> None:
+        for name in ("first", "second", "third"):
+            ledger.planned("smoke", frozenset({"n1"}), inverse={"backend": "sim", "fault": name})
+
+    def heal(inverse: dict[str, Any]) -> str:
+        undone.append(inverse["fault"])
+        return "put out"
+
+    rehearsal.after(1.0, break_three)
+    monkeypatch.setattr(rehearsal.conductor.resolved.backend, "heal", heal)
+    rehearsal.go()
+    assert undone == ["third", "second", "first"]
+    assert not ledger.open_faults()
+
+
+def test_a_ledger_that_the_disk_no_longer_takes_lets_no_fault_happen_and_all_is_healed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rehearsal = Rehearsal(tmp_path, nemesis="kill", time_limit=8.0)
+    ledger, world = rehearsal.conductor.ledger, rehearsal.runtime.world
+    real = ledger._append
+
+    def append(event: dict[str, Any]) -> None:
+        if rehearsal.runtime.now() > 3e9:
+            raise HarnessError("the fault ledger cannot be written: No space left on device")
+        real(event)
+
+    monkeypatch.setattr(ledger, "_append", append)
+    states: list[list[str]] = []
+    rehearsal.phases.at["waiting"] = lambda: states.append(sorted(world.states().values()))
+    conductor = rehearsal.go()
+    assert any(fault.planned_ns < 3e9 for fault in ledger.all())
+    assert not any(fault.planned_ns > 3e9 for fault in ledger.all())
+    assert states == [["running"] * 5]
+    assert any("No space left on device" in error for error in conductor.harness_errors)
 
 
 def test_what_teardown_raises_is_said_and_the_files_are_closed(
