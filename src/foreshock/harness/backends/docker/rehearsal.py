@@ -135,6 +135,7 @@ class RecordingEngine:
             "Name": f"/{name}",
             "Config": {"Labels": dict(settings.get("labels") or {})},
             "State": {"Running": False, "Paused": False, "ExitCode": 0, "Error": "", "Pid": ASSUMED_PID},
+            "HostConfig": {},
             "NetworkSettings": {
                 "Networks": {network: {"IPAddress": f"{_ADDRESSES}{next(self._numbers)}"}}
                 if not network.startswith("container:")
@@ -182,10 +183,8 @@ class RecordingEngine:
 
     def update_container(self, container: str, **limits: Any) -> None:
         """``docker update``."""
-        flags = [
-            f"--{key.replace('_', '-').replace('mem-', 'memory-')}={value}" for key, value in limits.items()
-        ]
-        self._say("update", *flags, self._name(container))
+        self._say("update", *_limit_flags(limits), self._name(container))
+        self._found(container)["HostConfig"] |= {_LIMITS[key][1]: value for key, value in limits.items()}
 
     def logs(self, container: str, **_: Any) -> Iterator[bytes]:  # noqa: ARG002 - reading touches nothing
         """There are none."""
@@ -225,6 +224,13 @@ def _labels(labels: Mapping[str, str]) -> list[str]:
     return [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
 
 
+_LIMITS: Final[Mapping[str, tuple[str, str]]] = {
+    "cpu_period": ("--cpu-period", "CpuPeriod"),
+    "cpu_quota": ("--cpu-quota", "CpuQuota"),
+    "mem_limit": ("--memory", "Memory"),
+    "memswap_limit": ("--memory-swap", "MemorySwap"),
+}
+"""What the engine's client calls a limit, as a flag of ``docker update`` and where the engine shows it."""
 _FLAGS: Final[Mapping[str, str]] = {
     "NetworkMode": "--network",
     "PidMode": "--pid",
@@ -238,6 +244,10 @@ _FLAGS: Final[Mapping[str, str]] = {
     "MemorySwap": "--memory-swap",
     "ShmSize": "--shm-size",
 }
+
+
+def _limit_flags(limits: Mapping[str, Any]) -> list[str]:
+    return [f"{_LIMITS[key][0]}={value}" for key, value in limits.items()]
 
 
 def _of_host(configuration: Mapping[str, Any]) -> list[str]:
@@ -326,6 +336,9 @@ class _LookingEngine:
     def unpause(self, container: str) -> None:
         self._say("unpause", container)
 
-    def _say(self, verb: str, container: str) -> None:
+    def update_container(self, container: str, **limits: Any) -> None:
+        self._say("update", container, *_limit_flags(limits))
+
+    def _say(self, verb: str, container: str, *flags: str) -> None:
         name = self._names.get(container, container)
-        self._recorder.add(ENGINE, shlex.join(["docker", verb, name]))
+        self._recorder.add(ENGINE, shlex.join(["docker", verb, *flags, name]))
