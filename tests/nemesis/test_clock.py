@@ -49,6 +49,13 @@ def test_amounts_stay_within_the_options_reach_them_and_go_both_ways(world: Any)
         perform(nemesis, "reset-clocks")
     assert (min(jumps), max(jumps)) == (-700, 700)
     assert (min(drifts), max(drifts)) == (-30_000, 30_000)
+    assert min(map(abs, drifts)) == 7_000
+
+
+def test_the_smallest_drift_that_can_be_asked_for_is_seen_when_it_does_not_take(world: Any) -> None:
+    world.cluster.ignores.add("drift_clocks")
+    with pytest.raises(FaultError, match="skew-clocks did not take"):
+        perform(make(world), "skew-clocks", {"kind": "drift", "drift_ppm": {"n1": 7_000}})
 
 
 @pytest.mark.parametrize(
@@ -155,6 +162,7 @@ def test_what_a_table_leaves_open_is_drawn(world: Any) -> None:
         ({"kind": "jump", "jump_ms": {}}, r"its jump_ms names no node"),
         ({"kind": "jump", "jump_ms": {"n1": 0}}, r"its jump_ms is 0, and must be a whole number"),
         ({"kind": "drift", "drift_ppm": {"n1": 500_001}}, r"is 500001, and must be .* up to 500000"),
+        ({"kind": "drift", "drift_ppm": -6_999}, r"is -6999, and must be a whole number from 7000 up to"),
         ({"kind": "drift", "drift_ppm": "fast"}, r"its drift_ppm is 'fast'"),
         ({"kind": "drift", "spec": "primary"}, r"its spec 'primary' is not known .did you mean 'primaries'"),
         ({"kind": "drift", "nodes": ["n9"]}, r"there is no node 'n9'"),

@@ -49,6 +49,8 @@ KINDS: Final[Mapping[str, str]] = {
 USUAL: Final = "jump,drift,strobe"
 """What is drawn unless the user says otherwise. A drift of the wall clocks alone is a part of a drift of all."""
 DRIFTS: Final = frozenset({"drift", "drift-wall"})
+DRIFT_PPM_MIN: Final = 7_000
+"""What drifts less gains less in the time of the observation than can be told from none (``RATE_TOLERANCE_NS``)."""
 DRIFT_PPM_MAX: Final = 500_000
 JUMP_MS_MAX: Final = 86_400_000
 
@@ -169,10 +171,10 @@ class ClockNemesis(Nemesis[ClockOptions]):
         except ValueError as problem:
             raise FaultError(f"skew-clocks cannot do as it is told: {problem}") from None
         kind = asked["kind"]
-        key, most = (
-            ("drift_ppm", self.options.drift_percent_max * 10_000)
+        key, least, most = (
+            ("drift_ppm", DRIFT_PPM_MIN, self.options.drift_percent_max * 10_000)
             if kind in DRIFTS
-            else ("jump_ms", self.options.jump_ms_max)
+            else ("jump_ms", 1, self.options.jump_ms_max)
         )
         given = asked.get(key)
         if isinstance(given, Mapping):
@@ -180,7 +182,7 @@ class ClockNemesis(Nemesis[ClockOptions]):
         else:
             picked = named_nodes(asked, context.nodes) or await self._pick(asked.get("spec"))
             amounts = {
-                node: self._amount(most) if given is None else given
+                node: self._amount(least, most) if given is None else given
                 for node in context.nodes
                 if node in picked
             }
@@ -196,10 +198,10 @@ class ClockNemesis(Nemesis[ClockOptions]):
         primaries = await known_primaries(context) if spec == "primaries" else frozenset()
         return pick_nodes(spec, context.nodes, primaries, rng)
 
-    def _amount(self, most: int) -> int:
+    def _amount(self, least: int, most: int) -> int:
         """The most there may be, or anything, or little; either way."""
         rng = self._rng
-        size = rng.choice((most, rng.between(1, most), rng.between(1, max(1, most // 20))))
+        size = max(least, rng.choice((most, rng.between(1, most), rng.between(1, max(1, most // 20)))))
         return size if rng.chance(1, 2) else -size
 
     async def _jump(self, jump_ms: Mapping[str, int]) -> Mapping[str, Any]:
@@ -329,16 +331,19 @@ def check_table(table: Mapping[str, Any], nodes: Sequence[str]) -> None:
         raise WrongValueError(f"its kind {kind!r:.200} is none of {', '.join(KINDS)}")
     if "spec" in table:
         check_name(table["spec"], NODE_SPECS, what="its spec")
-    key, most = ("drift_ppm", DRIFT_PPM_MAX) if kind in DRIFTS else ("jump_ms", JUMP_MS_MAX)
-    given = table.get(key, 1)
+    key, least, most = (
+        ("drift_ppm", DRIFT_PPM_MIN, DRIFT_PPM_MAX) if kind in DRIFTS else ("jump_ms", 1, JUMP_MS_MAX)
+    )
+    given = table.get(key, least)
     if isinstance(given, Mapping):
         check_by_node(given, nodes, what=f"its {key}")
         if not given:
             raise WrongValueError(f"its {key} names no node")
     for amount in given.values() if isinstance(given, Mapping) else (given,):
-        if type(amount) is not int or not 0 < abs(amount) <= most:
+        if type(amount) is not int or not least <= abs(amount) <= most:
             raise WrongValueError(
-                f"its {key} is {amount!r:.200}, and must be a whole number up to {most}, either way (or such by node)"
+                f"its {key} is {amount!r:.200}, and must be a whole number from {least} up to {most}, either way "
+                "(or such by node)"
             )
     period_ms = table.get("every_ms", STROBE_MS[0])
     if type(period_ms) is not int or not 1 <= period_ms <= JUMP_MS_MAX:
