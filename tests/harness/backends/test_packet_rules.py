@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,29 @@ def test_undoing_ends_exactly_our_process_and_may_be_repeated(place: Place) -> N
         assert place.run(end_script(place)).returncode == 0
         assert identify(identity.pid) != identity
         assert not (place.directory / "process").exists()
+
+
+def test_a_shaper_that_was_just_starting_when_all_was_undone_ends_by_itself(place: Place) -> None:
+    waits = "import os, sys, time\nwhile not os.path.exists(f'{sys.argv[1]}/go'):\n    time.sleep(0.01)\n"
+    (place.directory / "packet_shaper.py").write_text(
+        f"open(f'{{__file__}}.pid', 'w').write('x')\n{waits}{STAND_IN}"
+    )
+    links = {"10.0.0.2": SLOW}
+    script = packet_rules.shape_in_user_space(str(place.directory), links, 1)
+    with subprocess.Popen(["/bin/sh", "-c", script], stderr=subprocess.PIPE) as starting:
+        until((place.directory / "packet_shaper.py.pid").exists)
+        assert place.run(end_script(place)).returncode == 0
+        (place.directory / "go").touch()
+        assert starting.wait(60) == 1  # it does not shape what it was told
+    assert [words[1:] for words in place.seen()] == [["0", ""]]
+    assert not (place.directory / "process").exists()
+
+
+def until(seen: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not seen():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_process_that_only_has_the_pid_of_ours_is_left_alone(place: Place) -> None:

@@ -206,8 +206,12 @@ def _alive(directory: str) -> str:
 
 
 def _end(directory: str) -> str:
+    links = shlex.quote(f"{directory}/links")
+    nothing = shlex.quote(json.dumps({"generation": 0, "links": {}}))
     return (
         f"{_alive(directory)}"
+        # One that is just starting has not said yet who it is; it does so before it reads what it is to do.
+        f"[ ! -e {links} ] || {{ printf '%s\\n' {nothing} > {links}.new && mv {links}.new {links}; }} || exit 1\n"
         f"if pid=$(shaper); then\n"
         f'  kill -TERM "$pid" 2>/dev/null || true\n'
         f"  polls=0\n"
