@@ -121,6 +121,24 @@ def test_a_fault_that_shows_late_is_waited_for_and_one_that_never_does_is_a_faul
     assert bench.fault().failure is not None
 
 
+def test_a_disk_that_shows_the_fault_before_is_not_said_to_have_taken_it(world: Any) -> None:
+    bench = Bench(world)
+    bench.disks.faults["n2"] = DiskFault(kind="slow-sync", delay_ms=200)
+    slow = {"kind": "slow-sync", "nodes": ["n1", "n2"], "delay_ms": 100}
+    with pytest.raises(FaultError, match="slow-sync is seen before on n2"):
+        bench.perform("break-disk", slow)
+    assert world.cluster.calls == []
+    assert read_ledger(world.ledger_path) == ()
+    bench.perform("break-disk", {**slow, "delay_ms": 300})
+
+
+def test_a_fault_may_take_the_place_of_one_that_is_open(world: Any) -> None:
+    bench = Bench(world)
+    for _ in range(2):
+        bench.perform("break-disk", {"kind": "full", "nodes": ["n2"]})
+        assert bench.fault().verified_ns is not None
+
+
 def test_a_disk_that_is_not_mended_is_a_fault_error_and_says_what_it_shows(world: Any) -> None:
     bench = Bench(world)
     bench.perform("break-disk", {"kind": "slow-sync", "nodes": ["n5"], "delay_ms": 60})

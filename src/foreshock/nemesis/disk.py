@@ -139,6 +139,7 @@ class DiskNemesis(Nemesis[DiskOptions]):
             )
             primaries = await known_primaries(context) if spec == "primaries" else frozenset()
             nodes = pick_nodes(spec, context.nodes, primaries, self._rng)
+        await self._confirm_unlike(nodes, fault)
         done = {"spec": spec, "nodes": sorted(nodes), **msgspec.to_builtins(fault)}
         number = context.ledger.planned(
             "disk", nodes, value=done, inverse=context.cluster.inverse("disk", nodes)
@@ -165,6 +166,21 @@ class DiskNemesis(Nemesis[DiskOptions]):
             delay_ms=asked.get("delay_ms", delay_ms) if delayed else 0,
             percent=asked.get("percent", percent) if partial else 100,
             seed=asked.get("seed", seed) if partial else 0,
+        )
+
+    async def _confirm_unlike(self, nodes: frozenset[str], fault: DiskFault) -> None:
+        """See that no disk shows the fault already: of such a one nobody could say that it took. Raises."""
+        struck = {node for earlier in self.context.ledger.open_faults("disk") for node in earlier.nodes}
+        left = nodes - struck
+        for attempt in range(OBSERVE_ATTEMPTS_MAX):
+            if attempt:
+                await self.context.runtime.sleep(OBSERVE_PAUSE_NS)  # a sync may be slow for a moment
+            seen = await self._disks.read_disks(left)
+            left = frozenset(node for node in left if shows(seen[node], fault))
+            if not left:
+                return
+        raise FaultError(
+            f"break-disk cannot be told to take: {fault.kind} is seen before on {', '.join(sorted(left))}"
         )
 
     async def _observe(self, nodes: frozenset[str], fault: DiskFault) -> Mapping[str, DiskReading]:
