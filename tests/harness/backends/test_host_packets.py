@@ -99,6 +99,18 @@ def ready(cluster: FakeCluster) -> FakeCluster:
     return cluster
 
 
+def test_on_a_host_where_all_was_undone_behind_its_back_the_same_shape_is_put_anew() -> None:
+    cluster = ready(FakeCluster())
+    links = {("n1", "n2"): NARROW, ("n2", "n1"): NARROW}
+    asyncio.run(cluster.shape(links))
+    n1, n2, _ = cluster.hosts.values()
+    (first,), _ = n1.took(), n2.took()
+    cluster.note_undone("n1")
+    asyncio.run(cluster.shape(links))
+    assert n1.took() == [first]
+    assert not n2.took()
+
+
 @pytest.mark.parametrize(
     ("means", "kinds"),
     [

@@ -125,6 +125,12 @@ class HostPackets(HostCluster):
             name: "found" in said for name, said in (await self._packets_on_each(ordered, scripts)).items()
         }
 
+    def note_undone(self, name: str) -> None:
+        """All that was in force on the node's host has been undone by its script: what is still wanted is put anew."""
+        state = self._packets
+        state.shapes = {link: shape for link, shape in state.shapes.items() if link[0] != name}
+        state.nameless -= {name}
+
     def undo_script(self, fault: str, name: str) -> str | None:
         """Remove our chains and disciplines, and end the shaper of the host."""
         if fault == "packet":

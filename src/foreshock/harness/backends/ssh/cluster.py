@@ -322,6 +322,7 @@ class SshCluster(SshFaults):
             result = await run(step.script, root=step.root)
             if result.exit_code:
                 raise HarnessError(f"what was in force there cannot be undone: {result.stderr.strip()}")
+        self.note_undone(name)
         if not rebooted:
             return "what was in force there was undone"
         if self._needs_packets:
