@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 import zlib
@@ -328,9 +327,25 @@ def test_what_does_not_arrive_is_lost_when_the_time_is_up(probe: Path) -> None:
     asyncio.run(read())
 
 
-def test_bursts_tell_doubled_overtaken_and_corrupted_probes_apart() -> None:
-    read_end, write_end = os.pipe()
-    bursts = pod_init._Bursts(0, write_end)
+def test_what_was_heard_last_is_there_also_when_there_is_too_much_to_keep(tmp_path: Path) -> None:
+    path = tmp_path / "heard"
+    journal = pod_init._Journal(str(path))
+    lengths = []
+    for number in range(20_000):
+        journal.say(b"word of round %d" % number)
+        if number % 100 == 0:
+            lines = path.read_text().splitlines()
+            lengths.append(len(lines))
+            assert lines == [f"word of round {each}" for each in range(number + 1 - len(lines), number + 1)]
+            assert len(lines) > min(number, 5_000)
+    assert path.stat().st_size <= 256 << 10
+    assert sorted(lengths) != lengths  # it was shortened
+    assert [each.name for each in tmp_path.iterdir()] == ["heard"]
+
+
+def test_bursts_tell_doubled_overtaken_and_corrupted_probes_apart(tmp_path: Path) -> None:
+    path = tmp_path / "heard"
+    bursts = pod_init._Bursts(0, pod_init._Journal(str(path)))
     identity = bytes(range(8))
 
     def datagram(number: int, flip: int | None = None) -> bytes:
@@ -345,7 +360,7 @@ def test_bursts_tell_doubled_overtaken_and_corrupted_probes_apart() -> None:
     bursts._note(b"stray", "10.0.0.1", 0)
     bursts.command(["report", identity.hex(), "9", "0", "10.0.0.1", "10.0.0.2"])
     bursts.step()
-    said = os.read(read_end, 4096).decode().splitlines()
+    said = path.read_text().splitlines()
     assert said == [
         f"{identity.hex()}:10.0.0.1 6 1 1 3 3000 3000 3000",
         f"{identity.hex()}:10.0.0.2 0 0 0 0 0 0 0",
