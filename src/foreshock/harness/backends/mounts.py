@@ -17,11 +17,16 @@ _COMMAND_TIMEOUT_S: Final = 20.0
 
 
 def mounts_below(folder: Path) -> list[Path]:
-    """What is mounted below a folder, the innermost first; empty where there is no ``/proc``."""
+    """What is mounted below a folder, the innermost first; empty where there is no ``/proc``.
+
+    Symbolic links on the way to the folder are followed: what looked like an empty folder would be removed with all that
+    somebody else has mounted there.
+    """
     try:
         lines = _MOUNTS.read_text().splitlines()
     except OSError:
         return []
+    folder = folder.resolve()
     points = [Path(_unescaped(line.split()[4])) for line in lines]
     return sorted((point for point in points if folder in point.parents), reverse=True)
 
