@@ -139,14 +139,14 @@ class MembershipNemesis(Nemesis[MembershipOptions]):
         value = operation.value
         rounds = rounds_of(value, self.context.nodes) if isinstance(value, Mapping) else None
         if rounds is not None:
-            return await self._repeat(rounds)
+            return ({"kind": value["kind"]} if "kind" in value else {}) | await self._repeat(rounds)
         if operation.f == "change-members":
             return await self._shrink(str(value["kind"] if isinstance(value, Mapping) else value))
         if value == EVERY:
             return await self._restore_every()
         return await self._grow(some=value == SOME)
 
-    async def _repeat(self, rounds: Sequence[Sequence[Change]]) -> Mapping[str, Any]:
+    async def _repeat(self, rounds: Sequence[Sequence[Change]]) -> dict[str, Any]:
         """Ask for what was asked for once, as long as members can be spared; after a refusal nothing builds on it."""
         changes: list[Change] = []
         outcomes: list[str] = []
