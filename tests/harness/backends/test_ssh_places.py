@@ -257,6 +257,27 @@ def test_why_nobody_is_let_in_is_one_sentence(raised: Exception, said: str) -> N
     assert "\n" not in text
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("h1 ssh-ed25519 AAA\n", r"cannot be understood \(h1 ssh-ed25519 AAA\): mend or remove that line"),
+        ("h1 ssh-rsa AAAAB3NzaC1yc2E=\n", "cannot be understood .* mend or remove that line"),
+        (None, "cannot be read: Is a directory"),
+    ],
+)
+def test_known_host_keys_that_are_none_are_one_sentence(
+    content: str | None, said: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "known_hosts"
+    if content is None:
+        file.mkdir()
+    else:
+        file.write_text(content)
+    place = Place(node="n1", hostname="h1", port=22, user="ann", key_name="h1", known_hosts=(str(file),))
+    with pytest.raises(HarnessError, match=f"the known host keys in {file} {said}"):
+        Connection(place).open()
+
+
 def test_what_goes_wrong_at_the_door_is_a_matter_of_keys() -> None:
     error = explained(PLACE, paramiko.SSHException("encountered EC key"), at_the_door=True)
     assert "lets nobody in with the keys that are here" in str(error)

@@ -19,8 +19,8 @@ _COMMAND_TIMEOUT_S: Final = 20.0
 def mounts_below(folder: Path) -> list[Path]:
     """What is mounted below a folder, the innermost first; empty where there is no ``/proc``.
 
-    Symbolic links on the way to the folder are followed: what looked like an empty folder would be removed with all that
-    somebody else has mounted there.
+    Symbolic links on the way to the folder are followed: else what is mounted there would be missed, and then be
+    removed with the folder, file by file.
     """
     try:
         lines = _MOUNTS.read_text().splitlines()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import paramiko
+from paramiko.hostkeys import InvalidHostKey
 
 from foreshock.harness.backends.ssh.places import Place
 from foreshock.harness.backends.ssh.shell import RemoteShell
@@ -74,9 +75,7 @@ class Connection:
         client = paramiko.SSHClient()
         client.set_log_channel(_LOG_CHANNEL)
         client.set_missing_host_key_policy(_Refuse())
-        for file in place.known_hosts:
-            with contextlib.suppress(FileNotFoundError):
-                client.load_system_host_keys(file)
+        _load_known_hosts(client, place)
         timeout_s = place.connect_timeout_ms / 1000
         keys: Any = [file for file in place.identities if Path(file).is_file()]
         try:
@@ -209,6 +208,21 @@ class _UnknownHostKey(Exception):
     def __init__(self, key: paramiko.PKey) -> None:
         super().__init__()
         self.key = key
+
+
+def _load_known_hosts(client: paramiko.SSHClient, place: Place) -> None:
+    for file in place.known_hosts:
+        try:
+            client.load_system_host_keys(file)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise HarnessError(f"the known host keys in {file} cannot be read: {error.strerror}") from error
+        except (InvalidHostKey, ValueError) as error:
+            why = str(error.args[0] if error.args else error).strip()
+            raise HarnessError(
+                f"the known host keys in {file} cannot be understood ({why:.200}): mend or remove that line"
+            ) from error
 
 
 def _reach(place: Place, timeout_s: float) -> socket.socket | paramiko.ProxyCommand:
