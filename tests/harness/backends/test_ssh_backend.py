@@ -100,9 +100,7 @@ async def check_partitions(cluster: SshCluster, hosts: SshHosts) -> None:
     names = cluster.node_names
     every = frozenset((a, b) for a in names for b in names if a != b)
     assert all((await cluster.heard(every)).values())
-    began = time.monotonic()
     await cluster.cut({"n2": frozenset({"n1"}), "n3": frozenset({"n4", "n5"})})
-    assert time.monotonic() - began < 10
     silent = [pair for pair, arrived in (await cluster.heard(every)).items() if not arrived]
     assert silent == [("n1", "n2"), ("n4", "n3"), ("n5", "n3")]
     rules = hosts.sh("n2", "iptables -S FORESHOCK").splitlines()
