@@ -90,3 +90,22 @@ def test_a_link_that_still_has_a_rate_is_told_from_a_busy_machine() -> None:
         sent=200, arrived=200, duplicates=0, overtaken=0, corrupted=0, delay_us=(60, 300_000, 700_000)
     )
     assert "half of the probes took 299940 us longer than before" in (unlike_before(USUAL, queued) or "")
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        LinkShape(delay_us=1_000),
+        LinkShape(rate_bytes_per_s=900_000),
+        LinkShape(loss_ppm=20_000),
+        LinkShape(duplicate_ppm=20_000),
+        LinkShape(corrupt_ppm=20_000),
+        LinkShape(reorder_ppm=20_000, reorder_us=20_000),
+    ],
+)
+def test_the_least_that_can_be_asked_for_is_told_from_none(shape: LinkShape) -> None:
+    probes = burst_for([shape]).probes
+    clean = LinkReading(
+        sent=probes, arrived=probes, duplicates=0, overtaken=0, corrupted=0, delay_us=(100, 200, 400)
+    )
+    assert unlike_shape(shape, clean, clean, 0) is not None

@@ -44,7 +44,13 @@ KINDS: Final[Mapping[str, Kind]] = {
 """Every kind with what it means."""
 
 AMOUNT_MAX: Final = 10**10
-"""The longest delay in us, and the highest rate in bytes a second, that anybody may ask for."""
+"""The longest delay in us that anybody may ask for."""
+TOLD_FROM_NONE: Final[Mapping[str, tuple[int, int]]] = {
+    "delay_us": (1_000, AMOUNT_MAX),
+    "rate_bytes_per_s": (1, 900_000),
+    **dict.fromkeys(("loss_ppm", "duplicate_ppm", "reorder_ppm", "corrupt_ppm"), (20_000, MILLION)),
+}
+"""From where to where an amount can be told from none by the longest burst of probes; others cannot be asked for."""
 MIXABLE: Final = ("delay", "loss", "duplicate", "reorder", "corrupt")
 
 LINK_SPECS: Final[Mapping[str, str]] = {
@@ -251,9 +257,13 @@ def _check(kind: str, link: Link, shape: LinkShape) -> None:
         raise WrongValueError(f"{where} is on no link: name two nodes")
     for name in shape.__struct_fields__:
         amount = getattr(shape, name)
-        most = MILLION if name.endswith("_ppm") else AMOUNT_MAX
-        if isinstance(amount, int) and not 0 <= amount <= most:
-            raise WrongValueError(f"{where} has {name} = {amount}: give 0 to {most}")
+        least, most = TOLD_FROM_NONE.get(name, (0, AMOUNT_MAX))
+        if isinstance(amount, int) and amount and not least <= amount <= most:
+            raise WrongValueError(
+                f"{where} has {name} = {amount}: give {least} to {most}, which probes can tell from none"
+            )
+    if shape.jitter_us and not shape.delay_us:
+        raise WrongValueError(f"{where} has a jitter and no delay that it could vary: give it a delay_us")
     if kind != RESET and not kinds_of(shape):
         raise WrongValueError(f"{where} does nothing: give it a delay, a chance or a rate")
 
