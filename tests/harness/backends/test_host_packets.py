@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import zlib
@@ -306,6 +307,13 @@ def test_a_burst_is_counted_and_timed_by_whom_it_reaches(probe: Path) -> None:
         )
 
     asyncio.run(read_twice())
+
+
+def test_where_the_probes_process_is_gone_no_script_waits_for_it_for_ever(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "commands")
+    (tmp_path / "heard").touch()
+    script = link_probes._script("send x 127.0.0.1\\n", "x", str(tmp_path), 50)
+    assert subprocess.run(["/bin/sh", "-c", script], timeout=60, check=False).returncode == 9
 
 
 def test_what_does_not_arrive_is_lost_when_the_time_is_up(probe: Path) -> None:

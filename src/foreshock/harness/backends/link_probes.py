@@ -29,9 +29,12 @@ _STUCK: Final = 9
 
 
 def _script(commands: str, marker: str, directory: str, within_ms: int = _WITHIN_MS) -> str:
-    """Hand the commands to the probe's process and wait until it heard the marker."""
+    """Hand the commands to the probe's process and wait until it heard the marker.
+
+    The pipe is opened for reading too: to open it for writing alone would wait for ever where that process is gone.
+    """
     return (
-        f"printf '{commands}' > {directory}/commands\n"
+        f"printf '{commands}' 1<> {directory}/commands\n"
         f"polls=0\n"
         f"until grep -qxF '{marker}' {directory}/heard; do\n"
         f"  polls=$((polls + 1)); [ $polls -lt {within_ms // _POLL_MS} ] || exit {_STUCK}; sleep {_POLL_MS / 1000}\n"
