@@ -7,6 +7,7 @@ from typing import ClassVar
 from foreshock.harness.exhibit import Exhibit, Promise
 from foreshock.targets.caches.findings import finding, no_stale_sets, promises_of, weaknesses
 from foreshock.targets.caches.target import NodeCacheTarget
+from foreshock.targets.faults import KILLS
 
 _NAME = "disk-cache"
 
@@ -17,7 +18,7 @@ class DiskCache(NodeCacheTarget):
     store: ClassVar[str] = "disk"
     promises: ClassVar[tuple[Promise, ...]] = (
         *promises_of(("aside", "leases", "write-through", "linearizable")),
-        no_stale_sets("leases", ("kill", "pause", "stall")),
+        no_stale_sets("leases", (*KILLS, "pause", "stall")),
     )
     exhibits: ClassVar[tuple[Exhibit, ...]] = (
         *weaknesses(_NAME),

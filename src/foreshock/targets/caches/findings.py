@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from foreshock.harness.exhibit import Exhibit, Promise
 from foreshock.harness.request import Request
+from foreshock.targets.faults import KILLS
 
-FAULTS: Final = ("partition", "kill", "pause", "power", "clock", "stall", "membership")
+FAULTS: Final = ("partition", "packet", *KILLS, "pause", "power", "disk", "clock", "stall", "membership")
 
 BECAUSE: Final[Mapping[str, str]] = {
     "aside": "the age of a copy counts from before its value was read, so none is used past its time to live",

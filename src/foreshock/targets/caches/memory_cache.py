@@ -14,6 +14,7 @@ from foreshock.targets.caches.findings import (
     weaknesses,
 )
 from foreshock.targets.caches.target import NodeCacheTarget
+from foreshock.targets.faults import KILLS
 
 _NAME = "memory-cache"
 
@@ -24,7 +25,7 @@ class MemoryCache(NodeCacheTarget):
     store: ClassVar[str] = "memory"
     promises: ClassVar[tuple[Promise, ...]] = (
         *promises_of(("aside", "leases", "write-through", "linearizable")),
-        no_stale_sets("leases", ("kill", "pause", "stall")),
+        no_stale_sets("leases", (*KILLS, "pause", "stall")),
     )
     exhibits: ClassVar[tuple[Exhibit, ...]] = (
         *weaknesses(_NAME),

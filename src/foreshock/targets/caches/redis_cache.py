@@ -18,13 +18,14 @@ from foreshock.targets.caches.options import DEFAULTS, CacheOptions
 from foreshock.targets.caches.redis_client import RedisLookAsideClient, RedisSettings, RedisVersionsClient
 from foreshock.targets.caches.redis_scripts import CACHE_SCRIPTS
 from foreshock.targets.caches.target import CacheTarget
+from foreshock.targets.faults import KILLS
 from foreshock.targets.redis.scripts import Script
 from foreshock.targets.redis.server_target import BoundedRedisOptions, RedisTarget
 from foreshock.targets.redis.simulated_server import Persistence
 from foreshock.targets.reference.node.cache.knobs import LEASES, LINEARIZABLE, LOOK_ASIDE_MODES
 
 _NAME: Final = "redis-cache"
-_FAULTS: Final = ("partition", "kill", "pause", "power", "stall", "membership")
+_FAULTS: Final = ("partition", "packet", *KILLS, "pause", "power", "stall", "membership")
 """Not clock: a Redis server lets keys expire by its wall clock, and that may jump."""
 
 
@@ -82,7 +83,7 @@ class RedisCache(CacheTarget[RedisCacheOptions]):
     binaries: ClassVar[tuple[str, ...]] = RedisServers.binaries
     promises: ClassVar[tuple[Promise, ...]] = (
         *promises_of(("aside", "leases", "write-through", "linearizable"), _FAULTS),
-        no_stale_sets("leases", ("kill", "pause", "stall")),
+        no_stale_sets("leases", (*KILLS, "pause", "stall")),
     )
     exhibits: ClassVar[tuple[Exhibit, ...]] = (
         *weaknesses(_NAME),

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from foreshock.harness.exhibit import Exhibit, Promise
 from foreshock.harness.request import Request
+from foreshock.targets.faults import KILLS
 
 _FENCED: Final[Mapping[str, Any]] = {"tokens": True, "workload.fencing": True}
 _BY_THE_RESOURCE: Final[Mapping[str, Any]] = {**_FENCED, "workload.beliefs": False}
@@ -37,13 +38,13 @@ def _lock_test(target: str, nemesis: str, options: Mapping[str, Any], **others: 
 REDIS_LOCK_PROMISES: Final = (
     Promise(
         workload="lock",
-        nemeses=("kill", "pause", "power"),
+        nemeses=(*KILLS, "pause", "power"),
         concurrency="10",
         because="every grant is on disk before it is answered, and the client counts from before it asked",
     ),
     Promise(
         workload="lock",
-        nemeses=("kill", "pause"),
+        nemeses=(*KILLS, "pause"),
         options={"persistence": "aof-everysec"},
         concurrency="10",
         because="what the server has written survives its process, and only a power cut takes it back",
@@ -57,21 +58,21 @@ REDIS_LOCK_PROMISES: Final = (
     ),
     Promise(
         workload="lock",
-        nemeses=("kill", "pause", "power", "stall"),
+        nemeses=(*KILLS, "pause", "power", "stall"),
         options=_FENCED,
         concurrency="10",
         because="a client that stands still past its time is refused by the resource, which has seen a newer token",
     ),
     Promise(
         workload="lock",
-        nemeses=("kill", "pause", "power", "stall", "clock"),
+        nemeses=(*KILLS, "pause", "power", "stall", "clock"),
         options=_BY_THE_RESOURCE,
         concurrency="10",
         because="when the server's clock jumps two clients believe in one lock, and the resource still heeds only one",
     ),
     Promise(
         workload="lock",
-        nemeses=("kill", "pause", "power", "stall", "clock"),
+        nemeses=(*KILLS, "pause", "power", "stall", "clock"),
         options={**_BY_THE_RESOURCE, "watchdog": True},
         concurrency="10",
         because="the same holds for clients that never stop believing, since it does not depend on what they believe",
@@ -140,18 +141,18 @@ REDIS_LOCK_EXHIBITS: Final = (
 REDLOCK_PROMISES: Final = (
     Promise(
         workload="lock",
-        nemeses=("kill", "pause", "power", "partition"),
+        nemeses=(*KILLS, "pause", "power", "partition", "packet"),
         because="a majority remembers every grant until it runs out, and two majorities share a server",
     ),
     Promise(
         workload="lock",
-        nemeses=("kill", "pause", "partition"),
+        nemeses=(*KILLS, "pause", "partition", "packet"),
         options={"persistence": "aof-everysec"},
         because="what a server has written survives its process, and only a power cut takes it back",
     ),
     Promise(
         workload="lock",
-        nemeses=("kill", "pause", "power", "partition"),
+        nemeses=(*KILLS, "pause", "power", "partition", "packet"),
         options={"persistence": "none", "ttl_ms": 2000, "restart_delay_ms": 2000},
         because="a server that forgets stays away until whatever it had granted has run out",
     ),

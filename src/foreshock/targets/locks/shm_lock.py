@@ -21,6 +21,7 @@ from foreshock.harness.services import Client
 from foreshock.harness.simulation.machine import PAUSED, RUNNING, SimMachine
 from foreshock.harness.simulation.program import Machine, Program
 from foreshock.harness.target import ClientContext
+from foreshock.targets.faults import KILLS
 from foreshock.targets.locks.connection_client import ConnectionLockClient
 from foreshock.targets.locks.lock_node import LockNodeTarget
 from foreshock.targets.locks.simulated_memory import SimulatedHost
@@ -75,14 +76,14 @@ class ShmLock(LockNodeTarget[ShmLockOptions]):
     promises: ClassVar[tuple[Promise, ...]] = (
         Promise(
             workload="lock",
-            nemeses=("kill", "pause", "partition", "clock"),
+            nemeses=(*KILLS, "pause", "partition", "packet", "clock"),
             concurrency="3n",
             because="the kernel frees what a dead agent held and nothing else, and whoever finds it so waits until the "
             "dead agent's client has stopped believing; agents do not talk to each other",
         ),
         Promise(
             workload="lock",
-            nemeses=("kill", "pause", "partition", "clock", "stall"),
+            nemeses=(*KILLS, "pause", "partition", "packet", "clock", "stall"),
             options={"fencing": True},
             concurrency="3n",
             because="tokens are counted in the memory that outlives the agents, so the resource refuses a client that "

@@ -18,6 +18,7 @@ from foreshock.harness.request import Request
 from foreshock.harness.services import Client
 from foreshock.harness.simulation.program import Machine, Program
 from foreshock.harness.target import ClientContext
+from foreshock.targets.faults import KILLS
 from foreshock.targets.locks.connection_client import ConnectionLockClient
 from foreshock.targets.locks.lock_node import LockNodeTarget
 from foreshock.targets.reference.node.tcp_lock.knobs import TcpLockKnobs
@@ -75,14 +76,14 @@ class TcpLock(LockNodeTarget[TcpLockOptions]):
     promises: ClassVar[tuple[Promise, ...]] = (
         Promise(
             workload="lock",
-            nemeses=("kill", "pause", "power", "clock"),
+            nemeses=(*KILLS, "pause", "power", "disk", "clock"),
             concurrency="10",
             because="a lock is passed on only when its client has stopped believing by its own clock, with a margin "
             "for clocks that drift, and a server that starts waits until the beliefs of its earlier life are over",
         ),
         Promise(
             workload="lock",
-            nemeses=("kill", "pause", "power", "clock", "stall"),
+            nemeses=(*KILLS, "pause", "power", "disk", "clock", "stall"),
             concurrency="10",
             options={"fencing": True},
             because="tokens go on growing through restarts, so the resource refuses a client that stood still",

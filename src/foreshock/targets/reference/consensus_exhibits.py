@@ -7,8 +7,19 @@ from typing import Any, Final
 
 from foreshock.harness.exhibit import Exhibit, Promise
 from foreshock.harness.request import Request
+from foreshock.targets.faults import KILLS
 
-LEASE_FAULTS: Final = ("partition", "kill", "pause", "clock", "power", "membership")
+LEASE_FAULTS: Final = (
+    "partition",
+    "packet",
+    *KILLS,
+    "pause",
+    "clock",
+    "power",
+    "disk",
+    "membership",
+    "primary",
+)
 """The faults that a lock stands whose clients know no fencing."""
 EVERY_FAULT: Final = (*LEASE_FAULTS, "stall")
 LEADERS: Final = {"partition.kinds": "isolate-primary"}
