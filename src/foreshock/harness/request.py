@@ -24,7 +24,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     schedule: str | None = None
     """A TOML file of faults that is played in place of the nemeses' own schedules."""
     allow: str | None = None
-    """Patterns separated by commas: the nodes, hosts or containers that faults may touch; ``None``: all of the run."""
+    """Patterns separated by commas: the nodes, or their containers, that faults may touch; ``None``: all of the run."""
     backend: str = "auto"
     nodes: str | None = None
     """A count, or names separated by commas; ``None``: what the target is made for."""

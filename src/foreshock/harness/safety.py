@@ -1,6 +1,6 @@
 """What faults may touch, and what a script of ours may do: the rules, in one place.
 
-* An *allow-list* (``--allow``) says which nodes, hosts or containers faults may touch. A test whose faults could touch
+* An *allow-list* (``--allow``) says which nodes, or their containers, faults may touch. A test whose faults could touch
   anything else is refused before it is deployed; and the ledger, which every fault goes through before it is injected,
   refuses what is not on the list.
 * A *script* that is run on a host or in a pod changes only what is ours: chains named ``FORESHOCK*`` and jumps to them,
@@ -33,7 +33,7 @@ def parse_allowed(text: str | None) -> tuple[str, ...] | None:
     patterns = tuple(word.strip() for word in text.split(","))
     if not all(patterns):
         raise UsageError(
-            f"the allow-list {text!r} has an empty pattern: name nodes, hosts or containers, separated by commas"
+            f"the allow-list {text!r} has an empty pattern: name nodes, or their containers, separated by commas"
         )
     if len(patterns) > PATTERNS_MAX:
         raise UsageError(f"the allow-list has {len(patterns)} patterns: at most {PATTERNS_MAX}")
@@ -41,7 +41,10 @@ def parse_allowed(text: str | None) -> tuple[str, ...] | None:
 
 
 def is_allowed(patterns: Sequence[str] | None, node: str) -> bool:
-    """Whether faults may touch a node: a pattern fits its name (on ``ssh`` its host's), or that of its container."""
+    """Whether faults may touch a node: a pattern fits its name, or that of its container.
+
+    On ``ssh`` that is the name by which its host is looked up, whatever address it is at.
+    """
     if patterns is None:
         return True
     names = (node, f"foreshock-{node}", f"foreshock-*-{node}")

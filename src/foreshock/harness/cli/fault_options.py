@@ -62,7 +62,7 @@ _OPTIONS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
         {
             "default": None,
             "metavar": "PATTERN,...",
-            "help": "The nodes, hosts or containers that faults may touch; a test that could touch others is refused.",
+            "help": "The nodes, or their containers, that faults may touch; a test that could touch others is refused.",
         },
     ),
 )
