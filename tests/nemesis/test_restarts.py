@@ -208,6 +208,17 @@ def test_a_slow_start_leaves_down_whom_the_kill_nemesis_has_struck_meanwhile(wor
     assert perform(kill, "start")["nodes"] == ["n2"]
 
 
+def test_an_upgrade_does_not_start_whom_another_fault_holds_down(world: Any) -> None:
+    kill, nemesis = KillNemesis(KillOptions(), world.context()), upgrade(world)
+    perform(kill, "kill", {"nodes": ["n2"]})
+    result = perform(nemesis, "upgrade", {"versions": {"n1": "2", "n2": "2"}})
+    assert (result["left alone"], world.cluster.down) == (["n2"], {"n2"})
+    assert world.cluster.runs["n1"] == "2"
+    perform(kill, "start")
+    assert perform(nemesis, "finish-upgrade")["versions"].keys() == {"n2", "n3", "n4", "n5"}
+    assert set(world.cluster.runs.values()) == {"2"}
+
+
 def test_upgrades_are_finished_when_all_nodes_are_up_again(world: Any) -> None:
     kill = KillNemesis(KillOptions(), world.context())
     both = ComposedNemesis([upgrade(world), kill])

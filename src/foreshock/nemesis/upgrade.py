@@ -178,16 +178,24 @@ class UpgradeNemesis(Nemesis[UpgradeOptions]):
             nodes = frozenset(node for node, version in versions.items() if version == to)
             waiting += await self._step(nodes, to)
         newest = max(versions.values(), key=self.context.versions.index) if versions else None
+        alone = sorted(node for node, version in versions.items() if self._aim[node] != version)
         return (
             {"kind": kind, "versions": dict(sorted(versions.items())), "left": left}
             | ({"to": newest} if newest else {})
+            | ({"left alone": alone} if alone else {})
             | ({"not yet ready": waiting} if waiting else {})
         )
 
     async def _step(self, nodes: frozenset[str], to: str) -> list[str]:
-        """Bring the nodes to a version, with all that belongs to a fault; returns those that cannot serve yet."""
+        """Bring the nodes to a version, with all that belongs to a fault; returns those that cannot serve yet.
+
+        One that is down is left alone: whoever holds it down starts it.
+        """
         context = self.context
         before = await self._cluster.versions(nodes)
+        nodes = frozenset(before)
+        if not nodes:
+            return []
         fault = context.ledger.planned(
             "upgrade",
             nodes,
