@@ -283,31 +283,10 @@ class AsyncioRuntime:
 
         Cancelling leaves the thread to itself; a function that still waited for a thread is then never called.
         """
-        loop = self._loop
-        future: asyncio.Future[T] = loop.create_future()
-
-        def unless_given_up() -> T:
-            if future.cancelled():
-                raise asyncio.CancelledError
-            return function()
-
-        def settle(result: T, error: BaseException | None) -> None:
-            if future.done():
-                return
-            if error is None:
-                future.set_result(result)
-            elif isinstance(error, StopIteration):
-                future.set_exception(RuntimeError(f"the call raised {error!r}"))
-            else:
-                future.set_exception(error)
-
-        def done(result: T, error: BaseException | None) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
-                loop.call_soon_threadsafe(settle, result, error)
-
         if self._threads is None:
             self._threads = DaemonThreads(THREADS_MAX, "blocking call")
-        if not self._threads.submit(unless_given_up, done) and not self._told_of_threads:
+        future, has_thread = self._threads.begin(function)
+        if not has_thread and not self._told_of_threads:
             self._told_of_threads = True
             logger.warning(
                 "%d blocking calls are under way at once and further ones wait: give the client's library a "

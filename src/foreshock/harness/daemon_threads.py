@@ -6,11 +6,14 @@ The threads are daemons: a client library that hangs for ever cannot keep the ha
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 Done = Callable[[Any, BaseException | None], None]
 
 
@@ -41,6 +44,39 @@ class DaemonThreads:
             self._threads += 1
         threading.Thread(target=self._work, name=self._name, daemon=True).start()
         return True
+
+    def begin(
+        self, function: Callable[[], T], ended: Callable[[], object] = lambda: None
+    ) -> tuple[asyncio.Future[T], bool]:
+        """Call ``function`` for the loop that runs: its future, and whether there is a thread for it already.
+
+        Cancelled before it began, it is never called; later it is left to itself. ``ended`` is called in the thread
+        when there is nothing more to come, whoever still waits.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def unless_given_up() -> T:
+            if future.cancelled():
+                raise asyncio.CancelledError
+            return function()
+
+        def settle(result: T, error: BaseException | None) -> None:
+            if future.done():
+                return
+            if error is None:
+                future.set_result(result)
+            elif isinstance(error, StopIteration):
+                future.set_exception(RuntimeError(f"the call raised {error!r}"))
+            else:
+                future.set_exception(error)
+
+        def done(result: T, error: BaseException | None) -> None:
+            ended()
+            with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
+                loop.call_soon_threadsafe(settle, result, error)
+
+        return future, self.submit(unless_given_up, done)
 
     def close(self) -> None:
         """Let the threads end once they have nothing to do; does not wait for them."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -27,35 +26,10 @@ class BlockingCalls:
 
     async def call(self, function: Callable[[], T]) -> T:
         """The function's result, or its exception. Cancelled before it began, it never runs."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
         ended = threading.Event()
-        self._in_flight.add(ended)
-
-        def work() -> T:
-            if future.cancelled():
-                raise asyncio.CancelledError
-            return function()
-
-        def settle(result: T, error: BaseException | None) -> None:
-            if future.done():
-                return
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
-
-        def done(result: T, error: BaseException | None) -> None:
-            ended.set()
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(settle, result, error)
-
-        self._threads.submit(work, done)
-        try:
-            return await future
-        finally:
-            if ended.is_set():
-                self._in_flight.discard(ended)
+        self._in_flight = {other for other in self._in_flight if not other.is_set()} | {ended}
+        future, _ = self._threads.begin(function, ended.set)
+        return await future
 
     async def all_ended(self, timeout_s: float) -> bool:
         """Wait until every call has ended, also those that were cancelled; false when the time is up."""
