@@ -26,8 +26,8 @@ from foreshock.harness.operation import Operation
 from foreshock.harness.options import Options
 from foreshock.harness.runtime import Task
 from foreshock.nemesis.choices import chosen
-from foreshock.nemesis.leaders import known_primaries
-from foreshock.nemesis.node_specs import NODE_SPECS, named_nodes, pick_nodes
+from foreshock.nemesis.leaders import nodes_of_spec
+from foreshock.nemesis.node_specs import NODE_SPECS, named_nodes
 from foreshock.nemesis.schedule import Faults, FaultSchedule
 
 MILLISECOND_NS: Final = 1_000_000
@@ -192,11 +192,9 @@ class ClockNemesis(Nemesis[ClockOptions]):
         return value | {"every_ms": asked["every_ms"]} if kind == "strobe" else value
 
     async def _pick(self, spec: str | None) -> frozenset[str]:
-        context, rng = self.context, self._rng
         if spec is None:
-            spec = rng.choice(chosen(self.options.targets, NODE_SPECS, option="targets"))
-        primaries = await known_primaries(context) if spec == "primaries" else frozenset()
-        return pick_nodes(spec, context.nodes, primaries, rng)
+            spec = self._rng.choice(chosen(self.options.targets, NODE_SPECS, option="targets"))
+        return await nodes_of_spec(self.context, spec, self._rng)
 
     def _amount(self, least: int, most: int) -> int:
         """The most there may be, or anything, or little; either way."""

@@ -15,8 +15,8 @@ from foreshock.harness.options import Options
 from foreshock.harness.randomness import RandomStream
 from foreshock.nemesis.chain import ChainSchedule, Link
 from foreshock.nemesis.choices import chosen
-from foreshock.nemesis.leaders import known_primaries
-from foreshock.nemesis.node_specs import NODE_SPECS, known_spec, named_nodes, pick_nodes
+from foreshock.nemesis.leaders import nodes_of_spec
+from foreshock.nemesis.node_specs import NODE_SPECS, known_spec, named_nodes
 from foreshock.nemesis.own_kills import OwnKills
 
 CRASH: Final = "crash-loop"
@@ -113,9 +113,7 @@ class CrashLoopNemesis(Nemesis[CrashLoopOptions]):
         asked: Mapping[str, Any] = value if isinstance(value, Mapping) else {"spec": value}
         nodes = named_nodes(asked, self.context.nodes)
         if nodes is None:
-            spec = known_spec(asked.get("spec"))
-            primaries = await known_primaries(self.context) if spec == "primaries" else frozenset()
-            nodes = pick_nodes(spec, self.context.nodes, primaries, self._rng)
+            nodes = await nodes_of_spec(self.context, known_spec(asked.get("spec")), self._rng)
         down_ms = asked.get("down_ms")
         if down_ms is None:
             down_ms = self._rng.between(DOWN_MS_MIN, DOWN_MS_MAX)

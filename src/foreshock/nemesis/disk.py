@@ -15,9 +15,9 @@ from foreshock.harness.nemesis import Nemesis, NemesisContext, Shade
 from foreshock.harness.operation import Operation
 from foreshock.harness.options import Options
 from foreshock.nemesis.choices import chosen
-from foreshock.nemesis.fallen import start_fallen
-from foreshock.nemesis.leaders import known_primaries
-from foreshock.nemesis.node_specs import NODE_SPECS, known_spec, named_nodes, pick_nodes
+from foreshock.nemesis.leaders import nodes_of_spec
+from foreshock.nemesis.node_specs import NODE_SPECS, known_spec, named_nodes
+from foreshock.nemesis.running import start_fallen
 from foreshock.nemesis.schedule import Faults, FaultSchedule
 
 OBSERVE_ATTEMPTS_MAX: Final = 20
@@ -137,8 +137,7 @@ class DiskNemesis(Nemesis[DiskOptions]):
             spec = known_spec(
                 spec or self._rng.choice(chosen(self.options.targets, NODE_SPECS, option="targets"))
             )
-            primaries = await known_primaries(context) if spec == "primaries" else frozenset()
-            nodes = pick_nodes(spec, context.nodes, primaries, self._rng)
+            nodes = await nodes_of_spec(context, spec, self._rng)
         await self._confirm_unlike(nodes, fault)
         done = {"spec": spec, "nodes": sorted(nodes), **msgspec.to_builtins(fault)}
         number = context.ledger.planned(

@@ -137,9 +137,10 @@ class MembershipNemesis(Nemesis[MembershipOptions]):
     async def invoke(self, operation: Operation) -> Any:
         """Change or restore; that not every node is a member in the end is a ``FaultError``."""
         value = operation.value
-        rounds = rounds_of(value, self.context.nodes) if isinstance(value, Mapping) else None
+        asked: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
+        rounds = rounds_of(asked, self.context.nodes)
         if rounds is not None:
-            return ({"kind": value["kind"]} if "kind" in value else {}) | await self._repeat(rounds)
+            return {key: asked[key] for key in ("kind",) if key in asked} | await self._repeat(rounds)
         if operation.f == "change-members":
             return await self._shrink(str(value["kind"] if isinstance(value, Mapping) else value))
         if value == EVERY:

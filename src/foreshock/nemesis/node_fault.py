@@ -11,8 +11,8 @@ from foreshock.harness.generator.base import Liftable
 from foreshock.harness.nemesis import Nemesis, NemesisContext
 from foreshock.harness.operation import Operation
 from foreshock.harness.options import Options
-from foreshock.nemesis.leaders import known_primaries
-from foreshock.nemesis.node_specs import NO_QUORUM, known_spec, named_nodes, pick_nodes
+from foreshock.nemesis.leaders import nodes_of_spec
+from foreshock.nemesis.node_specs import NO_QUORUM, known_spec, named_nodes
 from foreshock.nemesis.schedule import Faults, FaultSchedule
 
 OBSERVE_ATTEMPTS_MAX = 20
@@ -150,8 +150,8 @@ class NodeFaultNemesis(Nemesis[OptionsT_co], Generic[OptionsT_co]):
         return {"spec": spec, "nodes": sorted(nodes), **details}
 
     async def _picked(self, spec: str, possible: frozenset[str]) -> frozenset[str]:
-        primaries = await known_primaries(self.context) if spec == "primaries" else frozenset()
-        return pick_nodes(spec, [n for n in self.context.nodes if n in possible], primaries, self._rng)
+        among = [node for node in self.context.nodes if node in possible]
+        return await nodes_of_spec(self.context, spec, self._rng, among)
 
     async def _stop(self, value: Any) -> Mapping[str, Any]:
         context, words = self.context, self.words

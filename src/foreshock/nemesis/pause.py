@@ -8,14 +8,14 @@ from typing import Annotated, Any, ClassVar, cast
 import msgspec
 
 from foreshock.harness.backends.pause_means import check_means
-from foreshock.harness.capabilities import Kill, Pause
-from foreshock.harness.cluster import capability
+from foreshock.harness.capabilities import Pause
 from foreshock.harness.errors import UsageError
 from foreshock.harness.nemesis import NemesisContext, Shade
 from foreshock.harness.options import Options, nearest
 from foreshock.nemesis.choices import chosen
 from foreshock.nemesis.node_fault import NodeFaultNemesis, Words
 from foreshock.nemesis.node_specs import NODE_SPECS
+from foreshock.nemesis.running import running_nodes
 
 TARGETS = "one,minority,majority,primaries,all"
 ANY = "any"
@@ -69,12 +69,7 @@ class PauseNemesis(NodeFaultNemesis[PauseOptions]):
 
     async def candidates(self) -> frozenset[str]:
         """The nodes that run, where the cluster can say so: a dead node cannot be paused."""
-        every = frozenset(self.context.nodes)
-        kill = capability(self.context.cluster, Kill)  # type: ignore[type-abstract]
-        if kill is None:
-            return every
-        running = await kill.running(every)
-        return frozenset(node for node in self.context.nodes if running.get(node, False))
+        return await running_nodes(self.context)
 
     def details(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
         """By what means: as asked for, as the option says, or drawn."""

@@ -17,8 +17,8 @@ from foreshock.harness.randomness import RandomStream
 from foreshock.nemesis.chain import ChainSchedule, Link
 from foreshock.nemesis.choices import chosen
 from foreshock.nemesis.crash_loop import check_struck
-from foreshock.nemesis.leaders import known_primaries
-from foreshock.nemesis.node_specs import NODE_SPECS, known_spec, named_nodes, pick_nodes
+from foreshock.nemesis.leaders import nodes_of_spec
+from foreshock.nemesis.node_specs import NODE_SPECS, known_spec, named_nodes
 from foreshock.nemesis.own_kills import OwnKills
 from foreshock.nemesis.starve import StarveNemesis, StarveOptions
 
@@ -121,9 +121,7 @@ class SlowStartNemesis(Nemesis[SlowStartOptions]):
         asked: Mapping[str, Any] = value if isinstance(value, Mapping) else {"spec": value}
         nodes = named_nodes(asked, self.context.nodes)
         if nodes is None:
-            spec = known_spec(asked.get("spec"))
-            primaries = await known_primaries(self.context) if spec == "primaries" else frozenset()
-            nodes = pick_nodes(spec, self.context.nodes, primaries, self._rng)
+            nodes = await nodes_of_spec(self.context, known_spec(asked.get("spec")), self._rng)
         struck = frozenset(await self._kills.running(nodes))
         if struck:
             await self._kills.kill(struck, {"slow-start": sorted(struck)})

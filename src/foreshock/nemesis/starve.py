@@ -7,8 +7,7 @@ from typing import Annotated, Any, ClassVar, Final, cast
 
 import msgspec
 
-from foreshock.harness.capabilities import Kill, Starve
-from foreshock.harness.cluster import capability
+from foreshock.harness.capabilities import Starve
 from foreshock.harness.errors import FaultError, HarnessError, UsageError
 from foreshock.harness.fault_values import check_by_node
 from foreshock.harness.generator.base import Liftable
@@ -18,9 +17,9 @@ from foreshock.harness.operation import Operation
 from foreshock.harness.options import Options, nearest
 from foreshock.harness.randomness import RandomStream
 from foreshock.nemesis.choices import chosen
-from foreshock.nemesis.fallen import start_fallen
-from foreshock.nemesis.leaders import known_primaries
-from foreshock.nemesis.node_specs import NODE_SPECS, pick_nodes
+from foreshock.nemesis.leaders import nodes_of_spec
+from foreshock.nemesis.node_specs import NODE_SPECS
+from foreshock.nemesis.running import running_nodes, start_fallen
 from foreshock.nemesis.schedule import Faults, FaultSchedule
 
 OBSERVE_ATTEMPTS_MAX: Final = 10
@@ -189,7 +188,7 @@ class StarveNemesis(Nemesis[StarveOptions]):
         if resource not in self._cluster.starve_kinds():
             known = sorted(self._cluster.starve_kinds())
             raise FaultError(f"nodes cannot be starved of {resource!r} here{nearest(resource, known)}")
-        alive = await self._alive()
+        alive = await running_nodes(self.context)
         levels = asked.get("levels")
         if levels is None:
             nodes = await self._picked(asked, alive)
@@ -205,17 +204,8 @@ class StarveNemesis(Nemesis[StarveOptions]):
             return sorted(asked["nodes"])
         targets = chosen(self.options.targets, NODE_SPECS, option="targets")
         spec = str(asked.get("spec") or self._rng.choice(targets))
-        primaries = await known_primaries(self.context) if spec == "primaries" else frozenset()
         present = [node for node in self.context.nodes if node in alive]
-        return sorted(pick_nodes(spec, present, primaries, self._rng))
-
-    async def _alive(self) -> frozenset[str]:
-        every = frozenset(self.context.nodes)
-        kill = capability(self.context.cluster, Kill)  # type: ignore[type-abstract]
-        if kill is None:
-            return every
-        running = await kill.running(every)
-        return frozenset(node for node in self.context.nodes if running.get(node, False))
+        return sorted(await nodes_of_spec(self.context, spec, self._rng, present))
 
     async def _observe(
         self, resource: str, nodes: frozenset[str], before: Limits
@@ -232,7 +222,7 @@ class StarveNemesis(Nemesis[StarveOptions]):
 
     async def _still_there(self, nodes: Sequence[str]) -> list[str]:
         """Those of the nodes that still run: one that ended of hunger shows no limit, and proves that it was there."""
-        alive = await self._alive()
+        alive = await running_nodes(self.context)
         return [node for node in nodes if node in alive]
 
     async def _confirm_fed(self, nodes: frozenset[str], faults: Sequence[Fault]) -> None:
