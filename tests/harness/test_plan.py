@@ -96,6 +96,12 @@ def test_a_seed_is_drawn_when_none_is_given_and_the_replay_command_names_it() ->
         (Request(backend="dokcer"), r"there is no backend 'dokcer' \(did you mean 'docker'"),
         (Request(bug="raft/vote", backend="sim"), r"there is no bug 'raft/vote' \(did you mean"),
         (Request(backend="sim", options={"nope": 1}), "there is no option 'nope' here"),
+        (
+            Request(backend="sim", options={"disk.kinds": "full"}),
+            "'disk.kinds' is for the nemesis 'disk', which is no part of this test: leave it out, or add --nemesis",
+        ),
+        (Request(backend="sim", options={"ssh.hosts": "n1=a"}), "'ssh.hosts' is for the backend 'ssh'"),
+        (Request(backend="sim", options={"targte.x": 1}), r"called 'targte' \(did you mean 'target'"),
         (Request(backend="sim", nodes="0"), "0 nodes cannot be deployed"),
         (Request(backend="sim", nodes="a,a"), "does not name nodes"),
         (Request(backend="sim", nodes="../x,b"), "is no name for a node"),

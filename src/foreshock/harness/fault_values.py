@@ -36,7 +36,7 @@ def check_name(value: Any, names: Collection[str], *, what: str) -> None:
     if not isinstance(value, str):
         raise WrongValueError(f"{what} {value!r:.200} is neither a name nor a table")
     if value not in names:
-        raise WrongValueError(f"{what} {value!r} is not known{nearest(value, names)}")
+        raise WrongValueError(f"{what} {value!r:.200} is not known{nearest(value[:200], names)}")
 
 
 def check_nodes(value: Any, nodes: Sequence[str], *, what: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -57,10 +57,10 @@ def parse_options(options: type[OptionsT], given: Mapping[str, Any], *, owner: s
     try:
         return msgspec.convert(dict(given), options, strict=False)
     except msgspec.ValidationError as error:
-        raise UsageError(f"{owner}: {_in_words(str(error), given)}") from None
+        raise UsageError(f"{owner}: {_in_words(str(error), given, options)}") from None
 
 
-def _in_words(problem: str, given: Mapping[str, Any]) -> str:
+def _in_words(problem: str, given: Mapping[str, Any], options: type[Options]) -> str:
     """What msgspec says of a field (``Expected `int`, got `str` - at `$.locks```), with the value that it was given."""
     wanted, _, place = problem.partition(" - at `$.")
     name = "".join(itertools.takewhile(lambda character: character not in "[.`", place))
@@ -71,4 +71,14 @@ def _in_words(problem: str, given: Mapping[str, Any]) -> str:
         wanted = wanted.replace(f"expected {kind} | null", f"expected {kind}").replace(
             f"expected {kind}", words
         )
+    if wanted.startswith("invalid enum value"):  # which says nothing of the values that there are
+        (field,) = (field for field in msgspec.structs.fields(options) if field.name == name)
+        wanted = f"expected one of {', '.join(_choices(field.type))}"
     return f"the option {name!r} cannot be {given[name]!r:.200}: {wanted}"
+
+
+def _choices(kind: Any) -> list[str]:
+    """The values of a ``Literal``, however it is wrapped."""
+    if get_origin(kind) is Literal:
+        return [str(value) for value in get_args(kind)]
+    return [choice for part in get_args(kind) for choice in _choices(part)]

@@ -186,7 +186,7 @@ def nemeses_of_schedule(path: str | None) -> tuple[str, ...]:
     for f in wanted:
         if f not in doers:
             raise UsageError(
-                f"the schedule {path!r}: no nemesis performs do = {f!r}{nearest(f, doers)}; "
+                f"the schedule {path!r}: no nemesis performs do = {f!r:.200}{nearest(f[:200], doers)}; "
                 "a nemesis of your own must be named with --nemesis"
             )
     return tuple(dict.fromkeys(doers[f] for f in wanted))
@@ -343,8 +343,7 @@ def _options(
             ways = " or ".join(f"-o {owner}.{key}=..." for owner in having)
             raise UsageError(f"the option {key!r} belongs to several: say {ways}")
         if not having:
-            every = {name for cls in owners.values() for name in option_names(cls)}
-            raise UsageError(f"there is no option {key!r} here{nearest(key, every)}")
+            raise UsageError(_no_such_option(key, owners))
         sorted_out[having[0]][key] = value
     parsed = {
         owner: parse_options(cls, sorted_out[owner], owner=owner)
@@ -358,6 +357,20 @@ def _options(
     sorted_out["workload"] = {**defaults, **sorted_out["workload"]}
     parsed["workload"] = parse_options(workload_class.Options, sorted_out["workload"], owner="workload")
     return {owner: parsed[owner] for owner in owners}
+
+
+def _no_such_option(key: str, owners: Mapping[str, type[Options]]) -> str:
+    owner, dot, _ = key.partition(".")
+    for kind, flag in ((Kind.NEMESES, "--nemesis"), (Kind.BACKENDS, "--backend")):
+        if dot and owner in names(kind):
+            return (
+                f"the option {key!r} is for the {kind.singular} {owner!r}, which is no part of this test: "
+                f"leave it out, or add {flag} {owner}"
+            )
+    if dot:
+        return f"there is no option {key!r} here: nothing in this test is called {owner!r}{nearest(owner, owners)}"
+    every = {name for cls in owners.values() for name in option_names(cls)}
+    return f"there is no option {key!r} here{nearest(key, every)}"
 
 
 def _nodes(text: str | None, default: int, hosts: Sequence[str] | None) -> tuple[str, ...]:

@@ -22,7 +22,6 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
@@ -32,9 +31,9 @@ import msgspec
 from foreshock.harness.errors import UsageError
 from foreshock.harness.nemesis import Nemesis
 from foreshock.harness.options import nearest
+from foreshock.harness.text_files import parse_toml, read_text
 
 FAULTS_MAX: Final = 10_000
-FILE_BYTES_MAX: Final = 32 << 20
 AT_S_MAX: Final = 86_400.0
 KEYS: Final = ("at", "do", "value", "for", "nodes")
 SECOND_NS: Final = 1_000_000_000
@@ -114,7 +113,7 @@ def _fault(
     content = entry.content
     f = _operation(entry)
     if f not in doers:
-        entry.wrong(f"no nemesis of this test performs do = {f!r}{nearest(f, doers)}")
+        entry.wrong(f"no nemesis of this test performs do = {f!r:.200}{nearest(f[:200], doers)}")
     at_s = _seconds(entry, "at", least=0.0)
     if at_s >= time_limit_s:
         entry.wrong(
@@ -151,11 +150,15 @@ def _seconds(entry: _Entry, key: str, *, least: float) -> float:
     given = entry.content.get(key)
     if given is None:
         entry.wrong(f"{key} is missing: say when, in s since the main phase began")
-    if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given):
+    if isinstance(given, bool) or (not isinstance(given, int) and not _is_finite(given)):
         entry.wrong(f"{key} must be a number of seconds, not {given!r:.200}")
     if not least <= given <= AT_S_MAX:
-        entry.wrong(f"{key} = {given:g} is out of bounds: from {least:g} to {AT_S_MAX:g} s")
+        entry.wrong(f"{key} = {given!s:.40} is out of bounds: from {least:g} to {AT_S_MAX:g} s")
     return float(given)
+
+
+def _is_finite(given: Any) -> bool:
+    return isinstance(given, float) and math.isfinite(given)
 
 
 def _value(entry: _Entry) -> Any:
@@ -176,11 +179,8 @@ def _value(entry: _Entry) -> Any:
 
 
 def _entries(path: Path) -> list[_Entry]:
-    text = _read(path)
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"the schedule {str(path)!r} is not TOML: {error}") from None
+    text = read_text(path, "the schedule")
+    content = parse_toml(text, path, "the schedule")
     for key in content:
         if key != "fault":
             raise UsageError(f"the schedule {str(path)!r}: there is no {key!r}{nearest(key, ['fault'])}")
@@ -196,17 +196,6 @@ def _entries(path: Path) -> list[_Entry]:
         entry = _Entry(fault, f"the schedule {str(path)!r}, entry {number}{line}")
         for key in fault:
             if key not in KEYS:
-                entry.wrong(f"there is no key {key!r}{nearest(key, KEYS)}")
+                entry.wrong(f"there is no key {key!r:.200}{nearest(key[:200], KEYS)}")
         entries.append(entry)
     return entries
-
-
-def _read(path: Path) -> str:
-    try:
-        if path.stat().st_size > FILE_BYTES_MAX:
-            raise UsageError(f"the schedule {str(path)!r} is larger than {FILE_BYTES_MAX >> 20} MiB")
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"the schedule {str(path)!r} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"the schedule {str(path)!r} is not TOML: {error}") from None

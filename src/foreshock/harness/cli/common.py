@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import sys
-import tomllib
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -18,6 +17,7 @@ import msgspec
 from foreshock.harness.broken_pipe import reader_may_leave
 from foreshock.harness.errors import UsageError
 from foreshock.harness.options import nearest
+from foreshock.harness.text_files import parse_toml, read_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -136,13 +136,7 @@ def parse_assignments(pairs: tuple[str, ...]) -> dict[str, str]:
 
 def read_config(path: Path, known: Collection[str]) -> dict[str, Any]:
     """A TOML file of the same names as the options; ``[options]`` holds what ``-o`` would."""
-    try:
-        with path.open("rb") as file:
-            content = tomllib.load(file)
-    except OSError as error:
-        raise UsageError(f"the configuration {str(path)!r} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"the configuration {str(path)!r} is not TOML: {error}") from None
+    content = parse_toml(read_text(path, "the configuration"), path, "the configuration")
     found: dict[str, Any] = {}
     for key, value in content.items():
         name = key.replace("-", "_")
