@@ -101,7 +101,13 @@ def test_hosts_of_the_command_line_or_a_table_go_before_the_configuration(
         ({"remote_directory": "here"}, "ssh.remote_directory cannot be 'here'"),
         ({"remote_directory": "/tmp/../etc"}, "ssh.remote_directory cannot be"),
         ({"remote_directory": "/tmp/a b"}, "ssh.remote_directory cannot be"),
-        ({"sudo": "perhaps"}, "the option 'sudo' cannot be 'perhaps'"),
+        ({"config": "/dev/zero"}, "ssh.config: '/dev/zero' is no regular file"),
+        (
+            {"hosts": "n1=root:hush@a"},
+            "the host of n1 is a URL, or has a password in it: write USER@HOST:PORT",
+        ),
+        ({"hosts": "n1=ssh://root@a"}, "the host of n1 is a URL, or has a password in it"),
+        ({"sudo": "perhaps"}, "the option 'sudo' cannot be 'perhaps': expected one of never, auto, always"),
         ({"password": "secret"}, "ssh has no option 'password'"),
     ],
 )

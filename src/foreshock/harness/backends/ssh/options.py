@@ -69,6 +69,12 @@ class SshOptions(Options, frozen=True, kw_only=True):
                 f"ssh.remote_directory cannot be {self.remote_directory!r}: give a whole path of letters, digits, "
                 "dots, hyphens and underscores, such as /var/tmp"
             )
+        for what, written in {f"the host of {node}": host for node, host in self.places().items()}.items():
+            if "://" in written or ":" in written.rpartition("@")[0]:  # not repeated: it may hold a password
+                raise UsageError(
+                    f"ssh.hosts: {what} is a URL, or has a password in it: write USER@HOST:PORT "
+                    "(keys and the agent alone open hosts)"
+                )
 
     def places(self) -> dict[str, str]:
         """``hosts`` as a mapping; raises :class:`UsageError`."""

@@ -19,6 +19,7 @@ import paramiko
 from foreshock.harness.backends.ssh.options import SshOptions
 from foreshock.harness.errors import UsageError
 from foreshock.harness.options import nearest
+from foreshock.harness.text_files import read_text
 
 SSH_PORT: Final = 22
 _USER_KNOWN_HOSTS: Final = "~/.ssh/known_hosts"
@@ -78,15 +79,13 @@ def places_of(options: SshOptions, nodes: Sequence[str]) -> dict[str, Place]:
 
 def _read_config(path: str) -> paramiko.SSHConfig:
     file = Path(path).expanduser()
-    try:
-        return paramiko.SSHConfig.from_path(str(file))
-    except FileNotFoundError:
+    if not file.exists():
         if path == SshOptions().config:
             return paramiko.SSHConfig()
-        raise UsageError(f"ssh.config: there is no file {path!r}") from None
-    except OSError as error:
-        raise UsageError(f"ssh.config: {path!r} cannot be read: {error.strerror}") from None
-    except (paramiko.SSHException, UnicodeDecodeError) as error:
+        raise UsageError(f"ssh.config: there is no file {path!r}")
+    try:
+        return paramiko.SSHConfig.from_text(read_text(file, "ssh.config:"))
+    except (paramiko.SSHException, ValueError) as error:
         raise UsageError(f"ssh.config: {path!r} cannot be understood: {error}") from None
 
 
