@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foreshock.harness.cli.common import read_config
 from foreshock.harness.errors import UsageError
 from foreshock.harness.operation import Operation
 from foreshock.harness.plan import nemeses_of_schedule, resolve
@@ -19,10 +21,12 @@ from foreshock.harness.schedule_file import ScheduledFault, operations_of, read_
 from foreshock.harness.schedule_record import ScheduleRecord, entry_text
 from foreshock.nemesis.kill import KillNemesis
 from foreshock.nemesis.partition import PartitionNemesis
+from foreshock.nemesis.power import PowerNemesis
 from foreshock.nemesis.stall import StallNemesis
 
 NODES = ("n1", "n2", "n3", "n4", "n5")
 NEMESES: dict[str, Any] = {"partition": PartitionNemesis, "kill": KillNemesis, "stall": StallNemesis}
+NEMESES["power"] = PowerNemesis
 
 
 def written(folder: Path, text: str) -> Path:
@@ -94,6 +98,11 @@ START = '[[fault]]\nat = 1\ndo = "start-partition"\n'
         ('\n\n[[fault]]\nat = 1\ndo = "kill"\nvlaue = "one"\n', r"\(line 3\): .*'vlaue' \(did you mean 'value'"),
         ('[[fualt]]\nat = 1\ndo = "kill"\n', r"there is no 'fualt' \(did you mean 'fault'\?\)"),
         ('[[fault]]\nat = -1\ndo = "kill"\nvalue = "one"\n', "at = -1 is out of bounds"),
+        (f'[[fault]]\nat = {"9" * 400}\ndo = "kill"\nvalue = "one"\n', "at = 9{40} is out of bounds"),
+        (f'[[fault]]\nat = {"9" * 5000}\n', "has a number or a date in it that is out of bounds"),
+        ("fault = " + "[" * 5000, "is nested too deep"),
+        (f'[[fault]]\nat = 1\ndo = "{"k" * 9999}"\n', "no nemesis of this test performs do = 'k{199} "),
+        ('[[fault]]\nat = 1\ndo = "cut-power"\nvalue = "oen"\n', r"its value 'oen' is not known"),
         ('[[fault]]\nat = nan\ndo = "kill"\nvalue = "one"\n', "at must be a number of seconds, not nan"),
         ('[[fault]]\nat = "soon"\ndo = "kill"\nvalue = "one"\n', "at must be a number of seconds, not 'soon'"),
         ('[[fault]]\nat = true\ndo = "kill"\nvalue = "one"\n', "at must be a number of seconds, not True"),
@@ -129,8 +138,17 @@ def test_a_schedule_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read: No such file"):
         read_schedule(tmp_path / "none.toml", NEMESES, NODES, 60.0)
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(UsageError, match="is not TOML"):
+    with pytest.raises(UsageError, match="is no UTF-8 text: invalid start byte at byte 0"):
         read_schedule(tmp_path / "binary.toml", NEMESES, NODES, 60.0)
+
+
+def test_what_has_no_end_or_can_be_read_only_once_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    for path in (Path("/dev/zero"), tmp_path / "pipe.toml"):
+        with pytest.raises(UsageError, match="is no regular file: write it to one"):
+            read_schedule(path, NEMESES, NODES, 60.0)
+        with pytest.raises(UsageError, match="is no regular file"):
+            read_config(path, ())
 
 
 def test_the_nemeses_are_those_that_perform_the_operations(tmp_path: Path) -> None:

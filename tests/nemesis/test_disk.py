@@ -184,6 +184,8 @@ def test_a_kind_that_the_cluster_lacks_is_said_before_anything_happens(world: An
         ({"kind": "full", "spec": "everybody"}, "its spec 'everybody' is not known"),
         ({"kind": "rust", "spec": "one"}, "its kind 'rust' is not known"),
         ({"kind": "slow-sync", "delay_ms": "long"}, "its delay_ms 'long' must be a whole number"),
+        ({"kind": "slow-sync", "delay_ms": 0}, "its delay_ms 0 must be a whole number from 1 to 60000"),
+        ({"kind": "bit-flip", "percent": 0}, "its percent 0 must be a whole number from 1 to 100"),
         ({"kind": "bit-flip", "percent": 300}, "its percent 300 must be a whole number"),
     ],
 )

@@ -43,6 +43,7 @@ def test_no_more_are_removed_than_can_be_spared_whatever_is_asked_for(world: Any
     ("value", "what"),
     [
         ({"asked": [["remove n9 through n1"]]}, "there is no node 'n9'"),
+        ({}, "its table needs a kind"),
         ({"asked": [["drop n1"]]}, "asks for no change"),
         ({"asked": ["remove n1 through n2"]}, "list of lists"),
         ("rmove", "is not known.*remove"),

@@ -104,9 +104,13 @@ class DiskNemesis(Nemesis[DiskOptions]):
         if value.get("spec") is not None:
             check_name(value["spec"], NODE_SPECS, what="its spec")
         for key, most in AMOUNTS_MAX.items():
-            amount = value.get(key, 0)
-            if not isinstance(amount, int) or not 0 <= amount <= most:
-                raise WrongValueError(f"its {key} {amount!r:.200} must be a whole number, at most {most}")
+            # With less than that nothing breaks; results of the other kinds have a delay of 0.
+            least = int(key == "percent" or (key == "delay_ms" and value["kind"] == "slow-sync"))
+            amount = value.get(key, least)
+            if not isinstance(amount, int) or isinstance(amount, bool) or not least <= amount <= most:
+                raise WrongValueError(
+                    f"its {key} {amount!r:.200} must be a whole number from {least} to {most}"
+                )
 
     @property
     def fs(self) -> frozenset[str]:

@@ -115,8 +115,9 @@ class MembershipNemesis(Nemesis[MembershipOptions]):
     def check_value(cls, f: str, value: Any, nodes: Sequence[str]) -> None:
         """A kind, or a table with what is ``asked`` for: lists of changes in words."""
         super().check_value(f, value, nodes)
-        if isinstance(value, Mapping):
-            rounds_of(value, nodes)
+        asked = rounds_of(value, nodes) if isinstance(value, Mapping) else None
+        if f == "change-members" and isinstance(value, Mapping) and asked is None and "kind" not in value:
+            raise ValueError('its table needs a kind (kind = "remove") or what is asked')
 
     @property
     def fs(self) -> frozenset[str]:

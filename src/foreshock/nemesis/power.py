@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar, cast
 
 import msgspec
@@ -46,6 +46,7 @@ class PowerNemesis(NodeFaultNemesis[PowerOptions]):
     name = "power"
     Options = PowerOptions
     requires = frozenset({PowerCut, Kill})
+    values: ClassVar[Mapping[str, Collection[str]]] = {"cut-power": tuple(NODE_SPECS)}
     words = Words(
         kind="power", start="cut-power", stop="restore-power", struck="without power", alike=("kill",)
     )
