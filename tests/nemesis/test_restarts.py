@@ -101,6 +101,21 @@ def test_a_crash_whose_start_does_not_take_is_a_fault_error_and_stays_open(world
     assert not world.ledger.open_faults()
 
 
+def test_after_a_kill_that_one_node_survived_the_others_are_started_in_the_end(world: Any) -> None:
+    nemesis, kill = crash_loop(world), world.cluster.kill
+
+    async def kill_one_less(nodes: frozenset[str]) -> None:
+        await kill(nodes - {"n2"})
+
+    world.cluster.kill = kill_one_less
+    with pytest.raises(FaultError, match="kill did not take: not down: n2"):
+        perform(nemesis, "crash-loop", {"nodes": ["n1", "n2"]})
+    assert world.cluster.down == {"n1"}
+    assert perform(nemesis, "end-crash-loop") == {"nodes": ["n1"]}
+    assert not world.cluster.down
+    assert not world.ledger.open_faults()
+
+
 @pytest.mark.parametrize("make", [crash_loop, restart])
 def test_a_node_that_another_fault_holds_down_is_neither_killed_nor_started(
     make: Callable[..., Nemesis[Any]], world: Any

@@ -33,8 +33,14 @@ class OwnKills:
         return [node for node in self._context.nodes if node in nodes and not down.get(node, True)]
 
     async def kill(self, nodes: frozenset[str], value: Any) -> None:
-        """Kill exactly these nodes; raises ``FaultError`` when one lives on."""
-        self._held[await self._kill.inflict(nodes, value)] = nodes
+        """Kill exactly these nodes; raises ``FaultError`` when one lives on, and then the others are ours to start."""
+        ledger = self._context.ledger
+        earlier = {fault.id for fault in ledger.open_faults("kill")}
+        try:
+            await self._kill.inflict(nodes, value)
+        finally:
+            ours = [fault.id for fault in ledger.open_faults("kill") if fault.id not in earlier]
+            self._held |= dict.fromkeys(ours, nodes)
 
     async def start(self) -> list[str]:
         """Start those that are down of the nodes that we killed; returns them. Raises ``FaultError``."""
