@@ -51,7 +51,7 @@ def command(store: Path, as_json: bool, verbose: bool, quiet: bool) -> int:
     out = console()
     for finding in findings if not quiet else [f for f in findings if not f["ok"]]:
         sign, style = ("\N{CHECK MARK}", "green") if finding["ok"] else ("\N{BALLOT X}", "yellow")
-        out.print(f"{sign} {finding['about']:<20}", style=style, end="", markup=False)
+        out.print(f"{sign} {finding['about']:<19} ", style=style, end="", markup=False)
         out.print(finding["text"], markup=False)
         name = finding["about"].removeprefix("backend ")
         if name != finding["about"] and name in faults and not quiet:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from foreshock.harness.cli.common import console, relative, verdict_text
@@ -30,7 +32,7 @@ def show_outcome(outcome: Outcome, *, quiet: bool) -> None:
         ("again", judgement.replay),
     ]
     if judgement.reason == NOT_CHECKED:
-        rows.append(("decide", f"foreshock analyze {relative(outcome.run)}"))
+        rows.append(("decide", f"foreshock analyze {shlex.quote(str(relative(outcome.run)))}"))
     for name, text in rows:
         out.print(f"  [dim]{name:<11}[/dim]", end="")
         out.print(text, markup=False)
