@@ -20,7 +20,8 @@ demo: $(READY)  ## The main job: Raft under partitions, kills and pauses, checke
 # What has no containers and waits for no clock runs two at a time; a file stays together, for its tests share what they made.
 PURE := tests/checkers tests/mutation tests/workloads tests/nemesis tests/targets/reference tests/test_findings.py \
   tests/test_zoo.py tests/test_every_target.py tests/test_determinism.py tests/test_checking_document.py \
-  $(addprefix tests/harness/,formats generator simulation zoo test_faults_that_lie.py)
+  tests/test_clocks_document.py tests/reports \
+  $(addprefix tests/harness/,cli formats generator simulation zoo test_faults_that_lie.py)
 
 test: $(READY)  ## The whole suite: fast tests first, containers last.
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PURE)
