@@ -23,8 +23,12 @@ PURE := tests/checkers tests/mutation tests/workloads tests/nemesis tests/target
   tests/test_clocks_document.py tests/reports \
   $(addprefix tests/harness/,cli formats generator simulation zoo test_faults_that_lie.py)
 
+# Real clusters among them, which have elections to win in time.
+TIMED := tests/targets/reference/test_processes.py
+
 test: $(READY)  ## The whole suite: fast tests first, containers last.
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(PURE)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PURE) $(TIMED:%=--ignore=%)
+	$(BIN)/python -m pytest $(TIMED)
 	$(BIN)/python -m pytest $(PURE:%=--ignore=%)
 
 check: $(READY)  ## What must hold before a commit: style, types, architecture.
