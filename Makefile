@@ -20,7 +20,7 @@ demo: $(READY)  ## The main job: Raft under partitions, kills and pauses, checke
 # What has no containers and waits for no clock runs two at a time; a file stays together, for its tests share what they made.
 PURE := tests/checkers tests/mutation tests/workloads tests/nemesis tests/targets/reference tests/test_findings.py \
   tests/test_zoo.py tests/test_every_target.py tests/test_determinism.py tests/test_checking_document.py \
-  tests/test_clocks_document.py tests/reports \
+  tests/reports \
   $(addprefix tests/harness/,cli formats generator simulation zoo test_faults_that_lie.py)
 
 # Real clusters among them, which have elections to win in time.
