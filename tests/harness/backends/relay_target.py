@@ -18,7 +18,7 @@ Run = Callable[[Callable[[Runtime], Awaitable[Any]]], Any]
 """Runs ``main(runtime)`` to its end on the wall clock: the fixture ``run``."""
 
 PROGRAM = """
-import json, os, socket, sys, threading
+import json, os, socket, sys, threading, time
 
 name, host, port, data, peers = sys.argv[1:6]
 peers = json.loads(peers)
@@ -64,7 +64,11 @@ server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 server.bind((host, int(port)))
 server.listen(64)
 while True:
-    client, _ = server.accept()
+    try:
+        client, _ = server.accept()
+    except OSError:  # out of descriptors, which is no reason to end
+        time.sleep(0.01)
+        continue
     threading.Thread(target=serve, args=(client,), daemon=True).start()
 """
 

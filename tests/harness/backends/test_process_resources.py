@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -50,6 +52,7 @@ def test_descriptors_run_out_and_come_back_to_exactly_what_they_were(run: Run, t
             nodes = frozenset({"n1"})
             before = await cluster.starved(nodes)
             undo = cluster.inverse("starve", nodes)
+            await nobody_is_connected(cluster)
             await cluster.starve("files", {"n1": 1})
             assert (await cluster.starved(nodes))["n1"]["files"] < 32
             assert await ask(cluster.nodes[0], do="store", value="x") == "failed: OSError"
@@ -141,6 +144,18 @@ def test_what_is_frozen_is_cleaned_up_too(run: Run, tmp_path: Path) -> None:
             await cluster.teardown()
 
     run(main)
+
+
+async def nobody_is_connected(cluster: ProcessCluster) -> None:
+    """Wait until n1 has taken and closed every connection so far: it has its three streams and its socket then."""
+    await ask(
+        cluster.nodes[0], do="load"
+    )  # connections are taken in order, so those before it were taken too
+    pid = await cluster.process_on_host("n1")
+    deadline = time.monotonic() + 20
+    while len(os.listdir(f"/proc/{pid}/fd")) > 4:  # noqa: PTH208
+        assert time.monotonic() < deadline, "a connection is still open"
+        await asyncio.sleep(0.01)
 
 
 async def until_paused(cluster: ProcessCluster, nodes: frozenset[str]) -> None:

@@ -40,12 +40,20 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshHosts]:
         yield started
 
 
+@pytest.fixture(scope="module")
+def at_first(hosts: SshHosts) -> dict[str, str]:
+    return {name: traces(hosts, name) for name in hosts.names}
+
+
 @pytest.fixture(autouse=True)
-def as_it_was(hosts: SshHosts) -> Iterator[None]:
-    """Whatever a test does, its hosts are as they were before: processes, rules, files."""
-    before = {name: traces(hosts, name) for name in hosts.names}
+def as_it_was(hosts: SshHosts, at_first: dict[str, str]) -> Iterator[None]:
+    """Whatever a test does, its hosts become as they were at first: processes, rules, files."""
     yield
-    assert {name: traces(hosts, name) for name in hosts.names} == before
+    # What was told to end may still be ending; what is really left stays.
+    deadline = time.monotonic() + 20
+    while (after := {name: traces(hosts, name) for name in hosts.names}) != at_first:
+        assert time.monotonic() < deadline, (at_first, after)
+        time.sleep(0.05)
 
 
 def traces(hosts: SshHosts, name: str) -> str:
