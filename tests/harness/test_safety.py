@@ -54,6 +54,16 @@ def test_the_ledger_refuses_a_fault_on_what_is_not_on_the_list(tmp_path: Path) -
     ledger.close()
 
 
+def test_a_fault_whose_inverse_would_touch_what_is_not_ours_is_not_taken(tmp_path: Path) -> None:
+    ledger = FaultLedger(tmp_path / "faults.jsonl", lambda: 0, guard=guard(None))
+    with pytest.raises(FaultError, match=r"the script that undoes it on n1 .*INPUT"):
+        ledger.planned("packet", frozenset({"n1"}), inverse={"scripts": {"n1": "iptables -F INPUT"}})
+    ours = {"scripts": {"n1": "iptables -F FORESHOCK-OUT"}}
+    ledger.planned("packet", frozenset({"n1"}), inverse=ours)
+    assert [fault.inverse for fault in ledger.all()] == [ours]
+    ledger.close()
+
+
 def test_our_own_rules_are_none_to_object_to() -> None:
     for script in (
         grudge_rules.refuse(["10.0.0.1", "10.0.0.2"]),

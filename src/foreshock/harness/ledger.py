@@ -65,7 +65,7 @@ class FaultLedger:
     Whoever has it open holds a lock on the file: the harness while it runs, then whoever heals. Another one waits for
     ``wait_s`` at most. Without ``durable`` lines are written and not synced: a simulated fault needs no healing after
     the machine of the harness has lost its power. ``guard`` is asked first whether a kind of fault may strike these
-    nodes, and raises ``FaultError`` when it may not.
+    nodes and be undone by this inverse, and raises ``FaultError`` when it may not.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class FaultLedger:
         *,
         durable: bool = True,
         wait_s: float = 0.0,
-        guard: Callable[[str, frozenset[str]], None] | None = None,
+        guard: Callable[[str, frozenset[str], Mapping[str, Any]], None] | None = None,
     ) -> None:
         self._now = now
         self._guard = guard
@@ -99,7 +99,7 @@ class FaultLedger:
     ) -> int:
         """Write down a fault before it is injected; returns its id."""
         if self._guard is not None:
-            self._guard(kind, nodes)
+            self._guard(kind, nodes, inverse)
         fault = Fault(
             id=len(self._faults),
             kind=kind,

@@ -107,16 +107,26 @@ def _words(value: Any) -> Iterator[str]:
             yield from _words(each)
 
 
-def guard(patterns: Sequence[str] | None) -> Callable[[str, frozenset[str]], None]:
-    """What the ledger asks before it takes a fault: raises :class:`FaultError` for a node that is not on the list."""
+def guard(patterns: Sequence[str] | None) -> Callable[[str, frozenset[str], Mapping[str, Any]], None]:
+    """What the ledger asks before it takes a fault.
 
-    def check(kind: str, nodes: frozenset[str]) -> None:
+    Raises :class:`FaultError` for a node that is not on the list, and for an inverse whose scripts would touch what is
+    not ours: a fault that cannot be undone safely is not injected.
+    """
+
+    def check(kind: str, nodes: frozenset[str], inverse: Mapping[str, Any]) -> None:
         refused = sorted(node for node in nodes if not is_allowed(patterns, node))
         if refused:
             raise FaultError(
                 f"the fault {kind} was refused: {', '.join(refused)} is not on the allow-list "
                 f"({', '.join(patterns or ())})"
             )
+        for node, script in sorted(inverse.get("scripts", {}).items()):
+            wrong = objections(script)
+            if wrong:
+                raise FaultError(
+                    f"the fault {kind} was refused: the script that undoes it on {node} {'; '.join(wrong)}"
+                )
 
     return check
 
