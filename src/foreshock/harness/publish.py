@@ -12,7 +12,8 @@ from foreshock.harness.errors import ForeshockError, HarnessError
 from foreshock.harness.history import History
 from foreshock.harness.judge import Judgement
 from foreshock.harness.registry import Kind, load, names
-from foreshock.harness.store import HISTORY_PARQUET, RESULTS, write_json
+from foreshock.harness.store import HISTORY_PARQUET, RESULTS, TEST, read_json, write_json
+from foreshock.harness.summary import SUMMARY, summarize
 from foreshock.harness.verdict import ExitCode
 
 KEPT_BY_ERRORS = (ExitCode.INVALID, ExitCode.INTERRUPTED)
@@ -67,6 +68,7 @@ def of_publishing(sentence: str) -> bool:
 def _written(run: Path, judgement: Judgement) -> list[str]:
     try:
         write_json(run / RESULTS, judgement)
+        write_json(run / SUMMARY, summarize(judgement, str(read_json(run / TEST).get("started", ""))))
     except HarnessError as error:
         logger.error("%s", error)
         return [str(error)]

@@ -20,6 +20,7 @@ from foreshock.harness.conductor import Conductor
 from foreshock.harness.errors import HarnessError, UsageError
 from foreshock.harness.interrupts import catch_interrupts
 from foreshock.harness.judge import Ending, judge
+from foreshock.harness.live_file import RecordedProgress
 from foreshock.harness.nemesis import Shade
 from foreshock.harness.plan import Resolved
 from foreshock.harness.progress import Progress
@@ -40,6 +41,8 @@ def run_test(resolved: Resolved, store: Store, progress: Progress, *, report: bo
     """
     plan = resolved.plan
     run = store.create("-".join(_short(name) for name in (plan.target, plan.workload, *plan.nemeses)))
+    if not resolved.backend.simulated:  # which is over before anybody could look
+        progress = RecordedProgress(progress, run)
     with log_to(run / HARNESS_LOG), progress:
         runtime = SimRuntime(plan.seed) if resolved.backend.simulated else AsyncioRuntime(plan.seed)
         _write_test(run, resolved, ())
