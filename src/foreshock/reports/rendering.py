@@ -18,8 +18,11 @@ from foreshock.harness.errors import HarnessError
 from foreshock.reports.scales import bytes_text, counted, duration, moment, number
 
 
-def render(template: str, scripts: Sequence[str], **values: Any) -> str:
-    """The page of a template. Everything in ``values`` is plain text and is escaped, unless it is ``Markup``."""
+def render(template: str, scripts: Sequence[str], styles: Sequence[str] = (), **values: Any) -> str:
+    """The page of a template. Everything in ``values`` is plain text and is escaped, unless it is ``Markup``.
+
+    ``scripts`` and ``styles`` are names of assets; every page has ``report.css``, and ``styles`` come after it.
+    """
     # The script's element begins and ends with a line break, which its digest counts too.
     script = "\n" + "\n".join(_asset(name) for name in scripts) + "\n"
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -28,7 +31,7 @@ def render(template: str, scripts: Sequence[str], **values: Any) -> str:
         .get_template(template)
         .render(
             **values,
-            style=Markup(_asset("report.css")),
+            style=Markup("\n".join(_asset(name) for name in ("report.css", *styles))),
             script=Markup(script),
             # Only our own script may run, whatever a history's values look like.
             policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
