@@ -4,6 +4,7 @@
 
     ForeshockError
     +-- UsageError            a wrong plan, option or name: said before anything is deployed (exit 4)
+    |   +-- NotAvailable      the plan is right, but this machine lacks what it needs
     +-- HarnessError          the harness itself could not do its work (exit 3); never an ``invalid``
     |   +-- DeployError       the cluster could not be brought up
     |   +-- FaultError        a fault could not be injected, verified or healed
@@ -25,6 +26,10 @@ class ForeshockError(Exception):
 
 class UsageError(ForeshockError):
     """The user asked for something wrong or impossible; nothing has been deployed yet."""
+
+
+class NotAvailable(UsageError):
+    """What was asked for could run elsewhere: this machine lacks an engine or a program, and the text says which."""
 
 
 class HarnessError(ForeshockError):

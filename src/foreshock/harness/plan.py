@@ -28,7 +28,7 @@ from foreshock.harness.composition import (
     parse_quiet_windows,
     weighted_nemeses,
 )
-from foreshock.harness.errors import PlugInError, UsageError
+from foreshock.harness.errors import NotAvailable, PlugInError, UsageError
 from foreshock.harness.nemesis import Nemesis
 from foreshock.harness.options import Options, nearest, option_names, parse_options
 from foreshock.harness.registry import Kind, load, names
@@ -225,14 +225,14 @@ def choose_backend(name: str) -> Backend:
             if reason is None:
                 return backend
             reasons.append(reason)
-        raise UsageError("no backend is available here: " + " ".join(reasons))
+        raise NotAvailable("no backend is available here: " + " ".join(reasons))
     if name not in names(Kind.BACKENDS) and ".py:" not in name:
         known = ["auto", *names(Kind.BACKENDS)]
         raise UsageError(f"there is no backend {name!r}{nearest(name, known)}")
     chosen: Backend = load(Kind.BACKENDS, name)()
     reason = chosen.available()
     if reason is not None:
-        raise UsageError(f"the backend {name!r} is not available here: {reason}")
+        raise NotAvailable(f"the backend {name!r} is not available here: {reason}")
     return chosen
 
 

@@ -2,15 +2,19 @@
 
 Ours are registered through entry points in pyproject.toml exactly as a stranger's plug-in is. Nothing is imported
 before it is asked for; a plug-in that does not import is a listed warning, and fatal only when it is selected. A
-plug-in may also be one file: ``path/to/file.py:ClassName``.
+plug-in may also be one file: ``path/to/file.py:ClassName``. A program that has the class in hand already may
+:func:`offer` it under such a name.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import inspect
+import os
 import sys
 from enum import StrEnum
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -45,6 +49,10 @@ class Kind(StrEnum):
         return {"nemeses": "nemesis"}.get(self.value, self.value[:-1])
 
 
+_OFFERED: dict[tuple[Kind, str], type[Any]] = {}
+"""The classes that this process has in hand, by the names under which it speaks of them."""
+
+
 @cache
 def _entry_points(kind: Kind) -> dict[str, EntryPoint]:
     return {point.name: point for point in _all_entry_points().select(group=f"foreshock.{kind.value}")}
@@ -68,6 +76,8 @@ def load(kind: Kind, name: str) -> Any:
 
     Raises :class:`UsageError` for a name that nobody registered and :class:`PlugInError` for one that does not import.
     """
+    if (kind, name) in _OFFERED:
+        return _OFFERED[kind, name]
     if ".py:" in name:
         return _load_from_file(kind, name)
     point = _entry_points(kind).get(name)
@@ -82,6 +92,26 @@ def load(kind: Kind, name: str) -> Any:
         raise PlugInError(
             f"the {kind.singular} {name!r} ({point.value}) does not import: {describe(error)}"
         ) from error
+
+
+def offer(kind: Kind, plug_in: type[Any]) -> str:
+    """Make a class known that the caller has in hand; returns the name by which a plan can ask for it.
+
+    That is the name under which it is registered, else ``path/to/file.py:Class`` relative to the current folder, by
+    which another process finds it too. A class that no other process can find (defined within a function, or typed at
+    a prompt) gets a name with ``<`` in it, and is known in this process alone.
+    """
+    for point in _entry_points(kind).values():
+        if point.value == f"{plug_in.__module__}:{plug_in.__qualname__}":
+            return point.name
+    try:
+        file = inspect.getfile(plug_in)
+    except (OSError, TypeError):
+        file = "<nowhere>.py"
+    shown = os.path.relpath(file) if Path(file).is_file() else file
+    name = f"{file if shown.startswith('..') else shown}:{plug_in.__qualname__}"
+    _OFFERED[kind, name] = plug_in
+    return name
 
 
 def broken(kind: Kind) -> dict[str, str]:
@@ -102,7 +132,7 @@ def _load_from_file(kind: Kind, name: str) -> Any:
         raise UsageError(f"there is no file {file_name!r} to load a {kind.singular} from")
     module = _import_file(path)
     try:
-        return getattr(module, class_name)
+        return attrgetter(class_name)(module)
     except AttributeError:
         classes = [key for key, value in vars(module).items() if isinstance(value, type)]
         raise UsageError(f"{file_name} has no class {class_name!r}{nearest(class_name, classes)}") from None

@@ -34,7 +34,7 @@ from foreshock.harness.backends.readiness import NodeExited, wait_until_ready
 from foreshock.harness.backends.together import try_all
 from foreshock.harness.capabilities import Grudge
 from foreshock.harness.cluster import ClusterSpecification, Endpoint, Node
-from foreshock.harness.errors import DeployError, FaultError, HarnessError, UsageError
+from foreshock.harness.errors import DeployError, FaultError, HarnessError, NotAvailable
 from foreshock.harness.live_runs import LiveRunEntry
 from foreshock.harness.runtime import Runtime
 from foreshock.harness.target import Target
@@ -68,7 +68,7 @@ class ProcessCluster(ChildResources, HostVersions, LocalClocks, HostDisks, Proxy
         self._entry: LiveRunEntry | None = None
         for binary in self.target.binaries:
             if shutil.which(binary) is None:
-                raise UsageError(
+                raise NotAvailable(
                     f"the program {binary!r} is not on the PATH, and the target needs it to run as a process: "
                     "install it, or use --backend docker"
                 )
