@@ -36,6 +36,10 @@ class Node(msgspec.Struct, frozen=True):
     data_directory: str
     cluster: str
     shared_directory: str | None = None
+    address: Endpoint | None = None
+    """Where every other node reaches it; ``None`` where each has a way of its own (``Target.tells_addresses``)."""
+    source: str | None = None
+    """The address from which it must connect to others; ``None``: any."""
     version: str | None = None
     """Which of ``Target.versions`` it runs; ``None`` where the target has but one."""
     clock_file: str | None = None

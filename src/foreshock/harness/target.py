@@ -61,6 +61,12 @@ class Target(ABC, Generic[OptionsT_co]):
     Its path is ``Node.shared_directory``; what is in it outlives any node, and ends with the run.
     """
 
+    tells_addresses: ClassVar[bool] = False
+    """Whether nodes tell each other at which address a third one is, so that all must know it by the same one.
+
+    Each node then has one address in the ``Node.peers`` of all others, which is its ``Node.address``. Where
+    ``Node.source`` says so, nodes must connect to others from there, for links tell senders apart by it."""
+
     versions: ClassVar[tuple[str, ...]] = ()
     """The versions that its nodes can run, oldest first, where there are several: ``Node.version`` says which one.
 

@@ -75,6 +75,7 @@ class AssumedCluster:
                 peers={peer: places[peer] for peer in names if peer != name},
                 data_directory=f"/{name}/data",
                 cluster=self._specification.run,
+                address=places[name],
             )
             for index, name in enumerate(names)
         )

@@ -328,6 +328,7 @@ class DockerCluster(ContainerResources, HostVersions, HostPackets, HostClocks, H
                 data_directory=DATA,
                 cluster=run,
                 shared_directory=None if shared is None else SHARED,
+                address=Endpoint(host=self._addresses[name], port=port),
                 version=next(iter(self.target.versions), None),
                 clock_file=self.clock_file_of(name),
             )

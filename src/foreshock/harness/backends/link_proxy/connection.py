@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from functools import partial
 from typing import Final, cast
 
@@ -109,23 +110,31 @@ class Connection:
 
 
 class Accepting(asyncio.Protocol):
-    """Hands each accepted socket to the near half of a new connection."""
+    """Hands each accepted socket to the near half of a new connection.
 
-    def __init__(self, link: Link, rules: Rules) -> None:
-        self._link = link
+    ``links`` are by the address that the sender connects from, ``None`` standing for any.
+    """
+
+    def __init__(self, links: Mapping[str | None, Link], rules: Rules) -> None:
+        self._links = links
         self._rules = rules
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A node opened a connection over the link."""
-        connection = Connection(self._link, self._rules)
+        """A node opened a connection over the link; a stranger is turned away."""
         stream = cast(asyncio.Transport, transport)
+        source = stream.get_extra_info("peername", ("", 0))[0]
+        link = self._links.get(source, self._links.get(None))
+        if link is None:
+            stream.abort()
+            return
+        connection = Connection(link, self._rules)
         connection.near.connection_made(stream)
         stream.set_protocol(connection.near)
         connection.look_again()
 
 
-async def accept_over(link: Link, rules: Rules, host: str) -> int:
-    """Accept connections for a link from now on; returns the port."""
+async def accept_over(links: Mapping[str | None, Link], rules: Rules, host: str) -> int:
+    """Accept connections for the links, by who connects, from now on; returns the port."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(partial(Accepting, link, rules), host, 0, backlog=128)
+    server = await loop.create_server(partial(Accepting, links, rules), host, 0, backlog=128)
     return int(server.sockets[0].getsockname()[1])

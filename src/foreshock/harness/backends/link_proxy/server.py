@@ -51,8 +51,23 @@ class Server:
             link = Link(entry["sender"], entry["receiver"], (entry["target"][0], int(entry["target"][1])))
             self._links[link.sender, link.receiver] = link
             way = self._rules.direction(link.sender, link.receiver)
-            ports.append([await accept_over(link, self._rules, _LOOPBACK), await relay(way, _LOOPBACK)])
-        return {"control": await relay(Direction(), _LOOPBACK), "links": ports}
+            ports.append(
+                [await accept_over({None: link}, self._rules, _LOOPBACK), await relay(way, _LOOPBACK)]
+            )
+        fronts = await self._open_fronts(description.get("sources", {}))
+        return {"control": await relay(Direction(), _LOOPBACK), "links": ports, "fronts": fronts}
+
+    async def _open_fronts(self, sources: Mapping[str, str]) -> dict[str, int]:
+        """Bind one port a node at which all others reach it, each from the address that is its own."""
+        fronts = {}
+        for receiver in sources:
+            links = {
+                address: self._links[sender, receiver]
+                for sender, address in sources.items()
+                if sender != receiver
+            }
+            fronts[receiver] = await accept_over({**links}, self._rules, _LOOPBACK)
+        return fronts
 
     async def _reset(self, pairs: list[tuple[str, str]]) -> dict[str, Any]:
         """Reset all connections that were opened over the links, and wait until they are gone."""

@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,6 +43,7 @@ from foreshock.harness.target import Target
 _log = logging.getLogger(__name__)
 _ATTEMPTS: Final = 3
 _LOG_BYTES_MAX: Final = 64 << 20
+_SOURCES_FROM: Final = IPv4Address("127.0.1.1")
 PROXY: Final = "link-proxy"
 """The name of the link proxy among the processes of a live run."""
 
@@ -72,6 +74,11 @@ class ProcessCluster(ChildResources, HostVersions, LocalClocks, HostDisks, Proxy
                     f"the program {binary!r} is not on the PATH, and the target needs it to run as a process: "
                     "install it, or use --backend docker"
                 )
+        if self.target.tells_addresses and sys.platform != "linux":
+            raise NotAvailable(
+                "the target's nodes tell each other their addresses, and links between processes can then only tell "
+                "who connects on Linux: use --backend docker"
+            )
         self.check_clocks()
 
     @property
@@ -211,6 +218,12 @@ class ProcessCluster(ChildResources, HostVersions, LocalClocks, HostDisks, Proxy
         return self._directory / "data"
 
     @property
+    def _sources(self) -> Mapping[str, str]:
+        """The loopback address from which each node must connect, where that is how links tell senders apart."""
+        names = self.specification.node_names if self.target.tells_addresses else ()
+        return {name: str(_SOURCES_FROM + index) for index, name in enumerate(names)}
+
+    @property
     def _shared(self) -> Path:
         """The directory that all nodes share. A node's name has no dot, so it is none of theirs."""
         return self._data_root / "shared.directory"
@@ -249,6 +262,8 @@ class ProcessCluster(ChildResources, HostVersions, LocalClocks, HostDisks, Proxy
                 endpoint=listens[name],
                 listen=listens[name],
                 peers={peer: self._proxy.endpoint(name, peer) for peer in names if peer != name},
+                address=self._proxy.front(name),
+                source=self._sources.get(name),
                 data_directory=str(self._children[name].data),
                 cluster=self.specification.run,
                 shared_directory=str(self._shared) if self.target.shared_directory else None,
@@ -280,7 +295,8 @@ class ProcessCluster(ChildResources, HostVersions, LocalClocks, HostDisks, Proxy
     async def start_proxy(self, listens: Mapping[str, Endpoint]) -> LinkProxy:
         """Start the link proxy; raises ``HarnessError``."""
         environment = {**os.environ, NODE_VARIABLE: self.specification.run}
-        return await LinkProxy.start(listens, self._directory / f"{PROXY}.log", environment)
+        log = self._directory / f"{PROXY}.log"
+        return await LinkProxy.start(listens, log, environment, self._sources)
 
     async def wait_until_ready(self) -> None:
         """Wait until every node is; raises ``DeployError``."""

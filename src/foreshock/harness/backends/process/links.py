@@ -42,14 +42,23 @@ class LinkProxy:
         self._numbers = itertools.count(1)
         self._control = 0
         self._ports: dict[Link, tuple[int, int]] = {}
+        self._fronts: dict[str, int] = {}
+        """By receiver, where it has one port for all senders."""
         self._longest_ns = 0
         """For how long a datagram may be on its way under any shape so far."""
 
     @classmethod
     async def start(
-        cls, listens: Mapping[str, Endpoint], log: Path, environment: Mapping[str, str]
+        cls,
+        listens: Mapping[str, Endpoint],
+        log: Path,
+        environment: Mapping[str, str],
+        sources: Mapping[str, str],
     ) -> LinkProxy:
-        """Start the proxy with a link for each ordered pair of nodes; raises ``HarnessError``."""
+        """Start the proxy with a link for each ordered pair of nodes; raises ``HarnessError``.
+
+        With ``sources``, the address that each node connects from, every node has one endpoint for all others.
+        """
         sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sink.bind((LOOPBACK, 0))
         sink.setblocking(False)
@@ -67,7 +76,7 @@ class LinkProxy:
             )
         proxy = cls(process, sink, log)
         try:
-            await proxy._open(listens)
+            await proxy._open(listens, sources)
         except BaseException:
             await proxy.close()
             raise
@@ -80,7 +89,12 @@ class LinkProxy:
 
     def endpoint(self, sender: str, receiver: str) -> Endpoint:
         """Where ``sender`` connects to in order to reach ``receiver``."""
-        return Endpoint(host=LOOPBACK, port=self._ports[sender, receiver][0])
+        return Endpoint(host=LOOPBACK, port=self._near_port((sender, receiver)))
+
+    def front(self, receiver: str) -> Endpoint | None:
+        """Where all others reach ``receiver``; ``None`` where each has a way of its own."""
+        port = self._fronts.get(receiver)
+        return None if port is None else Endpoint(host=LOOPBACK, port=port)
 
     async def cut(self, grudge: Grudge) -> None:
         """Stall every direction that the grudge names and no other; raises ``HarnessError``."""
@@ -104,7 +118,7 @@ class LinkProxy:
         answer = await self._ask({"id": next(self._numbers), "reset": wanted})
         opened = {link: set(ports) for link, ports in zip(wanted, answer["reset"], strict=True)}
         for link, ports in opened.items():
-            left = ports & (set(answer["left"]) | established(self._ports[link][0]))
+            left = ports & (set(answer["left"]) | established(self._near_port(link)))
             if left:
                 raise FaultError(
                     f"{len(left)} of {len(ports)} connections from {link[0]} to {link[1]} are still there after "
@@ -171,10 +185,15 @@ class LinkProxy:
             if (sender, receiver) not in self._ports:
                 raise FaultError(f"there is no link from {sender!r} to {receiver!r}")
 
-    async def _open(self, listens: Mapping[str, Endpoint]) -> None:
+    def _near_port(self, link: Link) -> int:
+        """The port that the sender connects to."""
+        return self._fronts.get(link[1], self._ports[link][0])
+
+    async def _open(self, listens: Mapping[str, Endpoint], sources: Mapping[str, str]) -> None:
         pairs = [(a, b) for a in listens for b in listens if a != b]
         links = [{"sender": a, "receiver": b, "target": [listens[b].host, listens[b].port]} for a, b in pairs]
-        answer = await self._ask({"links": links})
+        answer = await self._ask({"links": links, **({"sources": sources} if sources else {})})
+        self._fronts = answer["fronts"]
         self._control = answer["control"]
         self._ports = {pair: (tcp, udp) for pair, (tcp, udp) in zip(pairs, answer["links"], strict=True)}
 

@@ -72,7 +72,7 @@ class RehearsedProcessCluster(ProcessCluster):
 
     async def start_proxy(self, listens: Mapping[str, Endpoint]) -> LinkProxy:
         """A link proxy that is never started."""
-        return RecordingProxy(listens, self._recorder)
+        return RecordingProxy(listens, self._recorder, self._sources)
 
     def check_port(self, node: Node, found: str) -> None:
         """Its port stands for a free one."""
@@ -190,7 +190,9 @@ class RecordingChild(Child):
 class RecordingProxy(LinkProxy):
     """A link proxy that is never started: what it would be told is written down."""
 
-    def __init__(self, listens: Mapping[str, Endpoint], recorder: Recorder) -> None:
+    def __init__(
+        self, listens: Mapping[str, Endpoint], recorder: Recorder, sources: Mapping[str, str]
+    ) -> None:
         super().__init__(cast(asyncio.subprocess.Process, None), cast(Any, None), Path(os.devnull))
         self._recorder = recorder
         pairs = [(a, b) for a in listens for b in listens if a != b]
@@ -200,7 +202,8 @@ class RecordingProxy(LinkProxy):
         targets = [
             {"sender": a, "receiver": b, "target": [listens[b].host, listens[b].port]} for a, b in pairs
         ]
-        self._tell({"links": targets})
+        self._fronts = {name: next(ports) for name in sources}
+        self._tell({"links": targets, **({"sources": sources} if sources else {})})
 
     @property
     def identity(self) -> ProcessIdentity | None:

@@ -200,6 +200,7 @@ class SshCluster(SshFaults):
             peers={peer: endpoint for peer, endpoint in peers.items() if peer != name},
             data_directory=f"{self.node_folder(name)}/data",
             cluster=self.specification.run,
+            address=peers[name],
             version=next(iter(self.target.versions), None),
             clock_file=self.clock_file_of(name),
         )
