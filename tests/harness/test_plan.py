@@ -116,6 +116,16 @@ def test_a_wrong_request_is_one_sentence_with_the_value_and_the_mend(
         resolve(request_)
 
 
+def test_fewer_nodes_than_the_target_takes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    raft = resolve(Request(target="raft", backend="sim")).target_class
+    monkeypatch.setattr(raft, "minimum_nodes", 3)
+    with pytest.raises(
+        UsageError, match="takes 3 nodes at least, and 2 would be deployed: give more by --nodes"
+    ):
+        resolve(Request(target="raft", backend="sim", nodes="a,b"))
+    assert len(resolve(Request(target="raft", backend="sim", nodes="3")).plan.nodes) == 3
+
+
 class OnlyLocks(Target[Options]):
     """A target that offers locks and nothing else."""
 

@@ -127,6 +127,11 @@ def resolve(request: Request) -> Resolved:
         workload_class.check_client(options["workload"], client_class)
     hosts = backend.hosts_of(options[backend.name]) if isinstance(backend, NamesHosts) else None
     nodes = _nodes(request.nodes, target_class.default_nodes, hosts)
+    if len(nodes) < target_class.minimum_nodes:
+        raise UsageError(
+            f"the target {request.target!r} takes {target_class.minimum_nodes} nodes at least, and {len(nodes)} "
+            "would be deployed: give more by --nodes"
+        )
     seed = request.seed if request.seed is not None else secrets.randbelow(1 << 31)
     faults = _faults(request, dict(zip(nemesis_names, nemesis_classes, strict=True)), nodes)
     check_allowed(faults["allow"], backend.name, nodes, needed, faults["schedule"])

@@ -46,6 +46,9 @@ class Target(ABC, Generic[OptionsT_co]):
     """The class of the target's options (``-o KEY=VALUE``)."""
 
     default_nodes: ClassVar[int] = 5
+    minimum_nodes: ClassVar[int] = 1
+    """How many nodes it takes at least; a plan with fewer is refused."""
+
     packages: ClassVar[tuple[str, ...]] = ()
     """Debian packages that a node's image needs beside python3."""
 
