@@ -96,10 +96,10 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path, monkeypatch
     with (journal.directory / JOURNAL).open("ab") as file:
         file.write(b'{"test": "torn')  # as a kill in the middle of a line leaves it
     started = []
-    start = runner.Workers.start
+    start = runner.Workers.start_test
     monkeypatch.setattr(
         runner.Workers,
-        "start",
+        "start_test",
         lambda self, job, request: (started.append(request.seed), start(self, job, request)),
     )
     again, resumed = open_journal(tmp_path, zoo.digest(), fresh=False)

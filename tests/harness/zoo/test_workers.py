@@ -53,8 +53,8 @@ def test_a_test_that_cannot_be_planned_is_a_harness_error_and_no_verdict(tmp_pat
 
 def test_tests_run_side_by_side_in_processes_that_are_used_again(tmp_path: Path) -> None:
     with Workers[str](2, tmp_path) as workers:
-        workers.start("a", QUICK)
-        workers.start("b", QUICK)
+        workers.start_test("a", QUICK)
+        workers.start_test("b", QUICK)
         assert workers.free == 0
         assert sorted(ticket for ticket, _ in workers.running()) == ["a", "b"]
         assert {name: result.verdict for name, result in all_results(workers, 2).items()} == {
@@ -62,30 +62,30 @@ def test_tests_run_side_by_side_in_processes_that_are_used_again(tmp_path: Path)
             "b": "valid",
         }
         processes = {worker.process.pid for worker in workers._idle}
-        workers.start("c", QUICK)
+        workers.start_test("c", QUICK)
         assert next(iter(workers._busy.values()))[0].process.pid in processes
         assert all_results(workers, 1)["c"].verdict == "valid"
 
 
 def test_a_test_that_takes_too_long_is_given_up_and_one_whose_process_dies_is_named(tmp_path: Path) -> None:
     with Workers[str](2, tmp_path, seconds_max=0.0) as workers:
-        workers.start("endless", ENDLESS)
+        workers.start_test("endless", ENDLESS)
         assert "longer than 0 s and was given up" in all_results(workers, 1)["endless"].reason
     with Workers[str](1, tmp_path) as workers:
-        workers.start("shot", ENDLESS)
+        workers.start_test("shot", ENDLESS)
         pid = next(iter(workers._busy.values()))[0].process.pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
         result = all_results(workers, 1)["shot"]
         assert (result.verdict, result.exit) == ("unknown", 3)
         assert "ended with exit code -9" in result.reason
-        workers.start("next", QUICK)
+        workers.start_test("next", QUICK)
         assert all_results(workers, 1)["next"].verdict == "valid"
 
 
 def test_leaving_ends_every_process(tmp_path: Path) -> None:
     with Workers[str](1, tmp_path) as workers:
-        workers.start("endless", ENDLESS)
+        workers.start_test("endless", ENDLESS)
         pid = next(iter(workers._busy.values()))[0].process.pid
     assert pid is not None
     with pytest.raises(ProcessLookupError):

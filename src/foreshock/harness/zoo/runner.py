@@ -96,7 +96,7 @@ class ZooRun:
         with Workers[Job](self._jobs, self._journal.directory / KEPT) as workers:
             while not self._stopped:
                 while workers.free and (job := self._next()) is not None:
-                    workers.start(job, job.request)
+                    workers.start_test(job, job.request)
                 if not workers.running():
                     break
                 for job, result in workers.results(POLL_S):

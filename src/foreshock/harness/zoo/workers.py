@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import multiprocessing
-import os
 import shutil
-import signal
 import time
 from collections.abc import Iterator
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
 from foreshock.harness.blame import describe
 from foreshock.harness.errors import ForeshockError
+from foreshock.harness.process_pool import Note, ProcessPool
 from foreshock.harness.request import Request
 from foreshock.harness.verdict import ExitCode
 
@@ -27,8 +21,9 @@ T = TypeVar("T")
 
 logger = logging.getLogger("foreshock")
 
-TEST_SECONDS_MAX = 300.0
+TEST_SECONDS_MAX: Final = 300.0
 """A test that takes longer on the wall clock is given up, with its worker."""
+NICENESS: Final = 5
 
 
 class SimulatedTest(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,61 +39,35 @@ class SimulatedTest(msgspec.Struct, frozen=True, kw_only=True):
     replay: str = ""
 
 
-class Workers(Generic[T]):
+class Workers(ProcessPool[T]):
     """A pool of worker processes for tests with tickets of type ``T``. Leaving it as a context ends them all."""
 
     def __init__(self, count: int, store: Path, *, seconds_max: float = TEST_SECONDS_MAX) -> None:
-        self._context = multiprocessing.get_context("spawn")
+        super().__init__(_work, seconds_max=seconds_max, niceness=NICENESS)
         self._store = store
-        self._seconds_max = seconds_max
-        self._idle: list[_Worker] = []
-        self._busy: dict[Any, tuple[_Worker, T]] = {}
         self._room = count
-
-    def __enter__(self) -> Workers[T]:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for worker in (*self._idle, *(worker for worker, _ in self._busy.values())):
-            worker.end()
 
     @property
     def free(self) -> int:
         """How many more tests can be started now."""
-        return self._room - len(self._busy)
+        return self._room - len(self.under_way())
 
-    def start(self, ticket: T, request: Request) -> None:
+    def start_test(self, ticket: T, request: Request) -> None:
         """Start a test; its result comes with ``ticket``."""
-        worker = self._idle.pop() if self._idle else _Worker(self._context, self._store)
-        worker.start(request)
-        self._busy[worker.pipe] = worker, ticket
+        self.start(ticket, (request, str(self._store)))
 
     def running(self) -> list[tuple[T, float]]:
         """The tickets of the tests under way, each with how many seconds it has been."""
         now = time.monotonic()
-        return [(ticket, now - worker.began) for worker, ticket in self._busy.values()]
+        return [(ticket, now - worker.began) for ticket, worker in self.under_way()]
 
     def results(self, timeout_s: float) -> Iterator[tuple[T, SimulatedTest]]:
         """The tests that ended, waiting for the first of them at most as long as given."""
-        for pipe in wait(list(self._busy), timeout_s):
-            worker, ticket = self._busy.pop(pipe)
-            try:
-                result: SimulatedTest = worker.pipe.recv()
-            except (EOFError, OSError):
-                worker.end()
-                code = worker.process.exitcode
-                yield ticket, lost(f"the process that ran it ended with exit code {code}", worker.began)
-                continue
-            self._idle.append(worker)
-            yield ticket, result
-        for worker, ticket in list(self._busy.values()):
-            if time.monotonic() - worker.began > self._seconds_max:
-                del self._busy[worker.pipe]
-                worker.end()
-                text = f"it took longer than {self._seconds_max:g} s and was given up"
-                yield ticket, lost(text, worker.began)
+        for ended in self.ended(timeout_s):
+            if ended.lost is not None:
+                yield ended.ticket, lost(ended.lost, time.monotonic() - ended.seconds)
+            else:
+                yield ended.ticket, ended.result
 
 
 def lost(why: str, began: float) -> SimulatedTest:
@@ -112,35 +81,9 @@ def lost(why: str, began: float) -> SimulatedTest:
     )
 
 
-class _Worker:
-    """One process and the pipe to it."""
-
-    def __init__(self, context: multiprocessing.context.SpawnContext, store: Path) -> None:
-        self.pipe, far = context.Pipe()
-        self.process: SpawnProcess = context.Process(target=_work, args=(far, str(store)), daemon=True)
-        self.process.start()
-        far.close()
-        self.began = 0.0
-
-    def start(self, request: Request) -> None:
-        self.began = time.monotonic()
-        with contextlib.suppress(OSError):  # a worker that died says so when its result is asked for
-            self.pipe.send(request)
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.join()
-        self.pipe.close()
-
-
-def _work(pipe: Connection[Any, Any], store: str) -> None:
-    """Run tests until the other end is gone, be it closed or killed: nothing is left behind then."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN if number is signal.SIGINT else signal.SIG_DFL)
-    os.nice(5)
-    with contextlib.suppress(EOFError, OSError):
-        while True:
-            pipe.send(run_one(pipe.recv(), Path(store)))
+def _work(task: tuple[Request, str], _note: Note) -> SimulatedTest:
+    request, store = task
+    return run_one(request, Path(store))
 
 
 def run_one(request: Request, store: Path) -> SimulatedTest:
