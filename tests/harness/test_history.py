@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -268,6 +269,65 @@ def test_a_parquet_file_whose_events_are_out_of_order_is_refused(
     pq.write_table(table.set_column(place, column, pa.array(numbers, pa.int64())), path)
     with pytest.raises(UsageError, match="no history of ours: operation"):
         History.read(path)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("f", ["read", None], "operation 2 has no name"),
+        ("f", [1, 2], "1 is no text"),
+        ("type", ["ok", "perhaps"], "perhaps"),
+        ("type", ["ok", None], "operation 2 has no type"),
+        ("process", [0, 1 << 40], f"operation 2 is of process {1 << 40}"),
+        ("process", [0, None], "'process' has rows without a number"),
+        ("attempts", [1, -1], "operation 2 took -1 attempts"),
+        ("value", ["1", "[1"], "no history of ours"),
+        ("key", ["1", "01"], "no history of ours"),
+    ],
+)
+def test_a_parquet_file_with_an_operation_that_cannot_be_is_refused(
+    tmp_path: Path, column: str, values: list[Any], said: str
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "h.parquet"
+    History.of(
+        [Row(0, "read", invoke_index=0, complete_index=1), Row(0, "read", invoke_index=2, complete_index=3)]
+    ).write_parquet(path)
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(table.schema.get_field_index(column), column, pa.array(values)), path)
+    with pytest.raises(UsageError, match="no history of ours") as raised:
+        History.read(path)
+    assert said in str(raised.value)
+
+
+def test_parquet_keeps_numbers_that_are_no_small_integers(tmp_path: Path) -> None:
+    values = [
+        0,
+        -1,
+        10**17,
+        -(10**18),
+        1 << 61,
+        1 << 70,
+        -(1 << 62),
+        1.0,
+        -0.0,
+        True,
+        "1",
+        "01",
+        [1, 2],
+        {"a": None},
+        None,
+    ]
+    rows = [
+        Row(0, "put", key=f"{i}", value=value, result=value, invoke_index=2 * i, complete_index=2 * i + 1)
+        for i, value in enumerate(values)
+    ]
+    History.of(rows).write_parquet(tmp_path / "h.parquet")
+    found = [row.value for row in History.read(tmp_path / "h.parquet")]
+    assert found == values
+    assert [type(value) for value in found] == [type(value) for value in values]
 
 
 def test_rows_with_wrong_indexes_are_refused() -> None:

@@ -7,6 +7,7 @@ While a test runs, each operation is 75 bytes in one growing buffer: one ``pack`
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -139,6 +140,14 @@ class ColumnBuilder:
         rows = np.frombuffer(self._rows, dtype=_ROW, count=self.count)
         arrays = {name: _compact(name, rows[name], len(self.names.names)) for name in COLUMN_NAMES}
         return Columns(arrays, self.names, self.values)
+
+    @staticmethod
+    def of_arrays(arrays: Mapping[str, Array], names: NameTable, values: ValueTable) -> Columns:
+        """Columns of whole arrays, one for each of ``COLUMN_NAMES``, in the widths that recorded ones have."""
+        narrow = {name: arrays[name].astype(_ROW[name], copy=False) for name in COLUMN_NAMES}
+        return Columns(
+            {name: _compact(name, array, len(names.names)) for name, array in narrow.items()}, names, values
+        )
 
     def release(self) -> None:
         """Forget the rows, once columns of them have been taken and no more will come."""
