@@ -9,7 +9,6 @@ plug-in may also be one file: ``path/to/file.py:ClassName``. A program that has 
 from __future__ import annotations
 
 import importlib.util
-import inspect
 import os
 import sys
 from enum import StrEnum
@@ -101,6 +100,8 @@ def offer(kind: Kind, plug_in: type[Any]) -> str:
     which another process finds it too. A class that no other process can find (defined within a function, or typed at
     a prompt) gets a name with ``<`` in it, and is known in this process alone.
     """
+    import inspect
+
     for point in _entry_points(kind).values():
         if point.value == f"{plug_in.__module__}:{plug_in.__qualname__}":
             return point.name

@@ -1,0 +1,149 @@
+"""The plug-in by which pytest runs chaos tests: the fixture ``foreshock``, the marker of the same name, its options.
+
+::
+
+    def test_locks_exclude_each_other(foreshock):
+        foreshock.test(target="./mydb.py:MyDB", workload="lock", nemesis="partition,kill", time_limit=20)
+
+Every run of pytest where Foreshock is installed imports this module, so it imports nothing but pytest: the harness is
+imported by the first test that asks for the fixture.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+if TYPE_CHECKING:
+    from foreshock.harness.pytest_plugin.fixture import Foreshock
+
+MARKER: Final = "foreshock"
+SEED_BOUND: Final = 1 << 31
+SEEDS_MAX: Final = 1_000
+"""Of one test; and how far apart the seeds of the tests that one function runs one after the other are."""
+_BASE_SEED: Final = pytest.StashKey[int]()
+_REPORTS: Final = pytest.StashKey[dict[str, pytest.TestReport]]()
+_INI: Final = {
+    "foreshock_backend": "Where the nodes of chaos tests live, where a test does not say: auto, sim, process, docker.",
+    "foreshock_store": "Folder that keeps the runs of chaos tests, from the root folder (default: .foreshock).",
+    "foreshock_keep": "Which runs stay in the store: failed (default), or all.",
+    "foreshock_time_limit": "Seconds of the main phase, where a test does not say.",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of the command line, and of the configuration file."""
+    group = parser.getgroup("foreshock", "chaos tests of distributed systems")
+    group.addoption(
+        "--foreshock-backend",
+        metavar="NAME",
+        help="run every chaos test there, whatever it says: sim, process, docker, ssh, auto",
+    )
+    group.addoption(
+        "--foreshock-seed",
+        type=_seed,
+        metavar="N",
+        help="the seed of chaos tests that name none (default: a new one for each run of pytest, told by a failure)",
+    )
+    group.addoption(
+        "--foreshock-time-limit",
+        type=float,
+        metavar="S",
+        help="seconds of the main phase of every chaos test, whatever it says",
+    )
+    group.addoption("--foreshock-store", metavar="DIR", help="folder that keeps the runs of chaos tests")
+    group.addoption(
+        "--foreshock-keep",
+        choices=("failed", "all"),
+        help="which runs stay in the store when their test has ended",
+    )
+    group.addoption(
+        "--foreshock-require",
+        action="store_true",
+        help="fail, rather than skip, a chaos test for which this machine lacks an engine or a program",
+    )
+    for name, text in _INI.items():
+        parser.addini(name, text, default=None)
+    parser.addini("foreshock_require", "As --foreshock-require.", type="bool", default=False)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError
+    return int(text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known, and settle the seed: every worker of pytest-xdist gets that of the controller."""
+    config.addinivalue_line(
+        "markers",
+        f"{MARKER}(seeds=1, **settings): settings of the chaos tests that the function runs, as foreshock.test() takes "
+        "them; seeds: how often, each time with another seed, or a list of seeds",
+    )
+    given = config.getoption("--foreshock-seed")
+    shared = getattr(config, "workerinput", {}).get("foreshock_seed")
+    drawn = random.SystemRandom().randrange(SEED_BOUND) if given is None and shared is None else 0
+    config.stash[_BASE_SEED] = next(seed for seed in (given, shared, drawn) if seed is not None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist the seed."""
+    node.workerinput["foreshock_seed"] = node.config.stash[_BASE_SEED]
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """The seed, where somebody asked for it or asked to be told more."""
+    if config.getoption("--foreshock-seed") is None and config.get_verbosity() < 1:
+        return None
+    return f"foreshock: seed {config.stash[_BASE_SEED]}"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Several tests of one function, where its marker asks for several seeds."""
+    marker = metafunc.definition.get_closest_marker(MARKER)
+    if marker is None or "seeds" not in marker.kwargs:
+        return
+    if "foreshock" not in metafunc.fixturenames:
+        raise pytest.UsageError(
+            f"{metafunc.definition.nodeid}: its marker asks for seeds, but it does not take the fixture 'foreshock'"
+        )
+    seeds = marker.kwargs["seeds"]
+    if type(seeds) is int and 1 <= seeds <= SEEDS_MAX:
+        chosen: list[tuple[str, int]] = [("next", number) for number in range(seeds)]
+        names = [f"seed{number}" for number in range(seeds)]
+    elif isinstance(seeds, list | tuple) and seeds and all(type(seed) is int and seed >= 0 for seed in seeds):
+        chosen = [("this", seed) for seed in seeds]
+        names = [f"seed={seed}" for seed in seeds]
+    else:
+        raise pytest.UsageError(
+            f"{metafunc.definition.nodeid}: seeds={seeds!r} is no choice of seeds: give how many (1 to {SEEDS_MAX}), "
+            "or a list of them"
+        )
+    metafunc.parametrize("foreshock", chosen, indirect=True, ids=names)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let the fixture see, at its end, how its test went."""
+    report = yield
+    item.stash.setdefault(_REPORTS, {})[str(report.when)] = report
+    return report
+
+
+@pytest.fixture
+def foreshock(request: pytest.FixtureRequest) -> Iterator[Foreshock]:
+    """Chaos tests: ``foreshock.test(target=..., workload=..., nemesis=...)`` runs one, and fails unless it is valid."""
+    from foreshock.harness.pytest_plugin.fixture import Foreshock
+
+    kind, number = getattr(request, "param", ("next", 0))
+    base = request.config.stash[_BASE_SEED]
+    tests = Foreshock(request, first_seed=number if kind == "this" else base + number, base_seed=base)
+    yield tests
+    call = request.node.stash.get(_REPORTS, {}).get("call")
+    tests.close(failed=call is None or call.failed)
