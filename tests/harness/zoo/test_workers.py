@@ -78,7 +78,7 @@ def test_a_test_that_takes_too_long_is_given_up_and_one_whose_process_dies_is_na
         os.kill(pid, signal.SIGKILL)
         result = all_results(workers, 1)["shot"]
         assert (result.verdict, result.exit) == ("unknown", 3)
-        assert "ended with exit code -9" in result.reason
+        assert "ended with signal SIGKILL" in result.reason
         workers.start_test("next", QUICK)
         assert all_results(workers, 1)["next"].verdict == "valid"
 
