@@ -19,6 +19,14 @@ class Endpoint(msgspec.Struct, frozen=True):
     port: int
 
 
+class FurtherPort(msgspec.Struct, frozen=True):
+    """One more port of a node, named by ``Target.further_ports``: what the node's own three are for its first."""
+
+    endpoint: Endpoint
+    listen: Endpoint
+    peers: Mapping[str, Endpoint]
+
+
 class Node(msgspec.Struct, frozen=True):
     """One node of a cluster as its target and its clients see it.
 
@@ -45,6 +53,8 @@ class Node(msgspec.Struct, frozen=True):
     clock_file: str | None = None
     """The file that says what its clocks show (``--clock`` of the reference node), where the test skews clocks and the
     target reads it by itself (``Target.clock``)."""
+    further: Mapping[str, FurtherPort] = {}
+    """Its further ports, by the names that ``Target.further_ports`` gives them. A fault of the network strikes all."""
 
 
 class Cluster(Protocol):

@@ -55,8 +55,16 @@ class Target(ABC, Generic[OptionsT_co]):
     port: ClassVar[int] = 7000
     """The port on which a node listens where it has an address of its own."""
 
+    further_ports: ClassVar[Mapping[str, int]] = {}
+    """Where a node listens on more than one port: the others by names of the target's own, ``{"peer": 2380}``.
+
+    ``Node.further["peer"]`` says what the node binds there, how clients reach it, and how it reaches each other node's.
+    Partitions and packet faults strike every port, so nodes must reach each other by ``peers`` alone."""
+
     binaries: ClassVar[tuple[str, ...]] = ()
-    """Programs that must be on the PATH when nodes run as processes of this machine."""
+    """Programs that must be on the PATH when nodes run as processes of this machine.
+
+    Or paths, which may have a ``*`` where versions differ. Who lacks one is told of :attr:`packages`."""
 
     shared_directory: ClassVar[bool] = False
     """Whether the nodes, on one host then, share a directory: memory of that host where the backend can make it so.

@@ -18,7 +18,7 @@ def test_limits_are_shown_as_docker_takes_them_and_healing_takes_away_those_that
     recorder = Recorder()
     engine: Any = RecordingEngine(recorder)
     node = NodeContainers(cast(docker.APIClient, engine), "r", "n1", {"foreshock": "1", "foreshock.run": "r"})
-    node.start_pod("image", "net", None)
+    node.start_pod("image", "net", ())
     node.start_node("image", ["sleep"], {}, None)
     recorder.taken()
 

@@ -31,6 +31,7 @@ from foreshock.harness.capabilities import (
 )
 from foreshock.harness.cluster import ClusterSpecification, Endpoint, Node
 from foreshock.harness.errors import DeployError, FaultError, HarnessError, UsageError
+from foreshock.harness.further_ports import further_ports
 from foreshock.harness.options import Options
 from foreshock.harness.runtime import Runtime, TimeoutExpired
 from foreshock.harness.simulation.knobs import MILLISECOND
@@ -111,6 +112,7 @@ class SimCluster(SimulatedDisks, SimulatedLinks):
         self._made_in: dict[str, str] = {}
         port = specification.target.port
         endpoints = {name: Endpoint(host=name, port=port) for name in specification.node_names}
+        further, hosts = specification.target.further_ports, {name: name for name in specification.node_names}
         self._nodes = tuple(
             Node(
                 name=name,
@@ -121,6 +123,7 @@ class SimCluster(SimulatedDisks, SimulatedLinks):
                 data_directory=f"/{name}/data",
                 cluster=specification.run,
                 version=next(iter(specification.target.versions), None),
+                further=further_ports(further, name, name, hosts),
             )
             for index, name in enumerate(specification.node_names)
         )

@@ -18,6 +18,7 @@ from foreshock.harness.capabilities import (
     LinkShape,
 )
 from foreshock.harness.cluster import Cluster, ClusterSpecification, Endpoint, Node
+from foreshock.harness.further_ports import further_ports
 from foreshock.harness.packet_fates import Fates, pacer_of
 from foreshock.harness.rehearsal.recording import Recorder
 from foreshock.harness.runtime import Runtime
@@ -66,6 +67,7 @@ class AssumedCluster:
             return tuple(self._acting.nodes)
         names, port = self._specification.node_names, self._specification.target.port
         places = {name: Endpoint(host=name, port=port) for name in names}
+        further, hosts = self._specification.target.further_ports, {name: name for name in names}
         return tuple(
             Node(
                 name=name,
@@ -76,6 +78,7 @@ class AssumedCluster:
                 data_directory=f"/{name}/data",
                 cluster=self._specification.run,
                 address=places[name],
+                further=further_ports(further, name, name, hosts),
             )
             for index, name in enumerate(names)
         )

@@ -47,6 +47,7 @@ from foreshock.harness.backends.together import run_all, try_all
 from foreshock.harness.capabilities import Grudge, Shape
 from foreshock.harness.cluster import ClusterSpecification, Endpoint, Node
 from foreshock.harness.errors import DeployError, FaultError, HarnessError
+from foreshock.harness.further_ports import further_ports
 from foreshock.harness.live_runs import LiveRunEntry
 from foreshock.harness.runtime import Runtime
 from foreshock.harness.store import NODES
@@ -293,7 +294,8 @@ class DockerCluster(ContainerResources, HostVersions, HostPackets, HostClocks, H
         run, port = self.specification.run, self.target.port
         labels = labels_of_run(run, self._directory, harness)
         await self._calls.call(lambda: make_network(client, self._network, labels))
-        published = None if await self._calls.call(lambda: reaches_containers(client)) else port
+        every = (port, *self.target.further_ports.values())
+        published = () if await self._calls.call(lambda: reaches_containers(client)) else every
         shared = f"foreshock-{run}-shared" if self.target.shared_directory else None
         if shared is not None:
             await self._calls.call(lambda: make_shared_volume(client, shared, labels))
@@ -301,38 +303,48 @@ class DockerCluster(ContainerResources, HostVersions, HostPackets, HostClocks, H
             name: NodeContainers(client, run, name, labels, shared, layered=self.wants_disks)
             for name in self.specification.node_names
         }
-        endpoints: dict[str, Endpoint] = {}
+        loopback_ports: dict[str, Mapping[int, int]] = {}
 
         async def start(name: str) -> None:
             containers = self._containers[name]
-            address, loopback_port = await self._calls.call(
+            address, loopback_ports[name] = await self._calls.call(
                 lambda: containers.start_pod(image, self._network, published)
             )
             self._addresses[name] = address
             self._hosts[name] = self.pod_host(name, containers.pod, client)
-            endpoints[name] = endpoint_of(address, port, loopback_port)
             await self._refuse(name, frozenset())  # opens the shell, and says now if the pod has no iptables
 
         await run_all([start(name) for name in self._containers])
         names = self.specification.node_names
         self._hosts = {name: self._hosts[name] for name in names}
         self._nodes = tuple(
-            Node(
-                name=name,
-                index=index,
-                endpoint=endpoints[name],
-                listen=Endpoint(host=_LISTEN_ANYWHERE, port=port),
-                peers={
-                    peer: Endpoint(host=self._addresses[peer], port=port) for peer in names if peer != name
-                },
-                data_directory=DATA,
-                cluster=run,
-                shared_directory=None if shared is None else SHARED,
-                address=Endpoint(host=self._addresses[name], port=port),
-                version=next(iter(self.target.versions), None),
-                clock_file=self.clock_file_of(name),
-            )
-            for index, name in enumerate(names)
+            self._make_node(name, index, loopback_ports[name]) for index, name in enumerate(names)
+        )
+
+    def _make_node(self, name: str, index: int, published: Mapping[int, int]) -> Node:
+        """The node, whose pod has an address by now; ``published`` says which of its ports are on the loopback."""
+        address, port = self._addresses[name], self.target.port
+        further = further_ports(self.target.further_ports, name, _LISTEN_ANYWHERE, self._addresses)
+        return Node(
+            name=name,
+            index=index,
+            endpoint=endpoint_of(address, port, published),
+            listen=Endpoint(host=_LISTEN_ANYWHERE, port=port),
+            peers={
+                peer: Endpoint(host=at, port=port) for peer, at in self._addresses.items() if peer != name
+            },
+            data_directory=DATA,
+            cluster=self.specification.run,
+            shared_directory=SHARED if self.target.shared_directory else None,
+            address=Endpoint(host=address, port=port),
+            version=next(iter(self.target.versions), None),
+            clock_file=self.clock_file_of(name),
+            further={
+                called: msgspec.structs.replace(
+                    each, endpoint=endpoint_of(address, each.listen.port, published)
+                )
+                for called, each in further.items()
+            },
         )
 
     async def _start_node(self, node: Node) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,9 +80,9 @@ class NodeContainers:
             {} if shared_volume is None else {shared_volume: {"bind": SHARED, "mode": "rw"}}
         )
 
-    def start_pod(self, image: str, network: str, published_port: int | None) -> tuple[str, int | None]:
-        """Start the pod; returns its address, and the loopback port at which ``published_port`` is published."""
-        ports: dict[int | str, Any] = {} if published_port is None else {published_port: (_LOOPBACK, None)}
+    def start_pod(self, image: str, network: str, published: Collection[int]) -> tuple[str, dict[int, int]]:
+        """Start the pod; returns its address, and the loopback ports at which those ``published`` are."""
+        ports: dict[int | str, Any] = dict.fromkeys(published, (_LOOPBACK, None))
         with explained(f"the pod of node {self.name} cannot be started", DeployError):
             self._client.create_volume(self.volume, labels=self._labels)
             self._client.create_volume(self.control, labels=self._labels)
@@ -114,9 +114,7 @@ class NodeContainers:
         address: str = settings["Networks"][network]["IPAddress"]
         if not address:
             raise DeployError(f"the pod of node {self.name} ended at its start: {self.last_log(self.pod)}")
-        if published_port is None:
-            return address, None
-        return address, int(settings["Ports"][f"{published_port}/tcp"][0]["HostPort"])
+        return address, {port: int(settings["Ports"][f"{port}/tcp"][0]["HostPort"]) for port in published}
 
     def start_node(
         self, image: str, command: Sequence[str], environment: Mapping[str, str], files: bytes | None
@@ -300,8 +298,8 @@ def make_network(client: docker.APIClient, name: str, labels: Mapping[str, str])
         client.create_network(name, driver="bridge", labels=dict(labels), check_duplicate=True)
 
 
-def endpoint_of(address: str, port: int, published: int | None) -> Endpoint:
-    """Where the harness reaches a node: its own address, or the loopback port at which it is published."""
-    return (
-        Endpoint(host=address, port=port) if published is None else Endpoint(host=_LOOPBACK, port=published)
-    )
+def endpoint_of(address: str, port: int, published: Mapping[int, int]) -> Endpoint:
+    """Where the harness reaches a node's port: at its own address, or at the loopback port at which it is published."""
+    if port in published:
+        return Endpoint(host=_LOOPBACK, port=published[port])
+    return Endpoint(host=address, port=port)

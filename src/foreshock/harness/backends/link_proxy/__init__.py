@@ -3,7 +3,7 @@
 ``python -m foreshock.harness.backends.link_proxy`` reads JSON lines on stdin and answers on stdout::
 
     {"links": [{"sender": "n1", "receiver": "n2", "target": ["127.0.0.1", 7001]}, ...]}
-                                                    -> {"control": port, "links": [[tcp, udp], ...]}
+                                                    -> {"control": port, "links": [[tcp, udp], ...], "further": []}
     {"id": 1, "cut": [["n1", "n2"], ...]}           -> {"id": 1}
     {"id": 2, "shape": [["n1", "n2", {"delay_us": 1000}], ...]}
                                                     -> {"id": 2}
@@ -21,6 +21,9 @@ says by which ports of the sender they were known, and which of them are still t
 
 Each link also has a UDP port, which sends datagrams back as if they had crossed the link, so that cuts and shapes can
 be verified: see :mod:`foreshock.harness.backends.link_proxy.relay`. The control port sends all of them back.
+
+Nodes with further ports have more links, with the same rules, under ``further``: each also says ``at`` which loopback
+address, where it is to have the port number of its target, and the answer where it is: ``[[host, port], ...]``.
 
 Everything is bounded: a direction that stalls or holds much back is not read (TCP pushes back on the writer), and a
 link holds at most 64 connections. The proxy ends when stdin does, so that none outlives its harness.

@@ -133,8 +133,8 @@ class Accepting(asyncio.Protocol):
         connection.look_again()
 
 
-async def accept_over(links: Mapping[str | None, Link], rules: Rules, host: str) -> int:
-    """Accept connections for the links, by who connects, from now on; returns the port."""
+async def accept_over(links: Mapping[str | None, Link], rules: Rules, host: str, port: int = 0) -> int:
+    """Accept connections for the links, by who connects, from now on; returns the port (0: any that is free)."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(partial(Accepting, links, rules), host, 0, backlog=128)
+    server = await loop.create_server(partial(Accepting, links, rules), host, port, backlog=128)
     return int(server.sockets[0].getsockname()[1])

@@ -28,7 +28,7 @@ class Server:
 
     def __init__(self) -> None:
         self._rules = Rules()
-        self._links: dict[tuple[str, str], Link] = {}
+        self._links: dict[tuple[str, str], list[Link]] = {}
 
     async def obey(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Do what one request says; returns the answer."""
@@ -48,30 +48,44 @@ class Server:
         """Bind the ports of every link; returns them in the order in which the links were given."""
         ports = []
         for entry in description["links"]:
-            link = Link(entry["sender"], entry["receiver"], (entry["target"][0], int(entry["target"][1])))
-            self._links[link.sender, link.receiver] = link
+            link = self._new_link(entry)
             way = self._rules.direction(link.sender, link.receiver)
             ports.append(
                 [await accept_over({None: link}, self._rules, _LOOPBACK), await relay(way, _LOOPBACK)]
             )
         fronts = await self._open_fronts(description.get("sources", {}))
-        return {"control": await relay(Direction(), _LOOPBACK), "links": ports, "fronts": fronts}
+        further = [await self._open_further(entry) for entry in description.get("further", ())]
+        control = await relay(Direction(), _LOOPBACK)
+        return {"control": control, "links": ports, "fronts": fronts, "further": further}
+
+    def _new_link(self, entry: Mapping[str, Any]) -> Link:
+        link = Link(entry["sender"], entry["receiver"], (entry["target"][0], int(entry["target"][1])))
+        self._links.setdefault((link.sender, link.receiver), []).append(link)
+        return link
+
+    async def _open_further(self, entry: Mapping[str, Any]) -> list[str | int]:
+        """Bind one more port between two nodes; returns where it is."""
+        link, host = self._new_link(entry), entry["at"]
+        try:
+            return [host, await accept_over({None: link}, self._rules, host, link.target[1])]
+        except OSError:  # some systems have one loopback address only
+            return [_LOOPBACK, await accept_over({None: link}, self._rules, _LOOPBACK)]
 
     async def _open_fronts(self, sources: Mapping[str, str]) -> dict[str, int]:
         """Bind one port a node at which all others reach it, each from the address that is its own."""
         fronts = {}
         for receiver in sources:
-            links = {
-                address: self._links[sender, receiver]
+            links: dict[str | None, Link] = {
+                address: self._links[sender, receiver][0]
                 for sender, address in sources.items()
                 if sender != receiver
             }
-            fronts[receiver] = await accept_over({**links}, self._rules, _LOOPBACK)
+            fronts[receiver] = await accept_over(links, self._rules, _LOOPBACK)
         return fronts
 
     async def _reset(self, pairs: list[tuple[str, str]]) -> dict[str, Any]:
         """Reset all connections that were opened over the links, and wait until they are gone."""
-        found = [list(self._links[pair].connections) for pair in pairs]
+        found = [[c for link in self._links[pair] for c in link.connections] for pair in pairs]
         ports = [[connection.opened_from() for connection in connections] for connections in found]
         every = [connection for connections in found for connection in connections]
         for connection in every:

@@ -34,7 +34,7 @@ from foreshock.harness.backends.process_identity import (
 from foreshock.harness.backends.readiness import NodeExited, wait_until_ready
 from foreshock.harness.backends.together import try_all
 from foreshock.harness.capabilities import Grudge
-from foreshock.harness.cluster import ClusterSpecification, Endpoint, Node
+from foreshock.harness.cluster import ClusterSpecification, Endpoint, FurtherPort, Node
 from foreshock.harness.errors import DeployError, FaultError, HarnessError, NotAvailable
 from foreshock.harness.live_runs import LiveRunEntry
 from foreshock.harness.runtime import Runtime
@@ -69,10 +69,12 @@ class ProcessCluster(ChildResources, HostVersions, LocalClocks, HostDisks, Proxy
         self._proxy: LinkProxy | None = None
         self._entry: LiveRunEntry | None = None
         for binary in self.target.binaries:
-            if shutil.which(binary) is None:
+            if shutil.which(binary) is None and not _is_there(binary):
+                packages = " ".join(self.target.packages)
+                mend = f"install it (on Debian: apt-get install {packages})" if packages else "install it"
                 raise NotAvailable(
-                    f"the program {binary!r} is not on the PATH, and the target needs it to run as a process: "
-                    "install it, or use --backend docker"
+                    f"the program {binary!r} is not {'here' if '/' in binary else 'on the PATH'}, and the target "
+                    f"needs it to run as a process: {mend}, or use --backend docker"
                 )
         if self.target.tells_addresses and sys.platform != "linux":
             raise NotAvailable(
@@ -250,25 +252,37 @@ class ProcessCluster(ChildResources, HostVersions, LocalClocks, HostDisks, Proxy
         for child in self._children.values():
             child.prepare(files)
         await self.make_groups()
-        listens = {
-            name: Endpoint(host=LOOPBACK, port=port)
-            for name, port in zip(names, self._ports.reserve(len(names)), strict=True)
+        # The ports of the nodes, then those of each further kind.
+        kinds = tuple(self.target.further_ports)
+        ports = [Endpoint(host=LOOPBACK, port=p) for p in self._ports.reserve(len(names) * (1 + len(kinds)))]
+        listens = dict(zip(names, ports, strict=False))
+        further = {
+            kind: dict(zip(names, ports[number * len(names) :], strict=False))
+            for number, kind in enumerate(kinds, 1)
         }
-        self._proxy = await self.start_proxy(listens)
+        proxy = self._proxy = await self.start_proxy(listens, further)
         self._nodes = tuple(
             Node(
                 name=name,
                 index=index,
                 endpoint=listens[name],
                 listen=listens[name],
-                peers={peer: self._proxy.endpoint(name, peer) for peer in names if peer != name},
-                address=self._proxy.front(name),
+                peers={peer: proxy.endpoint(name, peer) for peer in names if peer != name},
+                address=proxy.front(name),
                 source=self._sources.get(name),
                 data_directory=str(self._children[name].data),
                 cluster=self.specification.run,
                 shared_directory=str(self._shared) if self.target.shared_directory else None,
                 version=next(iter(self.target.versions), None),
                 clock_file=self.clock_file_of(name),
+                further={
+                    kind: FurtherPort(
+                        endpoint=at[name],
+                        listen=at[name],
+                        peers={peer: proxy.endpoint(name, peer, kind) for peer in names if peer != name},
+                    )
+                    for kind, at in further.items()
+                },
             )
             for index, name in enumerate(names)
         )
@@ -292,11 +306,13 @@ class ProcessCluster(ChildResources, HostVersions, LocalClocks, HostDisks, Proxy
         """Make the directory that the nodes share; raises ``DeployError``."""
         _make_folder(self._shared)
 
-    async def start_proxy(self, listens: Mapping[str, Endpoint]) -> LinkProxy:
+    async def start_proxy(
+        self, listens: Mapping[str, Endpoint], further: Mapping[str, Mapping[str, Endpoint]]
+    ) -> LinkProxy:
         """Start the link proxy; raises ``HarnessError``."""
         environment = {**os.environ, NODE_VARIABLE: self.specification.run}
         log = self._directory / f"{PROXY}.log"
-        return await LinkProxy.start(listens, log, environment, self._sources)
+        return await LinkProxy.start(listens, log, environment, self._sources, further)
 
     async def wait_until_ready(self) -> None:
         """Wait until every node is; raises ``DeployError``."""
@@ -325,10 +341,11 @@ class ProcessCluster(ChildResources, HostVersions, LocalClocks, HostDisks, Proxy
 
     def check_port(self, node: Node, found: str) -> None:
         """Raises ``PortTakenError`` when somebody else has the node's port."""
-        if not port_is_free(node.listen.port):
-            raise PortTakenError(
-                f"port {node.listen.port} of node {node.name} was taken by another process: {found}"
-            )
+        for place in (node.listen, *(port.listen for port in node.further.values())):
+            if not port_is_free(place.port):
+                raise PortTakenError(
+                    f"port {place.port} of node {node.name} was taken by another process: {found}"
+                )
 
     def _start(self, node: Node) -> None:
         environment = {
@@ -396,3 +413,8 @@ def _copy_log(child: Child, directory: Path) -> None:
         return
     destination.parent.mkdir(parents=True, exist_ok=True)
     copy_tail(child.log, destination, _LOG_BYTES_MAX)
+
+
+def _is_there(path: str) -> bool:
+    """Whether there is such a file; its path, from the root, may have a ``*`` in it."""
+    return path.startswith("/") and any(Path("/").glob(path.lstrip("/")))

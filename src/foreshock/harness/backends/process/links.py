@@ -44,6 +44,7 @@ class LinkProxy:
         self._ports: dict[Link, tuple[int, int]] = {}
         self._fronts: dict[str, int] = {}
         """By receiver, where it has one port for all senders."""
+        self._further: dict[tuple[str, Link], Endpoint] = {}
         self._longest_ns = 0
         """For how long a datagram may be on its way under any shape so far."""
 
@@ -54,10 +55,12 @@ class LinkProxy:
         log: Path,
         environment: Mapping[str, str],
         sources: Mapping[str, str],
+        further: Mapping[str, Mapping[str, Endpoint]] = {},
     ) -> LinkProxy:
         """Start the proxy with a link for each ordered pair of nodes; raises ``HarnessError``.
 
         With ``sources``, the address that each node connects from, every node has one endpoint for all others.
+        ``further`` says by the name of each further port where each node listens there.
         """
         sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sink.bind((LOOPBACK, 0))
@@ -76,7 +79,7 @@ class LinkProxy:
             )
         proxy = cls(process, sink, log)
         try:
-            await proxy._open(listens, sources)
+            await proxy._open(listens, sources, further)
         except BaseException:
             await proxy.close()
             raise
@@ -87,8 +90,10 @@ class LinkProxy:
         """The proxy's process; ``None`` when it has ended."""
         return identify(self._process.pid)
 
-    def endpoint(self, sender: str, receiver: str) -> Endpoint:
-        """Where ``sender`` connects to in order to reach ``receiver``."""
+    def endpoint(self, sender: str, receiver: str, further: str | None = None) -> Endpoint:
+        """Where ``sender`` connects to in order to reach ``receiver``, at its further port of that name if need be."""
+        if further is not None:
+            return self._further[further, (sender, receiver)]
         return Endpoint(host=LOOPBACK, port=self._near_port((sender, receiver)))
 
     def front(self, receiver: str) -> Endpoint | None:
@@ -118,7 +123,9 @@ class LinkProxy:
         answer = await self._ask({"id": next(self._numbers), "reset": wanted})
         opened = {link: set(ports) for link, ports in zip(wanted, answer["reset"], strict=True)}
         for link, ports in opened.items():
-            left = ports & (set(answer["left"]) | established(self._near_port(link)))
+            near = [self._near_port(link)]
+            near += [place.port for (_, between), place in self._further.items() if between == link]
+            left = ports & set(answer["left"]).union(*map(established, near))
             if left:
                 raise FaultError(
                     f"{len(left)} of {len(ports)} connections from {link[0]} to {link[1]} are still there after "
@@ -189,13 +196,20 @@ class LinkProxy:
         """The port that the sender connects to."""
         return self._fronts.get(link[1], self._ports[link][0])
 
-    async def _open(self, listens: Mapping[str, Endpoint], sources: Mapping[str, str]) -> None:
-        pairs = [(a, b) for a in listens for b in listens if a != b]
-        links = [{"sender": a, "receiver": b, "target": [listens[b].host, listens[b].port]} for a, b in pairs]
-        answer = await self._ask({"links": links, **({"sources": sources} if sources else {})})
+    async def _open(
+        self,
+        listens: Mapping[str, Endpoint],
+        sources: Mapping[str, str],
+        further: Mapping[str, Mapping[str, Endpoint]],
+    ) -> None:
+        pairs = pairs_of(listens)
+        answer = await self._ask(opening(listens, sources, further))
         self._fronts = answer["fronts"]
         self._control = answer["control"]
         self._ports = {pair: (tcp, udp) for pair, (tcp, udp) in zip(pairs, answer["links"], strict=True)}
+        wanted = [(kind, pair) for kind in further for pair in pairs]
+        places = [Endpoint(host=host, port=port) for host, port in answer["further"]]
+        self._further = dict(zip(wanted, places, strict=True))
 
     async def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         stdin, stdout = self._process.stdin, self._process.stdout
@@ -242,3 +256,41 @@ class LinkProxy:
         words = text.split(" ")
         if len(words) == 3 and words[0] == nonce:
             arrived.add((words[1], words[2]))
+
+
+def pairs_of(listens: Mapping[str, Endpoint]) -> list[Link]:
+    """Every ordered pair of nodes."""
+    return [(sender, receiver) for sender in listens for receiver in listens if sender != receiver]
+
+
+def opening(
+    listens: Mapping[str, Endpoint],
+    sources: Mapping[str, str],
+    further: Mapping[str, Mapping[str, Endpoint]],
+) -> dict[str, Any]:
+    """What the proxy is told first: the links between all nodes, and those between their further ports.
+
+    The latter keep the receiver's port number, at a loopback address that each sender has for itself: a system whose
+    nodes tell each other names and ports finds them there, where it can be told what a name means to each.
+    """
+
+    def link(pair: Link, places: Mapping[str, Endpoint]) -> dict[str, Any]:
+        place = places[pair[1]]
+        return {"sender": pair[0], "receiver": pair[1], "target": [place.host, place.port]}
+
+    own = {name: loopback_of(index) for index, name in enumerate(listens)}
+    told: dict[str, Any] = {"links": [link(pair, listens) for pair in pairs_of(listens)]}
+    if sources:
+        told["sources"] = sources
+    if further:
+        told["further"] = [
+            {**link(pair, places), "at": own[pair[0]]}
+            for places in further.values()
+            for pair in pairs_of(listens)
+        ]
+    return told
+
+
+def loopback_of(index: int) -> str:
+    """The loopback address at which the node of that index finds the further ports of the others."""
+    return f"127.9.{1 + index // 250}.{1 + index % 250}"

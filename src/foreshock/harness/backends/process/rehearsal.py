@@ -22,7 +22,7 @@ from foreshock.harness.backends.process.child import Child
 from foreshock.harness.backends.process.cluster import PROXY, ProcessCluster
 from foreshock.harness.backends.process.host import LocalHost
 from foreshock.harness.backends.process.leftovers import DATA, cgroups_of_run
-from foreshock.harness.backends.process.links import LinkProxy
+from foreshock.harness.backends.process.links import LinkProxy, opening, pairs_of
 from foreshock.harness.backends.process.ports import PortReservations
 from foreshock.harness.backends.process_identity import (
     NODE_VARIABLE,
@@ -70,9 +70,11 @@ class RehearsedProcessCluster(ProcessCluster):
         """Write down the folder that the nodes share."""
         self._recorder.add(HERE, f"mkdir -p {shlex.quote(str(self._shared))}")
 
-    async def start_proxy(self, listens: Mapping[str, Endpoint]) -> LinkProxy:
+    async def start_proxy(
+        self, listens: Mapping[str, Endpoint], further: Mapping[str, Mapping[str, Endpoint]]
+    ) -> LinkProxy:
         """A link proxy that is never started."""
-        return RecordingProxy(listens, self._recorder, self._sources)
+        return RecordingProxy(listens, self._recorder, self._sources, further)
 
     def check_port(self, node: Node, found: str) -> None:
         """Its port stands for a free one."""
@@ -191,19 +193,22 @@ class RecordingProxy(LinkProxy):
     """A link proxy that is never started: what it would be told is written down."""
 
     def __init__(
-        self, listens: Mapping[str, Endpoint], recorder: Recorder, sources: Mapping[str, str]
+        self,
+        listens: Mapping[str, Endpoint],
+        recorder: Recorder,
+        sources: Mapping[str, str],
+        further: Mapping[str, Mapping[str, Endpoint]],
     ) -> None:
         super().__init__(cast(asyncio.subprocess.Process, None), cast(Any, None), Path(os.devnull))
         self._recorder = recorder
-        pairs = [(a, b) for a in listens for b in listens if a != b]
-        ports = itertools.count(_PORTS_FROM + len(listens))
+        told, pairs = opening(listens, sources, further), pairs_of(listens)
+        ports = itertools.count(_PORTS_FROM + len(listens) * (1 + len(further)))
         self._ports = {pair: (next(ports), next(ports)) for pair in pairs}
+        places = (Endpoint(host=link["at"], port=link["target"][1]) for link in told.get("further", ()))
+        self._further = dict(zip(((kind, pair) for kind in further for pair in pairs), places, strict=True))
         self._recorder.add(HERE, f"{sys.executable} -m foreshock.harness.backends.link_proxy")
-        targets = [
-            {"sender": a, "receiver": b, "target": [listens[b].host, listens[b].port]} for a, b in pairs
-        ]
         self._fronts = {name: next(ports) for name in sources}
-        self._tell({"links": targets, **({"sources": sources} if sources else {})})
+        self._tell(told)
 
     @property
     def identity(self) -> ProcessIdentity | None:

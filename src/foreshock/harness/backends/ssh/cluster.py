@@ -30,6 +30,7 @@ from foreshock.harness.backends.together import run_all
 from foreshock.harness.capabilities import Partition, Shape
 from foreshock.harness.cluster import ClusterSpecification, Endpoint, Node
 from foreshock.harness.errors import DeployError, HarnessError, UsageError
+from foreshock.harness.further_ports import further_ports
 from foreshock.harness.host import HostResult
 from foreshock.harness.live_runs import LiveRunEntry
 from foreshock.harness.runtime import Runtime
@@ -192,17 +193,19 @@ class SshCluster(SshFaults):
         address = self.fleet.addresses[name]
         # An address that the host does not know as its own, behind some translation, cannot be listened on.
         own = address == self.fleet.facts[name].connection[2]
+        listen_host = address if own else _LISTEN_ANYWHERE
         return Node(
             name=name,
             index=index,
             endpoint=peers[name],
-            listen=Endpoint(host=address if own else _LISTEN_ANYWHERE, port=peers[name].port),
+            listen=Endpoint(host=listen_host, port=peers[name].port),
             peers={peer: endpoint for peer, endpoint in peers.items() if peer != name},
             data_directory=f"{self.node_folder(name)}/data",
             cluster=self.specification.run,
             address=peers[name],
             version=next(iter(self.target.versions), None),
             clock_file=self.clock_file_of(name),
+            further=further_ports(self.target.further_ports, name, listen_host, self.fleet.addresses),
         )
 
     async def _prepare(self, name: str) -> None:

@@ -34,7 +34,7 @@ class Facts(msgspec.Struct, frozen=True):
 
 
 def facts_script(programs: Sequence[str], packages: Sequence[str]) -> str:
-    """Prints what :func:`read_facts` reads."""
+    """Prints what :func:`read_facts` reads. A program may be a path with a ``*`` in it."""
     wanted = shlex.join(dict.fromkeys((*_ALWAYS, *programs)))
     lines = [
         BOOT,
@@ -45,7 +45,7 @@ def facts_script(programs: Sequence[str], packages: Sequence[str]) -> str:
         'echo "connection $SSH_CONNECTION"',
         "for gateway in $(ip -4 route show default 2>/dev/null | sed -n 's/.* via \\([0-9.]*\\).*/\\1/p')",
         'do echo "gateway $gateway"; done',
-        f'for program in {wanted}; do command -v "$program" >/dev/null || echo "program $program"; done',
+        f'for program in {wanted}; do command -v $program >/dev/null || echo "program $program"; done',
     ]
     if packages:
         asked = "dpkg-query -W -f '${Status}' \"$package\" 2>/dev/null"
