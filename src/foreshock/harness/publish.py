@@ -67,9 +67,10 @@ def of_publishing(sentence: str) -> bool:
 
 def _written(run: Path, judgement: Judgement) -> list[str]:
     try:
+        (run / SUMMARY).unlink(missing_ok=True)  # it is never of other results than those that lie beside it
         write_json(run / RESULTS, judgement)
         write_json(run / SUMMARY, summarize(judgement, str(read_json(run / TEST).get("started", ""))))
-    except HarnessError as error:
+    except (HarnessError, OSError) as error:
         logger.error("%s", error)
         return [str(error)]
     return []

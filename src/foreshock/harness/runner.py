@@ -29,6 +29,8 @@ from foreshock.harness.run_log import log_to
 from foreshock.harness.simulation.runtime import SimRuntime
 from foreshock.harness.store import HARNESS_LOG, TEST, Store, write_json
 
+LIVE_AFTER_S = 0.5
+"""A simulated test that takes longer than this says where it stands, as any other does."""
 VERSIONS_OF = ("foreshock", "msgspec", "numpy", "pandas", "docker")
 
 logger = logging.getLogger("foreshock")
@@ -41,8 +43,8 @@ def run_test(resolved: Resolved, store: Store, progress: Progress, *, report: bo
     """
     plan = resolved.plan
     run = store.create("-".join(_short(name) for name in (plan.target, plan.workload, *plan.nemeses)))
-    if not resolved.backend.simulated:  # which is over before anybody could look
-        progress = RecordedProgress(progress, run)
+    after_s = LIVE_AFTER_S if resolved.backend.simulated else 0.0
+    progress = RecordedProgress(progress, run, after_s=after_s)
     with log_to(run / HARNESS_LOG), progress:
         runtime = SimRuntime(plan.seed) if resolved.backend.simulated else AsyncioRuntime(plan.seed)
         _write_test(run, resolved, ())

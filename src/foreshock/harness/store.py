@@ -101,8 +101,9 @@ class Store:
 
     def runs(self) -> Iterator[Path]:
         """The folders of all runs, newest first."""
-        found = [path.parent for path in self.root.glob(f"*/*/{TEST}") if path.parent.parent.name != "latest"]
-        yield from sorted(found, key=lambda path: path.name, reverse=True)
+        for folder in run_folders(self.root):
+            if os.path.lexists(f"{folder}/{TEST}"):
+                yield Path(folder)
 
     def _point_latest_at(self, run: Path) -> None:
         temporary = self.root / f".latest-{run.name}"
@@ -110,6 +111,32 @@ class Store:
         with contextlib.suppress(OSError):
             temporary.symlink_to(run.relative_to(self.root))
             temporary.replace(self.root / "latest")
+
+
+def run_folders(root: Path, *, follow_links: bool = True) -> list[str]:
+    """What may be the folders of runs, newest first; nobody has looked into them yet.
+
+    They are strings, and found without a ``Path`` for each: a store holds ten thousand of them.
+    """
+    found = [
+        (run.name, run.path)
+        for test in _folders_in(str(root), follow_links=follow_links)
+        if test.name != "latest"
+        for run in _folders_in(test.path, follow_links=follow_links)
+    ]
+    return [path for _, path in sorted(found, reverse=True)]
+
+
+def _folders_in(path: str, *, follow_links: bool) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(path) as entries:
+            return [
+                entry
+                for entry in entries
+                if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=follow_links)
+            ]
+    except OSError:
+        return []  # removed at this moment, or not ours to read: then there is nothing in it to list
 
 
 def summary_line(results: Mapping[str, Any]) -> str:

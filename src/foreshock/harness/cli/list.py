@@ -2,314 +2,82 @@
 
 from __future__ import annotations
 
-import contextlib
-import inspect
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import click
-import msgspec
-from rich.markup import escape
 
-from foreshock.harness.cli.common import (
-    console,
-    output_options,
-    print_json,
-    relative,
-    set_up_logging,
-    store_option,
-)
-from foreshock.harness.cli.parameters import options_of
-from foreshock.harness.errors import ForeshockError, PlugInError, UsageError
-from foreshock.harness.mechanisms import carried, carriers, grouped, shortened
-from foreshock.harness.nemesis import Nemesis
-from foreshock.harness.options import Options, nearest
-from foreshock.harness.registry import Kind, load, names
-from foreshock.harness.schedule_file import operations_of
+from foreshock.harness.cli.common import option, output_options, set_up_logging, store_option
+from foreshock.harness.errors import UsageError
 from foreshock.harness.verdict import ExitCode
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from foreshock.harness.exhibit import Exhibit
-    from foreshock.harness.target import Target
-
-RUNS_SHOWN_MAX = 50
+STORED = ("runs", "campaigns")
+"""What is listed from the store; every other kind is a kind of plug-in."""
+VERDICTS = ("valid", "invalid", "unknown", "running", "killed", "unfinished")
 
 
-@click.command(name="list", epilog="\b\nTry: foreshock list targets raft")
+@click.command(
+    name="list", epilog="\b\nTry: foreshock list targets raft\n     foreshock list runs --verdict invalid"
+)
 @click.argument("kind", required=False)
 @click.argument("name", required=False)
+@option(
+    "--verdict",
+    type=click.Choice(VERDICTS),
+    default=None,
+    help="Only runs of that verdict, or with that state. (runs)",
+)
+@option("--target", default=None, help="Only runs of that target. (runs)")
+@option(
+    "--limit",
+    type=click.IntRange(0, 1_000_000_000),
+    default=None,
+    help="As many of the newest at most; 0 for all.  [default: 50, with --json all]",
+)
 @store_option
 @output_options
 def command(
-    kind: str | None, name: str | None, store: Path, as_json: bool, verbose: bool, quiet: bool
+    kind: str | None,
+    name: str | None,
+    verdict: str | None,
+    target: str | None,
+    limit: int | None,
+    store: Path,
+    as_json: bool,
+    verbose: bool,
+    quiet: bool,
 ) -> int:
-    """Show what there is of a KIND (targets, workloads, nemeses, checkers, backends, bugs, runs, ...).
+    """Show what there is of a KIND (targets, workloads, nemeses, checkers, backends, bugs, runs, campaigns, ...).
 
     With a NAME: its options, their defaults and units.
     """
     set_up_logging(verbose=verbose)
-    if kind == "runs":
-        return _runs(store, as_json=as_json)
-    kinds = [_kind(kind)] if kind else list(Kind)
-    if name is not None:
-        described = describe(kinds[0], name)
-        if as_json:
-            print_json(described)
-        else:
-            _show_one(described)
-        return int(ExitCode.VALID)
-    overview = {k.value: [_entry(k, n) for n in names(k)] for k in kinds}
-    if as_json:
-        print_json(overview)
-        return int(ExitCode.VALID)
-    out = console()
-    width = 2 + max((len(entry["name"]) for entries in overview.values() for entry in entries), default=0)
-    for title, entries in overview.items():
-        out.print(f"[bold]{title}[/bold]")
-        for entry in entries:
-            out.print(f"  {entry['name']:<{width}}", end="", markup=False)
-            out.print("" if quiet else entry["summary"], style="dim", markup=False)
-    return int(ExitCode.VALID)
+    filters = {"--verdict": verdict, "--target": target, "--limit": limit}
+    if kind == "runs" and name is None:
+        from foreshock.harness.cli.list_store import show_runs
 
+        show_runs(store, verdict, target, limit, as_json=as_json)
+    elif kind == "campaigns" and name is None:
+        from foreshock.harness.cli.list_store import show_campaigns
 
-def _entry(kind: Kind, name: str) -> dict[str, Any]:
-    entry: dict[str, Any] = {"name": name, "summary": _summary(kind, name)}
-    if kind is Kind.TARGETS:
-        with contextlib.suppress(PlugInError):  # the summary says what is wrong with it
-            entry["workloads"] = _workloads(load(kind, name))
-    return entry
-
-
-def describe(kind: Kind, name: str) -> dict[str, Any]:
-    """A plug-in's text and its options, each with type, default and meaning."""
-    plug_in = load(kind, name)
-    options = getattr(plug_in, "Options", None)
-    if kind in (Kind.MODELS, Kind.CHECKERS):
-        if not isinstance(plug_in, type):
-            raise UsageError(
-                f"{name!r} is no class, but {plug_in!r:.100}: give the class of a {kind.singular}"
-            )
-        options = options_of(plug_in)
-    is_options = isinstance(options, type) and issubclass(options, Options)
-    return {
-        "kind": kind.singular,
-        "name": name,
-        "text": inspect.getdoc(plug_in) or "",
-        "options": _options(options) if is_options and isinstance(options, type) else [],
-        **(_claims(plug_in) if kind is Kind.TARGETS else {}),
-        **(_found_by(name) if kind is Kind.BUGS else {}),
-        **(_faults_of(name) if kind is Kind.BACKENDS else {}),
-        **(_carriers(plug_in) if kind is Kind.NEMESES else {}),
-    }
-
-
-def _faults_of(backend: str) -> dict[str, Any]:
-    """Which faults a backend carries on this machine, by what, and what is missing for the others."""
-    has = carried().get(backend)
-    return {} if has is None else {"faults": has.mechanisms, "missing": has.missing}
-
-
-def _carriers(nemesis: Any) -> dict[str, Any]:
-    """The operations of a nemesis, and which backends can carry it on this machine, by what."""
-    if not (isinstance(nemesis, type) and issubclass(nemesis, Nemesis)):
-        return {}
-    return {"operations": list(operations_of(nemesis)), "carried_by": carriers(nemesis, carried())}
-
-
-def _claims(target: type[Target[Any]]) -> dict[str, Any]:
-    """What a target offers, promises, and is known to do wrong, each with the command that shows it."""
-    return {
-        "workloads": _workloads(target),
-        "promises": [
-            {
-                "workload": promise.workload,
-                "nemeses": list(promise.nemeses),
-                "options": dict(promise.options),
-                "because": promise.because,
-            }
-            for promise in target.promises
-        ],
-        "exhibits": [
-            {"name": exhibit.name, "shows": exhibit.shows, "budget": exhibit.budget, "test": _test(exhibit)}
-            for exhibit in target.exhibits
-        ],
-    }
-
-
-def _workloads(target: type[Target[Any]]) -> list[str]:
-    """The workloads whose service the target offers."""
-    offered = []
-    for name in names(Kind.WORKLOADS):
-        with contextlib.suppress(PlugInError):  # a broken workload is named in the list of workloads
-            if load(Kind.WORKLOADS, name).service in target.services:
-                offered.append(name)
-    return offered
-
-
-def _found_by(bug: str) -> dict[str, Any]:
-    """The target that a bug is planted in, and the test that finds it."""
-    for name in names(Kind.TARGETS):
-        with contextlib.suppress(PlugInError):  # a broken target is named in the list of targets
-            for exhibit in load(Kind.TARGETS, name).exhibits:
-                if exhibit.name == bug:
-                    return {"target": name, "shows": exhibit.shows, "test": _test(exhibit)}
-    return {}
-
-
-def _test(exhibit: Exhibit) -> str:
-    return "foreshock test " + shlex.join(exhibit.request.arguments("sim", None))
-
-
-def _options(options: type[Options]) -> list[dict[str, Any]]:
-    hints = get_type_hints(options, include_extras=True)
-    described = []
-    for field in msgspec.structs.fields(options):
-        metas = [m for m in get_args(hints[field.name]) if isinstance(m, msgspec.Meta)]
-        default = None if field.default is msgspec.NODEFAULT else field.default
-        described.append(
-            {
-                "name": field.name,
-                "default": msgspec.to_builtins(default),
-                "required": field.required,
-                "type": _type_name(field.type),
-                "text": next((m.description for m in metas if m.description), ""),
-            }
+        _refuse("list campaigns", filters, but="--limit")
+        show_campaigns(store, limit, as_json=as_json)
+    elif kind in STORED:
+        raise UsageError(
+            f"'list {kind}' takes no name, but {name!r} was given: 'foreshock report {name}' renders a run again"
         )
-    return described
+    else:
+        from foreshock.harness.cli.list_plug_ins import show_plug_ins
 
-
-def _type_name(kind: Any) -> str:
-    inner = get_args(kind)
-    if inner and any(isinstance(part, msgspec.Meta) for part in inner):
-        return _type_name(inner[0])
-    return kind.__name__ if isinstance(kind, type) and not inner else str(kind).replace("typing.", "")
-
-
-def _kind(text: str) -> Kind:
-    for kind in Kind:
-        if text in (kind.value, kind.singular):
-            return kind
-    raise UsageError(f"there is no kind {text!r}{nearest(text, [*(k.value for k in Kind), 'runs'])}")
-
-
-def _summary(kind: Kind, name: str) -> str:
-    try:
-        text = inspect.getdoc(load(kind, name)) or ""
-    except PlugInError as error:
-        return f"! {error}"
-    return text.split("\n\n")[0].replace("\n", " ")
-
-
-def _show_one(described: dict[str, Any]) -> None:
-    out = console()
-    out.print(f"[bold]{described['kind']} {described['name']}[/bold]")
-    out.print(described["text"], markup=False)
-    if described["options"]:
-        out.print("\n[bold]options[/bold] (-o KEY=VALUE)")
-    for entry in described["options"]:
-        default = " (required)" if entry["required"] else f" = {entry['default']!r}"
-        out.print(f"  {entry['name']}{default}", markup=False, end="")
-        out.print(f"  {entry['type']}", style="dim", markup=False)
-        if entry["text"]:
-            out.print(f"      {entry['text']}", style="dim", markup=False)
-    _show_claims(out, described)
-    _show_faults(out, described)
-
-
-def _show_claims(out: Console, described: dict[str, Any]) -> None:
-    if described.get("workloads"):
-        out.print(f"\n[bold]workloads[/bold]  {', '.join(described['workloads'])}")
-    for title in ("promises", "exhibits"):
-        if described.get(title):
-            out.print(f"\n[bold]{title}[/bold]")
-        for entry in described.get(title, ()):
-            if title == "promises":
-                options = "".join(f" -o {key}={value}" for key, value in entry["options"].items())
-                head = (
-                    f"{entry['workload']} is valid under {', '.join(entry['nemeses']) or 'no fault'}{options}"
-                )
-                text = entry["because"]
-            else:
-                head, text = f"{entry['name']}: {entry['shows']}", entry["test"]
-            out.print(f"  {head}", markup=False)
-            if text:
-                out.print(f"      {text}", style="dim", markup=False)
-    if "test" in described:
-        out.print(f"\n[bold]found by[/bold]\n  {escape(described['test'])}")
-
-
-def _show_faults(out: Console, described: dict[str, Any]) -> None:
-    if described.get("operations"):
-        out.print(f"\n[bold]operations[/bold]  {', '.join(described['operations'])}")
-    if "carried_by" in described:
-        out.print("\n[bold]carried by[/bold] (on this machine)")
-        for backend, mechanism in described["carried_by"].items():
-            out.print(f"  {backend:<9}", markup=False, end="")
-            out.print(mechanism, style="dim", markup=False)
-    for title, key in (("faults", "faults"), ("missing here", "missing")):
-        if described.get(key):
-            out.print(f"\n[bold]{title}[/bold]")
-        for sentence, kinds in grouped(described.get(key, {})).items():
-            out.print(f"  {shortened(kinds)}", markup=False, end="")
-            out.print(f"  {sentence}", style="dim", markup=False)
-
-
-def _runs(store: Path, *, as_json: bool) -> int:
-    from foreshock.harness.store import Store
-
-    rows = []
-    for run in Store(store).runs():
-        rows.append(_row(run))
-        if len(rows) >= RUNS_SHOWN_MAX and not as_json:
-            break
-    if as_json:
-        print_json({"runs": rows})
-        return int(ExitCode.VALID)
-    out = console()
-    for row in rows:
-        out.print(f"{relative(row['run'])}  {_line(row)}", markup=False)
-    if not rows:
-        out.print(f"no runs in {store}", markup=False)
+        _refuse(f"list {kind}" if kind else "list", filters)
+        show_plug_ins(kind, name, as_json=as_json, quiet=quiet)
     return int(ExitCode.VALID)
 
 
-def _row(run: Path) -> dict[str, Any]:
-    """What is known of a stored run; ``state`` tells whether it is ``finished``, ``running`` or ``unfinished``."""
-    from foreshock.harness import live_runs
-    from foreshock.harness.store import RESULTS, TEST, read_json
-
-    folder = {"run": str(run.absolute())}
-    try:
-        results = read_json(run / RESULTS)
-        return {"state": "finished", **{k: v for k, v in results.items() if k != "checkers"}, **folder}
-    except ForeshockError:
-        entry = live_runs.find_run(run.name.lower())
-    running = entry is not None and not live_runs.is_dead(entry)
-    try:
-        plan = read_json(run / TEST).get("plan", {})
-    except ForeshockError:
-        plan = {}
-    known = {
-        name: plan[name]
-        for name in ("target", "workload", "nemeses", "backend", "bug", "seed")
-        if name in plan
-    }
-    return {"state": "running" if running else "unfinished", "verdict": "unknown", **known, **folder}
-
-
-def _line(row: Mapping[str, Any]) -> str:
-    from foreshock.harness.store import summary_line
-
-    match row["state"]:
-        case "finished":
-            return summary_line(row)
-        case "running":
-            return f"running  {row.get('target', '?')}/{row.get('workload', '?')} seed {row.get('seed', '?')}"
-    return (
-        f"no results: foreshock analyze decides  {row.get('target', '?')}/{row.get('workload', '?')} "
-        f"seed {row.get('seed', '?')}"
-    )
+def _refuse(what: str, filters: Mapping[str, object], but: str = "") -> None:
+    """A filter that would be without effect is said, for whoever gave it expects one."""
+    for option_name, value in filters.items():
+        if value is not None and option_name != but:
+            raise UsageError(
+                f"{option_name} filters runs, and not '{what}': try 'foreshock list runs {option_name} {value}'"
+            )
