@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench soak mutation clean
+.PHONY: demo test check docs bench soak mutation clean
 .DELETE_ON_ERROR:
 
 $(READY): pyproject.toml
@@ -37,6 +37,9 @@ check: $(READY)  ## What must hold before a commit: style, types, architecture.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/test_tidy.py
+
+docs: $(READY)  ## These pages as a site, in build/docs/index.html.
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --builder html docs build/docs
 
 bench: $(READY)  ## Figures with their peers', in one run.
 	$(BIN)/python -m benchmarks
