@@ -6,18 +6,23 @@ them are read in the time that one page takes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from foreshock.harness.errors import HarnessError
-from foreshock.harness.judge import Judgement
 from foreshock.harness.store import RESULTS, TEST, read_json
+
+if TYPE_CHECKING:
+    from foreshock.harness.judge import Judgement
 
 SUMMARY = "summary.json"
 REASON_MAX = 500
+AFTER = "after "
 SHAPE_MAX = 12
 """A core of more kinds of operation than this is told by its first ones."""
 
@@ -41,8 +46,11 @@ class TestSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """The first checker with that verdict, where it is not ``valid``."""
     core: tuple[str, ...] = ()
     """The shape of the first counterexample's minimal core, such as ``("write ok", "read ok x2")``."""
+    impossible: str = ""
+    """The operation of the core that no order explains, such as ``read ok``, where the checker names one."""
     faults_in_force: tuple[str, ...] = ()
-    """The kinds of fault in force at the first violation; where there were none, the last before: ``after kill``."""
+    """The kinds of fault in force while the impossible operation ran; where there were none, the last before:
+    ``after kill``."""
     operations: Mapping[str, int] = {}
     faults: Mapping[str, int] = {}
     harness_errors: tuple[str, ...] = ()
@@ -75,7 +83,8 @@ def summarize(judgement: Judgement, started: str) -> TestSummary:
         reason=judgement.reason[:REASON_MAX],
         checker=checker,
         core=shape_of(example),
-        faults_in_force=faults_at(judgement.ledger, _moment(example)) if example else (),
+        impossible=next((_word(row) for row in _impossible(example)), "") if example else "",
+        faults_in_force=faults_between(judgement.ledger, *_interval(example)) if example else (),
         operations=judgement.operations,
         faults=judgement.faults,
         harness_errors=tuple(error[:REASON_MAX] for error in judgement.harness_errors[:SHAPE_MAX]),
@@ -91,17 +100,25 @@ def summarize(judgement: Judgement, started: str) -> TestSummary:
 def read_summary(run: Path) -> TestSummary:
     """The summary of a stored run: its file, or else what its results say.
 
-    Raises :class:`HarnessError` when the run has not ended, or its files cannot be understood.
+    ``run`` is where it was found, which is not where it was written when the store has been moved since. Raises
+    :class:`HarnessError` when the run has not ended, or its files cannot be understood.
     """
+    found = str(run.absolute())
     try:
-        return msgspec.json.decode((run / SUMMARY).read_bytes(), type=TestSummary)
+        summary = msgspec.json.decode((run / SUMMARY).read_bytes(), type=TestSummary)
+        return summary if summary.run == found else msgspec.structs.replace(summary, run=found)
     except (OSError, msgspec.MsgspecError):
         pass  # an older run, or one that was cut short: what it holds instead is read below
+    from foreshock.harness.judge import (
+        Judgement,
+    )  # slow to import, and lists of ten thousand runs do without it
+
     try:
         judgement = msgspec.convert(read_json(run / RESULTS), Judgement)
     except msgspec.ValidationError as error:
         raise HarnessError(f"{run / RESULTS} is not what a test leaves: {error}") from None
-    return summarize(judgement, str(read_json(run / TEST).get("started", "")))
+    moved = msgspec.structs.replace(judgement, run=found)
+    return summarize(moved, str(read_json(run / TEST).get("started", "")))
 
 
 def shape_of(example: Mapping[str, Any] | None) -> tuple[str, ...]:
@@ -110,23 +127,26 @@ def shape_of(example: Mapping[str, Any] | None) -> tuple[str, ...]:
         return ()
     core = set(example.get("core", ()))
     rows = [row for row in example.get("operations", ()) if row.get("invoke_index") in core]
-    words = [f"{row.get('f', '?')} {row.get('type', '?')}" for row in sorted(rows, key=_invoked)]
-    counts = {word: words.count(word) for word in words}
+    counts = Counter(map(_word, sorted(rows, key=_invoked)))
     return tuple(f"{word} x{count}" if count > 1 else word for word, count in counts.items())[:SHAPE_MAX]
 
 
-def faults_at(ledger: Sequence[Mapping[str, Any]], at_ns: int) -> tuple[str, ...]:
-    """The kinds of fault in force at a moment; where there were none, the one that ended last before it."""
+def faults_between(ledger: Sequence[Mapping[str, Any]], begin_ns: int, end_ns: int) -> tuple[str, ...]:
+    """The kinds of fault in force at any moment of an interval; where there were none, the one that ended last before.
+
+    A fault is in force from when its injection began, for it may take at once and be seen to have only later.
+    """
     taken = [fault for fault in ledger if fault.get("verified_ns") is not None]
+    healed = [(fault, math.inf if fault.get("healed_ns") is None else fault["healed_ns"]) for fault in taken]
     in_force = {
         str(fault["kind"])
-        for fault in taken
-        if fault["verified_ns"] <= at_ns and (fault.get("healed_ns") is None or at_ns <= fault["healed_ns"])
+        for fault, healed_ns in healed
+        if fault["planned_ns"] <= end_ns and begin_ns <= healed_ns
     }
     if in_force:
         return tuple(sorted(in_force))
-    before = [fault for fault in taken if (fault.get("healed_ns") or at_ns) < at_ns]
-    return (f"after {max(before, key=lambda fault: int(fault['healed_ns']))['kind']}",) if before else ()
+    before = [(healed_ns, str(fault["kind"])) for fault, healed_ns in healed if healed_ns < begin_ns]
+    return (f"{AFTER}{max(before)[1]}",) if before else ()
 
 
 def _first_reason(
@@ -141,17 +161,22 @@ def _first_reason(
     return "", None
 
 
-def _moment(example: Mapping[str, Any]) -> int:
-    """When a counterexample became one: at the completion of the operation that is impossible, or else of the last."""
-    impossible = example.get("impossible")
-    rows = list(example.get("operations", ()))
-    chosen = [row for row in rows if row.get("invoke_index") == impossible] or rows
-    return max(_ends(chosen), default=0)
+def _impossible(example: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The operation that a counterexample calls impossible, where it names one."""
+    index = example.get("impossible")
+    return [row for row in example.get("operations", ()) if row.get("invoke_index") == index]
 
 
-def _ends(rows: Sequence[Mapping[str, Any]]) -> Iterator[int]:
-    for row in rows:
-        yield int(row.get("complete_ns") or row.get("invoke_ns") or 0)
+def _interval(example: Mapping[str, Any]) -> tuple[int, int]:
+    """When a counterexample became one, in ns: while the operation that is impossible ran, or else the last one."""
+    rows = _impossible(example) or list(example.get("operations", ()))
+    last = max(rows, key=_invoked, default={})
+    begin_ns = int(last.get("invoke_ns") or 0)
+    return begin_ns, max(begin_ns, int(last.get("complete_ns") or 0))
+
+
+def _word(row: Mapping[str, Any]) -> str:
+    return f"{row.get('f', '?')} {row.get('type', '?')}"
 
 
 def _invoked(row: Mapping[str, Any]) -> int:

@@ -62,7 +62,9 @@ class CampaignRow(msgspec.Struct, frozen=True, kw_only=True):
 class Group(msgspec.Struct, frozen=True, kw_only=True):
     """Failures that look alike: the same checker, the same shape of the minimal core, the same faults in force.
 
-    ``tests`` are keys, newest first; the other fields are of the newest of them. Groups come newest first too.
+    ``tests`` are keys, newest first, and ``core`` names the operations in the cores of them all, what is impossible
+    last; the other fields are of the newest. Groups come newest first too. ``checker`` is ``harness`` and ``verdict``
+    ``error`` where the harness could not do its work.
     """
 
     checker: str
