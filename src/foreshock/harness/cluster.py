@@ -20,11 +20,12 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 
 class FurtherPort(msgspec.Struct, frozen=True):
-    """One more port of a node, named by ``Target.further_ports``: what the node's own three are for its first."""
+    """One more port of a node, named by ``Target.further_ports``: what the node's own fields are for its first."""
 
     endpoint: Endpoint
     listen: Endpoint
     peers: Mapping[str, Endpoint]
+    address: Endpoint | None = None
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -47,7 +48,7 @@ class Node(msgspec.Struct, frozen=True):
     address: Endpoint | None = None
     """Where every other node reaches it; ``None`` where each has a way of its own (``Target.tells_addresses``)."""
     source: str | None = None
-    """The address from which it must connect to others; ``None``: any."""
+    """An address from which it may connect to others, so that links tell it apart at once; ``None``: any will do."""
     version: str | None = None
     """Which of ``Target.versions`` it runs; ``None`` where the target has but one."""
     clock_file: str | None = None

@@ -16,6 +16,7 @@ def further_ports(
             endpoint=Endpoint(host=addresses[name], port=port),
             listen=Endpoint(host=listen_host, port=port),
             peers={peer: Endpoint(host=at, port=port) for peer, at in addresses.items() if peer != name},
+            address=Endpoint(host=addresses[name], port=port),
         )
         for called, port in ports.items()
     }

@@ -75,8 +75,8 @@ class Target(ABC, Generic[OptionsT_co]):
     tells_addresses: ClassVar[bool] = False
     """Whether nodes tell each other at which address a third one is, so that all must know it by the same one.
 
-    Each node then has one address in the ``Node.peers`` of all others, which is its ``Node.address``. Where
-    ``Node.source`` says so, nodes must connect to others from there, for links tell senders apart by it."""
+    Each node then has one address in the ``Node.peers`` of all others, which is its ``Node.address``. Links tell who
+    connects by where it connects from, which should be ``Node.source`` where it can be set, or else by its process."""
 
     versions: ClassVar[tuple[str, ...]] = ()
     """The versions that its nodes can run, oldest first, where there are several: ``Node.version`` says which one.

@@ -13,8 +13,10 @@ from typing import Any, ClassVar
 import pytest
 
 from foreshock.harness.asyncio_runtime import AsyncioRuntime
+from foreshock.harness.backends.link_proxy.owners import SENDER_VARIABLE
 from foreshock.harness.backends.process import ProcessBackend
 from foreshock.harness.backends.process.links import LinkProxy
+from foreshock.harness.backends.process_identity import NODE_VARIABLE
 from foreshock.harness.cluster import ClusterSpecification, Endpoint, Node
 from foreshock.harness.errors import UsageError
 from foreshock.harness.further_ports import further_ports
@@ -95,6 +97,55 @@ def test_a_cut_and_a_reset_strike_every_port_of_the_nodes_and_no_other(tmp_path:
                 with pytest.raises(ConnectionResetError):
                     await reader.read(1)
                 writer.close()
+        finally:
+            await proxy.close()
+            for server in servers:
+                server.close()
+
+    asyncio.run(test())
+
+
+CALLER = """
+import socket, sys
+connection = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+connection.settimeout(float(sys.argv[3]))
+connection.sendall(b"hello")
+try:
+    print(connection.recv(100).decode())
+except (TimeoutError, ConnectionError):
+    pass
+"""
+
+
+async def called(name: str, place: Endpoint, patience_s: float = 5.0) -> bool:
+    """Whether a process of the node gets an answer there, which binds no address of its own before it connects."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", CALLER, place.host, str(place.port), str(patience_s)),
+        env={**os.environ, NODE_VARIABLE: "this-run", SENDER_VARIABLE: name},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    return (await process.communicate())[0] == b"hello\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="who owns a connection is told on Linux")
+def test_where_all_reach_a_node_at_one_address_links_know_senders_by_their_processes(tmp_path: Path) -> None:
+    async def test() -> None:
+        servers = [await asyncio.start_server(echo, "127.0.0.1", 0) for _ in range(6)]
+        places = [Endpoint("127.0.0.1", server.sockets[0].getsockname()[1]) for server in servers]
+        listens, peers = dict(zip(NAMES, places[:3], strict=True)), dict(zip(NAMES, places[3:], strict=True))
+        sources = {name: f"127.0.1.{number}" for number, name in enumerate(NAMES, 1)}
+        environment = {**os.environ, NODE_VARIABLE: "this-run"}
+        proxy = await LinkProxy.start(listens, tmp_path / "log", environment, sources, {"peer": peers})
+        try:
+            for place in (proxy.front("c"), proxy.front("c", "peer")):
+                assert place is not None
+                assert place in (proxy.endpoint("a", "c"), proxy.endpoint("b", "c", "peer"))
+                assert await called("a", place)
+                assert not await called("nobody", place)
+                await proxy.cut({"c": frozenset({"a"})})
+                assert not await called("a", place, 0.2)
+                assert await called("b", place)
+                await proxy.cut({})
         finally:
             await proxy.close()
             for server in servers:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final, cast
 
 from foreshock.harness.backends.link_proxy.half import Half
+from foreshock.harness.backends.link_proxy.owners import Owners
 from foreshock.harness.backends.link_proxy.rules import Rules
 
 CONNECTIONS_MAX_PER_LINK: Final = 64
@@ -112,18 +113,21 @@ class Connection:
 class Accepting(asyncio.Protocol):
     """Hands each accepted socket to the near half of a new connection.
 
-    ``links`` are by the address that the sender connects from, ``None`` standing for any.
+    ``links`` are by the address that the sender connects from, ``None`` standing for any, or by its name.
     """
 
-    def __init__(self, links: Mapping[str | None, Link], rules: Rules) -> None:
+    def __init__(self, links: Mapping[str | None, Link], rules: Rules, owners: Owners | None) -> None:
         self._links = links
         self._rules = rules
+        self._owners = owners
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A node opened a connection over the link; a stranger is turned away."""
         stream = cast(asyncio.Transport, transport)
-        source = stream.get_extra_info("peername", ("", 0))[0]
-        link = self._links.get(source, self._links.get(None))
+        source = stream.get_extra_info("peername", ("", 0))
+        link = self._links.get(source[0], self._links.get(None))
+        if link is None and self._owners is not None:
+            link = self._links.get(self._owners.sender(source, stream.get_extra_info("sockname")) or "")
         if link is None:
             stream.abort()
             return
@@ -133,8 +137,10 @@ class Accepting(asyncio.Protocol):
         connection.look_again()
 
 
-async def accept_over(links: Mapping[str | None, Link], rules: Rules, host: str, port: int = 0) -> int:
+async def accept_over(
+    links: Mapping[str | None, Link], rules: Rules, host: str, port: int = 0, owners: Owners | None = None
+) -> int:
     """Accept connections for the links, by who connects, from now on; returns the port (0: any that is free)."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(partial(Accepting, links, rules), host, port, backlog=128)
+    server = await loop.create_server(partial(Accepting, links, rules, owners), host, port, backlog=128)
     return int(server.sockets[0].getsockname()[1])

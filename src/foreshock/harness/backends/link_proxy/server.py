@@ -13,8 +13,10 @@ from typing import Any, Final
 import msgspec
 
 from foreshock.harness.backends.link_proxy.connection import Link, accept_over
+from foreshock.harness.backends.link_proxy.owners import Owners
 from foreshock.harness.backends.link_proxy.relay import relay
 from foreshock.harness.backends.link_proxy.rules import Direction, Rules
+from foreshock.harness.backends.process_identity import NODE_VARIABLE
 from foreshock.harness.capabilities import LinkShape
 
 _LINE_BYTES_MAX: Final = 4 << 20
@@ -53,8 +55,9 @@ class Server:
             ports.append(
                 [await accept_over({None: link}, self._rules, _LOOPBACK), await relay(way, _LOOPBACK)]
             )
-        fronts = await self._open_fronts(description.get("sources", {}))
-        further = [await self._open_further(entry) for entry in description.get("further", ())]
+        sources: Mapping[str, str] = description.get("sources", {})
+        fronts = {name: await self._open_front(name, 0, sources) for name in sources}
+        further = [await self._open_further(entry, sources) for entry in description.get("further", ())]
         control = await relay(Direction(), _LOOPBACK)
         return {"control": control, "links": ports, "fronts": fronts, "further": further}
 
@@ -63,25 +66,32 @@ class Server:
         self._links.setdefault((link.sender, link.receiver), []).append(link)
         return link
 
-    async def _open_further(self, entry: Mapping[str, Any]) -> list[str | int]:
-        """Bind one more port between two nodes; returns where it is."""
-        link, host = self._new_link(entry), entry["at"]
+    async def _open_further(self, entry: Mapping[str, Any], sources: Mapping[str, str]) -> list[str | int]:
+        """Bind one more port between two nodes, or from all others to one; returns where it is."""
+        host, port = entry["at"], int(entry["target"][1])
+        if sources:
+            for sender in entry["senders"]:
+                self._new_link({**entry, "sender": sender})
+            return [host, await self._open_front(entry["receiver"], -1, sources, host, port)]
+        link: dict[str | None, Link] = {None: self._new_link(entry)}
         try:
-            return [host, await accept_over({None: link}, self._rules, host, link.target[1])]
+            return [host, await accept_over(link, self._rules, host, port)]
         except OSError:  # some systems have one loopback address only
-            return [_LOOPBACK, await accept_over({None: link}, self._rules, _LOOPBACK)]
+            return [_LOOPBACK, await accept_over(link, self._rules, _LOOPBACK)]
 
-    async def _open_fronts(self, sources: Mapping[str, str]) -> dict[str, int]:
-        """Bind one port a node at which all others reach it, each from the address that is its own."""
-        fronts = {}
-        for receiver in sources:
-            links: dict[str | None, Link] = {
-                address: self._links[sender, receiver][0]
-                for sender, address in sources.items()
-                if sender != receiver
-            }
-            fronts[receiver] = await accept_over(links, self._rules, _LOOPBACK)
-        return fronts
+    async def _open_front(
+        self, receiver: str, number: int, sources: Mapping[str, str], host: str = _LOOPBACK, port: int = 0
+    ) -> int:
+        """Bind one port at which all others reach a node, over the links of that number between them.
+
+        Who connects is told by the address that is the sender's own, or else by its process.
+        """
+        links: dict[str | None, Link] = {}
+        for sender, address in sources.items():
+            if sender != receiver:
+                links[sender] = links[address] = self._links[sender, receiver][number]
+        owners = Owners(NODE_VARIABLE, os.environ.get(NODE_VARIABLE, ""))
+        return await accept_over(links, self._rules, host, port, owners)
 
     async def _reset(self, pairs: list[tuple[str, str]]) -> dict[str, Any]:
         """Reset all connections that were opened over the links, and wait until they are gone."""

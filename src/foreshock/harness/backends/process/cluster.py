@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from foreshock.harness import live_runs
+from foreshock.harness.backends.link_proxy.owners import SENDER_VARIABLE
 from foreshock.harness.backends.on_hosts.disks import HostDisks
 from foreshock.harness.backends.on_hosts.versions import VERSION_VARIABLE, HostVersions, check_version
 from foreshock.harness.backends.process.child import LOG_NAME, Child
@@ -280,6 +281,7 @@ class ProcessCluster(ChildResources, HostVersions, LocalClocks, HostDisks, Proxy
                         endpoint=at[name],
                         listen=at[name],
                         peers={peer: proxy.endpoint(name, peer, kind) for peer in names if peer != name},
+                        address=proxy.front(name, kind),
                     )
                     for kind, at in further.items()
                 },
@@ -353,6 +355,7 @@ class ProcessCluster(ChildResources, HostVersions, LocalClocks, HostDisks, Proxy
             **self.target.environment(node),
             NODE_VARIABLE: self.specification.run,
             **({} if node.version is None else {VERSION_VARIABLE: node.version}),
+            **({} if node.source is None else {SENDER_VARIABLE: node.name}),
         }
         environment |= self.clock_environment(self.clock_tools(node.name), node.name, environment)
         command, starter = self.target.command(node), self.starter(node.name)

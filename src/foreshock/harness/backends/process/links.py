@@ -44,7 +44,7 @@ class LinkProxy:
         self._ports: dict[Link, tuple[int, int]] = {}
         self._fronts: dict[str, int] = {}
         """By receiver, where it has one port for all senders."""
-        self._further: dict[tuple[str, Link], Endpoint] = {}
+        self._further: dict[tuple[str, str, str], Endpoint] = {}
         self._longest_ns = 0
         """For how long a datagram may be on its way under any shape so far."""
 
@@ -59,7 +59,7 @@ class LinkProxy:
     ) -> LinkProxy:
         """Start the proxy with a link for each ordered pair of nodes; raises ``HarnessError``.
 
-        With ``sources``, the address that each node connects from, every node has one endpoint for all others.
+        With ``sources``, the address that each node may connect from, every node has one endpoint for all others.
         ``further`` says by the name of each further port where each node listens there.
         """
         sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -93,11 +93,13 @@ class LinkProxy:
     def endpoint(self, sender: str, receiver: str, further: str | None = None) -> Endpoint:
         """Where ``sender`` connects to in order to reach ``receiver``, at its further port of that name if need be."""
         if further is not None:
-            return self._further[further, (sender, receiver)]
+            return self._further[further, sender, receiver]
         return Endpoint(host=LOOPBACK, port=self._near_port((sender, receiver)))
 
-    def front(self, receiver: str) -> Endpoint | None:
+    def front(self, receiver: str, further: str | None = None) -> Endpoint | None:
         """Where all others reach ``receiver``; ``None`` where each has a way of its own."""
+        if further is not None:
+            return self._further[further, "", receiver] if self._fronts else None
         port = self._fronts.get(receiver)
         return None if port is None else Endpoint(host=LOOPBACK, port=port)
 
@@ -124,7 +126,7 @@ class LinkProxy:
         opened = {link: set(ports) for link, ports in zip(wanted, answer["reset"], strict=True)}
         for link, ports in opened.items():
             near = [self._near_port(link)]
-            near += [place.port for (_, between), place in self._further.items() if between == link]
+            near += [place.port for (_, *between), place in self._further.items() if tuple(between) == link]
             left = ports & set(answer["left"]).union(*map(established, near))
             if left:
                 raise FaultError(
@@ -207,9 +209,8 @@ class LinkProxy:
         self._fronts = answer["fronts"]
         self._control = answer["control"]
         self._ports = {pair: (tcp, udp) for pair, (tcp, udp) in zip(pairs, answer["links"], strict=True)}
-        wanted = [(kind, pair) for kind in further for pair in pairs]
         places = [Endpoint(host=host, port=port) for host, port in answer["further"]]
-        self._further = dict(zip(wanted, places, strict=True))
+        self._further = further_places(listens, sources, further, places)
 
     async def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         stdin, stdout = self._process.stdin, self._process.stdout
@@ -271,26 +272,52 @@ def opening(
     """What the proxy is told first: the links between all nodes, and those between their further ports.
 
     The latter keep the receiver's port number, at a loopback address that each sender has for itself: a system whose
-    nodes tell each other names and ports finds them there, where it can be told what a name means to each.
+    nodes tell each other names and ports finds them there, where it can be told what a name means to each. With
+    ``sources`` it is an address that each receiver has for all.
     """
-
-    def link(pair: Link, places: Mapping[str, Endpoint]) -> dict[str, Any]:
-        place = places[pair[1]]
-        return {"sender": pair[0], "receiver": pair[1], "target": [place.host, place.port]}
-
-    own = {name: loopback_of(index) for index, name in enumerate(listens)}
-    told: dict[str, Any] = {"links": [link(pair, listens) for pair in pairs_of(listens)]}
+    pairs, own = pairs_of(listens), {name: loopback_of(index) for index, name in enumerate(listens)}
+    told: dict[str, Any] = {"links": [_link(*pair, listens) for pair in pairs]}
     if sources:
         told["sources"] = sources
-    if further:
+    if not further:
+        return told
+    told["further"] = [
+        {**_link(sender, receiver, places), "at": own[sender]}
+        for places in further.values()
+        for sender, receiver in pairs
+    ]
+    if sources:
         told["further"] = [
-            {**link(pair, places), "at": own[pair[0]]}
+            {
+                **_link("", name, places),
+                "at": own[name],
+                "senders": [each for each in listens if each != name],
+            }
             for places in further.values()
-            for pair in pairs_of(listens)
+            for name in listens
         ]
     return told
 
 
+def further_places(
+    listens: Mapping[str, Endpoint],
+    sources: Mapping[str, str],
+    further: Mapping[str, Mapping[str, Endpoint]],
+    places: Iterable[Endpoint],
+) -> dict[tuple[str, str, str], Endpoint]:
+    """Where each further port is, in the order of :func:`opening`: by name, sender (empty: any), receiver."""
+    ways = [("", name) for name in listens] if sources else pairs_of(listens)
+    found = dict(zip(((kind, *way) for kind in further for way in ways), places, strict=True))
+    for kind in further if sources else ():
+        found.update({(kind, *pair): found[kind, "", pair[1]] for pair in pairs_of(listens)})
+    return found
+
+
 def loopback_of(index: int) -> str:
-    """The loopback address at which the node of that index finds the further ports of the others."""
+    """The loopback address of the further ports of the node of that index, or for it."""
     return f"127.9.{1 + index // 250}.{1 + index % 250}"
+
+
+def _link(sender: str, receiver: str, places: Mapping[str, Endpoint]) -> dict[str, Any]:
+    place = places[receiver]
+    return {"sender": sender, "receiver": receiver, "target": [place.host, place.port]}

@@ -22,7 +22,7 @@ from foreshock.harness.backends.process.child import Child
 from foreshock.harness.backends.process.cluster import PROXY, ProcessCluster
 from foreshock.harness.backends.process.host import LocalHost
 from foreshock.harness.backends.process.leftovers import DATA, cgroups_of_run
-from foreshock.harness.backends.process.links import LinkProxy, opening, pairs_of
+from foreshock.harness.backends.process.links import LinkProxy, further_places, opening, pairs_of
 from foreshock.harness.backends.process.ports import PortReservations
 from foreshock.harness.backends.process_identity import (
     NODE_VARIABLE,
@@ -205,7 +205,7 @@ class RecordingProxy(LinkProxy):
         ports = itertools.count(_PORTS_FROM + len(listens) * (1 + len(further)))
         self._ports = {pair: (next(ports), next(ports)) for pair in pairs}
         places = (Endpoint(host=link["at"], port=link["target"][1]) for link in told.get("further", ()))
-        self._further = dict(zip(((kind, pair) for kind in further for pair in pairs), places, strict=True))
+        self._further = further_places(listens, sources, further, places)
         self._recorder.add(HERE, f"{sys.executable} -m foreshock.harness.backends.link_proxy")
         self._fronts = {name: next(ports) for name in sources}
         self._tell(told)
