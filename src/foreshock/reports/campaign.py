@@ -1,0 +1,43 @@
+"""The page of a campaign: which tests failed and why, the matrix with every test behind it, and the trend over runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from foreshock.harness.campaign.document import CAMPAIGN, CampaignDocument
+from foreshock.harness.errors import HarnessError
+from foreshock.harness.reporter import Reporter
+from foreshock.reports.campaign_page import PAGE, campaign_page
+from foreshock.reports.rendering import render, write_page
+
+_SCRIPTS = ("page.js", "campaign.js")
+_STYLES = ("campaign.css",)
+
+
+class CampaignReporter(Reporter):
+    """Writes ``campaign.html`` beside a ``campaign.json``; any other folder is not its business."""
+
+    name = "campaign"
+
+    def report(self, run: Path) -> Path | None:
+        """Render a campaign, also one that is not complete; returns the path of the page.
+
+        Raises :class:`HarnessError` when the document cannot be understood or the page cannot be written.
+        """
+        if not (run / CAMPAIGN).is_file():
+            return None
+        page = campaign_page(read_campaign(run), run)
+        return write_page(run / PAGE, render("campaign.html.j2", _SCRIPTS, _STYLES, page=page))
+
+
+def read_campaign(folder: Path) -> CampaignDocument:
+    """The document of a campaign's folder. Raises :class:`HarnessError` naming the file that cannot be understood."""
+    path = folder / CAMPAIGN
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=CampaignDocument)
+    except OSError as error:
+        raise HarnessError(f"{path} cannot be read: {error.strerror}") from None
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise HarnessError(f"{path} is not what a campaign writes: {error}") from None
