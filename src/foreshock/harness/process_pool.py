@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import TracebackType
-from typing import IO, Any, Final, Generic, TypeVar
+from typing import IO, Any, Final, Generic, Self, TypeVar
 
 import msgspec
 
@@ -96,7 +96,7 @@ class ProcessPool(Generic[T]):
         self._idle: list[Worker] = []
         self._busy: dict[Any, tuple[Worker, T]] = {}
 
-    def __enter__(self) -> ProcessPool[T]:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -17,6 +18,8 @@ from foreshock.harness.summary import SUMMARY, summarize
 from foreshock.harness.verdict import ExitCode
 
 KEPT_BY_ERRORS = (ExitCode.INVALID, ExitCode.INTERRUPTED)
+Reported = bool | Literal["failures"]
+"""Whether pages and tables of a test are written: never, always, or when its exit code is not 0."""
 
 logger = logging.getLogger("foreshock")
 
@@ -29,11 +32,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     reports: tuple[Path, ...]
 
 
-def publish(run: Path, judgement: Judgement, history: History, *, report: bool) -> Outcome:
+def publish(run: Path, judgement: Judgement, history: History, *, report: Reported) -> Outcome:
     """Write all that people and tools read. What fails here is a harness error beside the verdict, never a verdict."""
     errors = _written(run, judgement)
     reports: list[Path] = []
-    if report:
+    if report is True or (report == "failures" and judgement.exit != ExitCode.VALID):
         errors += _parquet_written(run, history)
         reports, report_errors = report_all(run)
         errors += report_errors

@@ -24,7 +24,7 @@ from foreshock.harness.live_file import RecordedProgress
 from foreshock.harness.nemesis import Shade
 from foreshock.harness.plan import Resolved
 from foreshock.harness.progress import Progress
-from foreshock.harness.publish import Outcome, publish
+from foreshock.harness.publish import Outcome, Reported, publish
 from foreshock.harness.run_log import log_to
 from foreshock.harness.simulation.runtime import SimRuntime
 from foreshock.harness.store import HARNESS_LOG, TEST, Store, write_json
@@ -36,7 +36,7 @@ VERSIONS_OF = ("foreshock", "msgspec", "numpy", "pandas", "docker")
 logger = logging.getLogger("foreshock")
 
 
-def run_test(resolved: Resolved, store: Store, progress: Progress, *, report: bool = True) -> Outcome:
+def run_test(resolved: Resolved, store: Store, progress: Progress, *, report: Reported = True) -> Outcome:
     """Run one test to its end: deploy, break, record, heal, tear down, decide, report.
 
     Raises :class:`ForeshockError` only when the test cannot even begin; nothing has been deployed then.
@@ -59,7 +59,7 @@ def run_test(resolved: Resolved, store: Store, progress: Progress, *, report: bo
 
 
 def _conduct(
-    runtime: SimRuntime | AsyncioRuntime, resolved: Resolved, conductor: Conductor, *, report: bool
+    runtime: SimRuntime | AsyncioRuntime, resolved: Resolved, conductor: Conductor, *, report: Reported
 ) -> Outcome:
     started = time.monotonic()
     errors = _run(runtime, conductor)
@@ -93,7 +93,7 @@ def _conduct(
         judgement = msgspec.structs.replace(
             judgement, interrupted=True, exit=judgement.exit if judgement.exit == 1 else 130
         )
-    return publish(conductor.run, judgement, history, report=report and not should_stop())
+    return publish(conductor.run, judgement, history, report=not should_stop() and report)
 
 
 def _figures_of(conductor: Conductor) -> tuple[dict[str, Any], list[str]]:

@@ -18,6 +18,7 @@ from foreshock.harness.zoo.document import (
     summary_of,
     unhunted_row,
 )
+from foreshock.harness.journal_folder import JournalFolder
 from foreshock.harness.zoo.journal import DOCUMENT, JOURNAL, PLAN, Journal, open_journal
 from foreshock.harness.zoo.plan import Zoo, plan_zoo
 from foreshock.harness.zoo.runner import Standing, Watcher, ZooRun
@@ -110,7 +111,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path, monkeypatch
     assert whole.exit == 0
     assert whole.tests == 6
     assert len(started) == 6 - half.tests
-    assert len(Journal(journal.directory).results) == 6
+    assert len(Journal(JournalFolder(journal.directory, JOURNAL)).results) == 6
 
 
 class Opening(NamedTuple):

@@ -1,0 +1,146 @@
+"""One attempt at one test, wherever it is run: in a worker process of this machine, or of a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import msgspec
+
+from foreshock.harness import publish
+from foreshock.harness.blame import describe
+from foreshock.harness.campaign.document import Attempt
+from foreshock.harness.campaign.specification import Kept, Reported
+from foreshock.harness.errors import ForeshockError
+from foreshock.harness.plan import Resolved, resolve
+from foreshock.harness.process_pool import Note, die_with_parent
+from foreshock.harness.progress import SilentProgress, Snapshot
+from foreshock.harness.request import Request
+from foreshock.harness.runner import run_test
+from foreshock.harness.store import Store
+from foreshock.harness.summary import read_summary
+from foreshock.harness.verdict import ExitCode
+
+NOTE_EVERY_S: Final = 0.5
+RESOLVED_MAX: Final = 256
+ERROR_MAX: Final = 1_000
+
+logger = logging.getLogger("foreshock")
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker is told to do: the ``number``-th attempt at a test."""
+
+    request: Request
+    number: int
+    store: str
+    report: Reported = "failures"
+    keep: Kept = "all"
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What a worker tells of the test that it runs."""
+
+    phase: str
+    snapshot: Snapshot | None = None
+
+
+def run_task(task: Task, note: Note | None = None) -> Attempt:
+    """Run one test to its end; raises nothing that a test can bring about."""
+    began = time.monotonic()
+    try:
+        resolved = _resolved(msgspec.structs.replace(task.request, seed=None))
+        assert task.request.seed is not None
+        resolved = resolved.with_seed(task.request.seed)
+        with _outliving(resolved):
+            outcome = run_test(
+                resolved, Store(Path(task.store)), _progress(note), report=_report(task.report, resolved)
+            )
+        return _done(task, outcome, began)
+    except Exception as error:
+        logger.debug("a test of the campaign could not be run", exc_info=True)
+        text = str(error) if isinstance(error, ForeshockError) else describe(error)
+        return Attempt(number=task.number, seconds=_since(began), error=text[:ERROR_MAX])
+
+
+@lru_cache(maxsize=RESOLVED_MAX)
+def _resolved_by_key(key: bytes) -> Resolved:
+    return resolve(msgspec.json.decode(key, type=Request))
+
+
+def _resolved(request: Request) -> Resolved:
+    """The plan of a test but for its seed: it is the same for all seeds, and need not be made for each."""
+    return _resolved_by_key(msgspec.json.encode(request))
+
+
+def _report(wanted: Reported, resolved: Resolved) -> publish.Reported:
+    """Whether pages are written: of real clusters also when they were valid, for no seed brings them back."""
+    if wanted == "failures":
+        return "failures" if resolved.backend.simulated else True
+    return wanted == "all"
+
+
+def _done(task: Task, outcome: publish.Outcome, began: float) -> Attempt:
+    summary = read_summary(outcome.run)
+    if task.keep == "failures" and summary.exit == ExitCode.VALID:
+        shutil.rmtree(outcome.run, ignore_errors=True)
+        summary = msgspec.structs.replace(summary, run="")
+    return Attempt(number=task.number, seconds=_since(began), summary=summary)
+
+
+def _since(began: float) -> float:
+    return round(time.monotonic() - began, 3)
+
+
+@contextlib.contextmanager
+def _outliving(resolved: Resolved) -> Any:
+    """A real cluster must be healed and torn down when the campaign is killed: its process is told, not killed."""
+    if resolved.backend.simulated:
+        yield
+        return
+    die_with_parent(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        die_with_parent(signal.SIGKILL)
+
+
+def _progress(note: Note | None) -> SilentProgress:
+    return SilentProgress() if note is None else NotedProgress(note)
+
+
+class NotedProgress(SilentProgress):
+    """Tells who leads where the test stands, at most twice a second."""
+
+    def __init__(self, note: Callable[[Standing], None]) -> None:
+        self._note = note
+        self._phase = ""
+        self._noted_s = time.monotonic()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return
+
+    def phase(self, text: str) -> None:
+        """A step has begun."""
+        self._phase = text
+        self._tell(None)
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Something may have changed."""
+        self._tell(snapshot)
+
+    def _tell(self, snapshot: Snapshot | None) -> None:
+        if time.monotonic() - self._noted_s >= NOTE_EVERY_S:
+            self._noted_s = time.monotonic()
+            with contextlib.suppress(OSError):  # who leads is gone: the test is told so by a signal
+                self._note(Standing(self._phase, snapshot))

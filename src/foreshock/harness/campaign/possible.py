@@ -1,0 +1,86 @@
+"""Whether each combination of a campaign can be tested at all, said before anything is deployed, with the mend."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from foreshock.harness.campaign.expansion import Combination, matches
+from foreshock.harness.campaign.settings import Value, text_of
+from foreshock.harness.campaign.specification import Specification
+from foreshock.harness.errors import ForeshockError, UsageError
+from foreshock.harness.plan import Resolved, resolve
+
+SHOWN_MAX: Final = 5
+"""Of many that are impossible this many are told."""
+
+
+def check_all(specification: Specification, combinations: Sequence[Combination]) -> tuple[Resolved, ...]:
+    """Resolve every combination. What cannot be tested is one :class:`UsageError`, with what would leave it out."""
+    plans: list[Resolved] = []
+    failures: list[tuple[Combination, str]] = []
+    for combination in combinations:
+        try:
+            plans.append(resolve(combination.request(0)))
+        except ForeshockError as error:
+            failures.append((combination, str(error)))
+    if failures:
+        raise UsageError(_told(specification, combinations, failures))
+    return tuple(plans)
+
+
+def _told(
+    specification: Specification,
+    combinations: Sequence[Combination],
+    failures: Sequence[tuple[Combination, str]],
+) -> str:
+    lines = []
+    for combination, why in failures[:SHOWN_MAX]:
+        cell = " ".join(f"{axis}={text_of(value)}" for axis, value in combination.axes.items())
+        lines.append(f"{specification.source.path}, line {combination.line}: {cell}: {why}")
+    if len(failures) > SHOWN_MAX:
+        lines.append(f"... and {len(failures) - SHOWN_MAX} more of the {len(combinations)} combinations")
+    of_matrix = [one for one, _ in failures if one.line == specification.matrix_line]
+    fine = [one for one in combinations if all(one is not failed for failed, _ in failures)]
+    if of_matrix and fine:
+        lines.append("to leave out what cannot be tested, add:")
+        lines += [_table(where) for where in excludes_for(of_matrix, fine)]
+    return "\n".join(lines)
+
+
+def excludes_for(failed: Sequence[Combination], fine: Sequence[Combination]) -> list[Mapping[str, Value]]:
+    """Few and short exclusions that leave out all of the first and none of the second."""
+    left = list(failed)
+    found: list[Mapping[str, Value]] = []
+    while left:
+        where = _shortest(left[0].axes, fine)
+        found.append(where)
+        wanted = {axis: (value,) for axis, value in where.items()}
+        left = [one for one in left[1:] if not matches(one.axes, wanted)]
+    return found
+
+
+def _shortest(axes: Mapping[str, Value], fine: Sequence[Combination]) -> Mapping[str, Value]:
+    """The fewest of the values by which no fine combination is left out."""
+    for size in range(1, len(axes)):
+        for names in itertools.combinations(axes, size):
+            where = {name: axes[name] for name in names}
+            wanted = {name: (value,) for name, value in where.items()}
+            if not any(matches(one.axes, wanted) for one in fine):
+                return where
+    return axes
+
+
+def _table(where: Mapping[str, Value]) -> str:
+    """An ``[[exclude]]`` as it would be written."""
+    rows = [f"{name} = {_toml(value)}" for name, value in where.items()]
+    return "\n".join(["[[exclude]]", *rows])
+
+
+def _toml(value: Value) -> str:
+    if isinstance(value, str) or value is None:
+        return '"' + text_of(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return text_of(value)
