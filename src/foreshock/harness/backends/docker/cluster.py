@@ -317,6 +317,7 @@ class DockerCluster(ContainerResources, HostVersions, HostPackets, HostClocks, H
         await run_all([start(name) for name in self._containers])
         names = self.specification.node_names
         self._hosts = {name: self._hosts[name] for name in names}
+        self._addresses = {name: self._addresses[name] for name in names}  # peers stand in the order of nodes
         self._nodes = tuple(
             self._make_node(name, index, loopback_ports[name]) for index, name in enumerate(names)
         )
