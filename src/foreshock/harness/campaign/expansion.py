@@ -97,7 +97,7 @@ def axes_of(combinations: Sequence[Combination]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(texts) for name, texts in axes.items()}
 
 
-def tests_of(combinations: Sequence[Combination], shard: Shard | None = None) -> Iterator[CampaignTest]:
+def planned_tests(combinations: Sequence[Combination], shard: Shard | None = None) -> Iterator[CampaignTest]:
     """The tests, round by round: each combination with its first seed comes before any with its second."""
     left = list(combinations)
     for number in itertools.count():

@@ -57,9 +57,7 @@ def run_task(task: Task, note: Note | None = None) -> Attempt:
     """Run one test to its end; raises nothing that a test can bring about."""
     began = time.monotonic()
     try:
-        resolved = _resolved(msgspec.structs.replace(task.request, seed=None))
-        assert task.request.seed is not None
-        resolved = resolved.with_seed(task.request.seed)
+        resolved = resolved_of(task.request)
         with _outliving(resolved):
             outcome = run_test(
                 resolved, Store(Path(task.store)), _progress(note), report=_report(task.report, resolved)
@@ -76,9 +74,10 @@ def _resolved_by_key(key: bytes) -> Resolved:
     return resolve(msgspec.json.decode(key, type=Request))
 
 
-def _resolved(request: Request) -> Resolved:
-    """The plan of a test but for its seed: it is the same for all seeds, and need not be made for each."""
-    return _resolved_by_key(msgspec.json.encode(request))
+def resolved_of(request: Request) -> Resolved:
+    """The plan of a test, made once for all its seeds. Raises what :func:`resolve` does."""
+    resolved = _resolved_by_key(msgspec.json.encode(msgspec.structs.replace(request, seed=None)))
+    return resolved if request.seed is None else resolved.with_seed(request.seed)
 
 
 def _report(wanted: Reported, resolved: Resolved) -> publish.Reported:

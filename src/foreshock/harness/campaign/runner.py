@@ -1,0 +1,296 @@
+"""Runs a campaign: starts tests while there is room, runs failing seeds again, keeps all that is done."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from foreshock.harness.campaign.document import Attempt, CampaignDocument, CampaignRow, CampaignTest
+from foreshock.harness.campaign.executor import Executor, Finished, Job, Running
+from foreshock.harness.campaign.full_disk import filled, full_disk_in
+from foreshock.harness.campaign.journal import Journal
+from foreshock.harness.campaign.rows import exit_of, is_settled, row_of, strays, summary_of
+from foreshock.harness.campaign.triage import groups_of
+from foreshock.harness.errors import HarnessError
+from foreshock.harness.verdict import ExitCode, Verdict
+
+POLL_S: Final = 0.25
+ERRORS_MAX: Final = 100
+_STOPPING: Final = ("failed", "flaky", "error")
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a campaign stands, for whoever watches. ``planned`` is ``None`` while there is no end to it but time."""
+
+    elapsed_s: float
+    left_s: float | None
+    planned: int | None
+    done: int
+    counts: Mapping[str, int]
+    running: tuple[Running, ...]
+    stopping: str
+
+
+class Watcher:
+    """Is told of the campaign's progress; this one says nothing."""
+
+    def show(self, standing: Standing) -> None:
+        """Something may have changed; called a few times a second."""
+
+    def ended(self, row: CampaignRow, test: CampaignTest) -> None:
+        """A test has its outcome."""
+
+    def say(self, line: str) -> None:
+        """Something happened that is to stay."""
+
+
+class Ways(msgspec.Struct, frozen=True, kw_only=True):
+    """How a campaign is run, and what its document says of it."""
+
+    name: str
+    planned: int | None
+    axes: Mapping[str, tuple[str, ...]]
+    rerun: int = 2
+    fail_fast: bool = False
+    for_s: float | None = None
+    jobs: int = 1
+    shard: str = ""
+    command: str = ""
+
+
+class Campaign:
+    """One campaign, whose ``tests`` come in the order in which they are to be started."""
+
+    def __init__(
+        self,
+        ways: Ways,
+        tests: Iterator[CampaignTest],
+        journal: Journal,
+        executor: Executor,
+        watcher: Watcher,
+    ) -> None:
+        self._ways = ways
+        known = list(tests) if ways.planned is not None and ways.for_s is None else []
+        self._coming = itertools.chain(known, tests)
+        self._journal = journal
+        self._executor = executor
+        self._watcher = watcher
+        self._tests: dict[str, CampaignTest] = {test.key: test for test in known}
+        self._rows: dict[str, CampaignRow] = {}
+        """Of the tests that are done."""
+        self._again: deque[CampaignTest] = deque()
+        self._next: CampaignTest | None = None
+        self._running: set[str] = set()
+        self._exhausted = False
+        self._interrupts = 0
+        self._why_stopped = ""
+        self._errors: dict[str, None] = {}
+        self._began_s = time.monotonic()
+        self._started = journal.started or datetime.datetime.now(datetime.UTC).isoformat(
+            timespec="milliseconds"
+        )
+        self._counts: dict[str, int] = {}
+
+    def interrupt(self) -> None:
+        """Ctrl-C: the first starts no more tests and ends those under way; the second has those heal and leave."""
+        self._interrupts += 1
+
+    def run(self) -> CampaignDocument:
+        """Run what is left to run; what is done is kept whatever happens."""
+        told = 0
+        self._watcher.show(self._standing())
+        while True:
+            while not self._stopped and (job := self._next_job()) is not None:
+                self._start(job)
+            if not self._running and (self._stopped or self._is_over()):
+                break
+            for finished in self._executor.finished(POLL_S):
+                self._done(finished)
+            if told < self._interrupts + bool(self._why_stopped):
+                told += 1
+                self._executor.interrupt()
+            self._watcher.show(self._standing())
+            if self._journal.is_due:
+                self._write()
+        document = self.document()
+        self._write(document)
+        return document
+
+    @property
+    def _stopped(self) -> bool:
+        return bool(self._interrupts or self._why_stopped)
+
+    @property
+    def _elapsed_s(self) -> float:
+        return self._journal.spent_s + time.monotonic() - self._began_s
+
+    def _next_job(self) -> Job | None:
+        """The next job, where there is room for it: what is to be run again comes first."""
+        if self._again:
+            test = self._again[0]
+            job = Job(test, len(self._journal.attempts.get(test.key, ())) + 1)
+            if not self._executor.can_start(job):
+                return None
+            self._again.popleft()
+            return job
+        if self._next is None:
+            self._next = self._next_test()
+        if self._next is None or self._stopped:
+            return None
+        job = Job(self._next, len(self._journal.attempts.get(self._next.key, ())) + 1)
+        if not self._executor.can_start(job):
+            return None
+        self._next = None
+        return job
+
+    def _next_test(self) -> CampaignTest | None:
+        """The next test that is not done; those that are, by an earlier command, are taken as they are."""
+        while not self._exhausted and not self._stopped:
+            if self._ways.for_s is not None and self._elapsed_s >= self._ways.for_s:
+                self._exhausted = True
+                break
+            test = next(self._coming, None)
+            if test is None:
+                self._exhausted = True
+                break
+            self._tests[test.key] = test
+            attempts = self._journal.attempts.get(test.key, [])
+            if not attempts or not is_settled(attempts, rerun=self._ways.rerun):
+                return test
+            self._settle(test, attempts, told=False)
+        return None
+
+    def _is_over(self) -> bool:
+        return self._exhausted and self._next is None and not self._again
+
+    def _start(self, job: Job) -> None:
+        self._executor.start(job)
+        self._running.add(job.test.key)
+
+    def _done(self, finished: Finished) -> None:
+        test, attempt = finished.job.test, finished.attempt
+        self._running.discard(test.key)
+        words = filled(attempt)
+        if words is not None:
+            self._stop_for_full_disk(words)
+            if attempt.summary is None or attempt.summary.verdict != "invalid":
+                return
+        if self._stopped and _is_cut_short(finished):
+            return  # it is run again by the command that goes on
+        try:
+            self._journal.add(test.key, attempt)
+        except HarnessError as error:
+            words = full_disk_in([str(error)])
+            if words is None:
+                raise
+            self._stop_for_full_disk(words)
+            return
+        attempts = self._journal.attempts[test.key]
+        if is_settled(attempts, rerun=self._ways.rerun):
+            self._settle(test, attempts, told=True)
+        else:
+            self._again.append(test)
+
+    def _settle(self, test: CampaignTest, attempts: Sequence[Attempt], *, told: bool) -> None:
+        row = row_of(test, attempts, rerun=self._ways.rerun, running=False)
+        self._rows[test.key] = row
+        self._counts[row.outcome] = self._counts.get(row.outcome, 0) + 1
+        stray = strays(test, attempts)
+        if stray is not None:
+            self._error(stray)
+        if told:
+            self._watcher.ended(row, test)
+        if self._ways.fail_fast and row.outcome in _STOPPING and not self._why_stopped:
+            self._why_stopped = "stopped at the first failure"
+
+    def _stop_for_full_disk(self, words: str) -> None:
+        if not self._why_stopped:
+            self._why_stopped = "stopped because the disk is full"
+        store = self._journal.directory.parents[2]
+        self._error(
+            f"the disk of the store {store} takes no more ({words}): what is done is kept; make room, and give the "
+            "same command again"
+        )
+
+    def _error(self, sentence: str) -> None:
+        if sentence not in self._errors and len(self._errors) < ERRORS_MAX:
+            self._errors[sentence] = None
+            self._watcher.say(sentence)
+
+    def _write(self, document: CampaignDocument | None = None) -> None:
+        try:
+            self._journal.write(document or self.document())
+        except HarnessError as error:
+            words = full_disk_in([str(error)])
+            if words is None:
+                self._error(str(error))
+            else:
+                self._stop_for_full_disk(words)
+
+    def _standing(self) -> Standing:
+        planned, for_s = self._ways.planned, self._ways.for_s
+        return Standing(
+            elapsed_s=self._elapsed_s,
+            left_s=None if for_s is None else max(0.0, for_s - self._elapsed_s),
+            planned=planned,
+            done=len(self._rows),
+            counts=dict(self._counts),
+            running=tuple(self._executor.running()),
+            stopping="interrupted" if self._interrupts else self._why_stopped,
+        )
+
+    def document(self) -> CampaignDocument:
+        """The campaign as it stands."""
+        rows = self._all_rows()
+        complete = not self._stopped and self._is_over() and not self._running
+        codes = [exit_of(row.attempts) for row in rows if row.attempts]
+        codes += [ExitCode.INTERRUPTED] * bool(self._interrupts) + [ExitCode.HARNESS_ERROR] * bool(self._errors)
+        verdict = Verdict.worst(Verdict.of_word(row.verdict) for row in rows if row.verdict)
+        if not complete:
+            verdict = Verdict.worst((verdict, Verdict.UNKNOWN))
+            codes.append(ExitCode.UNKNOWN)
+        planned = self._ways.planned if self._ways.planned is not None else len(rows)
+        return CampaignDocument(
+            name=self._ways.name,
+            directory=str(self._journal.directory.absolute()),
+            exit=int(ExitCode.worst(codes)),
+            verdict=verdict.word,
+            complete=complete,
+            summary=summary_of(rows, planned),
+            started=self._started,
+            seconds=round(self._elapsed_s, 2),
+            planned=planned,
+            done=len(self._rows),
+            jobs=self._ways.jobs,
+            shard=self._ways.shard,
+            command=self._ways.command,
+            axes=self._ways.axes,
+            rows=rows,
+            groups=groups_of(rows),
+            harness_errors=tuple(self._errors),
+        )
+
+    def _all_rows(self) -> tuple[CampaignRow, ...]:
+        """The tests as far as they are known, in the order in which they were to be started."""
+        return tuple(
+            self._rows.get(key)
+            or row_of(
+                test,
+                self._journal.attempts.get(key, ()),
+                rerun=self._ways.rerun,
+                running=key in self._running,
+            )
+            for key, test in self._tests.items()
+        )
+
+
+def _is_cut_short(finished: Finished) -> bool:
+    """Whether an attempt was ended before its time, and proves nothing: an ``invalid`` is one even then."""
+    summary = finished.attempt.summary
+    return finished.lost or (summary is not None and summary.interrupted and summary.verdict != "invalid")
