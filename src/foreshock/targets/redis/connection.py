@@ -21,7 +21,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from foreshock.harness.cluster import Endpoint
-from foreshock.harness.errors import Definite, HarnessError, Indefinite
+from foreshock.harness.errors import Definite, HarnessError, Indefinite, OperationError
 from foreshock.harness.runtime import (
     Connection,
     ConnectionClosed,
@@ -37,6 +37,7 @@ Reply = Any
 """``str``, ``int``, ``None`` or a list of replies."""
 
 _MS: Final = 1_000_000
+ASK_TIMEOUT_MS: Final = 500
 
 
 class RedisError(Definite):
@@ -55,16 +56,18 @@ class RedisError(Definite):
 class RedisConnection:
     """Commands to one server, one at a time; connects with the first command and again after a failure.
 
-    ``timeout_ms`` bounds each command, the making of the connection included.
+    ``timeout_ms`` bounds each command, the making of the connection included. With ``once`` a real server that hung up
+    is not connected to again (``Definite``): for what was found out of it over this very connection, its role say.
     """
 
-    def __init__(self, runtime: Runtime, endpoint: Endpoint, timeout_ms: int) -> None:
+    def __init__(self, runtime: Runtime, endpoint: Endpoint, timeout_ms: int, *, once: bool = False) -> None:
         self._runtime = runtime
         self._timeout_ms = timeout_ms
         self._name = f"{endpoint.host}:{endpoint.port}"
         make = _SimulatedTransport if runtime.simulated else _RespTransport
         self._transport: _Transport = make(runtime, endpoint)
         self._busy = False
+        self._once = once
 
     async def execute(self, *words: Word, timeout_ms: int | None = None) -> Reply:
         """Send one command and return its reply; see the module's text for how it may end.
@@ -102,6 +105,8 @@ class RedisConnection:
         try:
             if not self._transport.connected:
                 await self._bounded(self._transport.connect(), deadline_ns)
+            if self._once and self._transport.made > 1:
+                raise ConnectionRefused(f"{self._name} hung up")
         except TimeoutExpired:
             raise Definite(f"no connection to {self._name} within {timeout_ms} ms") from None
         except ConnectionRefused as refused:
@@ -128,8 +133,22 @@ class RedisConnection:
         return await self._runtime.timeout(awaitable, max(deadline_ns - self._runtime.now(), 0))
 
 
+async def ask(runtime: Runtime, endpoint: Endpoint, *words: Word, timeout_ms: int = ASK_TIMEOUT_MS) -> Reply:
+    """The reply to one command on a connection of its own; ``None`` when there is none in time, or it is refused."""
+    connection = RedisConnection(runtime, endpoint, timeout_ms)
+    try:
+        return await connection.execute(*words)
+    except OperationError:
+        return None
+    finally:
+        await connection.close()
+
+
 class _Transport(Protocol):
     """How commands travel."""
+
+    made: int
+    """How many connections were made."""
 
     @property
     def connected(self) -> bool:
@@ -150,6 +169,7 @@ class _SimulatedTransport:
         self._runtime = runtime
         self._endpoint = endpoint
         self._connection: Connection | None = None
+        self.made = 0
 
     @property
     def connected(self) -> bool:
@@ -158,6 +178,7 @@ class _SimulatedTransport:
     async def connect(self) -> None:
         if self._connection is None:
             self._connection = await self._runtime.connect(self._endpoint)
+            self.made += 1
 
     async def exchange(self, words: tuple[Word, ...]) -> Reply:
         command = {"command": [_text(word) for word in words]}
@@ -187,6 +208,7 @@ class _RespTransport:
     def __init__(self, runtime: Runtime, endpoint: Endpoint) -> None:  # noqa: ARG002 - as the simulated one
         self._endpoint = endpoint
         self._connection: RespConnection | None = None
+        self.made = 0
 
     @property
     def connected(self) -> bool:
@@ -220,6 +242,7 @@ class _RespTransport:
             if not connected:
                 await connection.disconnect(nowait=True)
         self._connection = connection
+        self.made += 1
 
     async def exchange(self, words: tuple[Word, ...]) -> Reply:
         connection = self._connection
