@@ -138,10 +138,10 @@ class OnlyLocks(Target[Options]):
 def test_an_impossible_combination_is_said_before_anything_is_deployed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = planning._load_class
+    real = planning.load_class
     monkeypatch.setattr(
         planning,
-        "_load_class",
+        "load_class",
         lambda kind, name, base: OnlyLocks if name == "only" else real(kind, name, base),
     )
     with pytest.raises(UsageError, match="needs the service 'register', and the target 'only' offers lock"):

@@ -35,6 +35,20 @@ def check_client(client: type[Any], service: str) -> None:
         )
 
 
+def check_made(client: type[Any], service: str) -> None:
+    """Raise :class:`PlugInError` where a client cannot be made of its context alone, as ``Target.client`` does it."""
+    try:
+        inspect.signature(client).bind("context")
+    except TypeError:
+        takes = ", ".join(inspect.signature(client).parameters)
+        raise PlugInError(
+            f"the client {client.__qualname__!r} of the service {service!r}: __init__ takes ({takes}), and is called "
+            "with (context): write def __init__(self, context: ClientContext) -> None"
+        ) from None
+    except ValueError:
+        return  # a constructor without a signature: only calling it would tell
+
+
 def _methods(protocol: type[Any]) -> list[str]:
     own = [name for cls in reversed(protocol.__mro__) for name in vars(cls) if not name.startswith("_")]
     return [name for name in dict.fromkeys(own) if inspect.isfunction(getattr(protocol, name, None))]

@@ -152,7 +152,7 @@ class Conductor:
         self.complete = await self._attempt("the final phase", self._run_final(interpreter), bound)
 
     async def _run_main(self, interpreter: Interpreter, limit_ns: int) -> None:
-        clients = gen.lift(self.parts.workload.generator())
+        clients = self.parts.generator()
         if self.plan.rate > 0:
             clients = gen.stagger(round(SECOND_NS / self.plan.rate), clients)
         running: list[Liftable] = [gen.clients(clients)]
@@ -170,7 +170,7 @@ class Conductor:
             raise broken[0]
 
     async def _run_final(self, interpreter: Interpreter) -> None:
-        await interpreter.run(gen.clients(gen.lift(self.parts.workload.final_generator())))
+        await interpreter.run(gen.clients(self.parts.final_generator()))
 
     async def _run_healing(self, interpreter: Interpreter) -> None:
         await interpreter.run(gen.nemesis(gen.lift(self.parts.nemesis.final_generator())))

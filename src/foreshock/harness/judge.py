@@ -19,6 +19,7 @@ from foreshock.harness.history import History
 from foreshock.harness.ledger import Fault
 from foreshock.harness.operation import OperationType
 from foreshock.harness.plan import Plan
+from foreshock.harness.plug_in_contract import returned
 from foreshock.harness.verdict import ExitCode, Verdict
 
 NOT_CHECKED = "the test was interrupted before its history was checked: foreshock analyze decides it"
@@ -82,7 +83,8 @@ def check_all(
             errors.append(f"the checker {name!r} raised {describe(error)}")
             continue
         if not isinstance(result, CheckResult):
-            errors.append(f"the checker {name!r} returned {type(result).__name__}, not a CheckResult")
+            mend = 'return CheckResult(verdict=Verdict.VALID, reason="...")'
+            errors.append(str(returned(f"the checker {name!r}", "check(history, context)", result, mend)))
             continue
         results[name] = msgspec.structs.replace(result, seconds=round(time.monotonic() - start, 4))
     return results, errors

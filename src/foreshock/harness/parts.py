@@ -19,11 +19,14 @@ from foreshock.harness.cluster import Cluster, ClusterSpecification
 from foreshock.harness.composed_nemesis import ComposedNemesis
 from foreshock.harness.composition import Composition
 from foreshock.harness.errors import ForeshockError, OperationError, PlugInError
+from foreshock.harness.generator.base import Liftable
+from foreshock.harness.generator.native import Native, lift
 from foreshock.harness.ledger import FaultLedger
 from foreshock.harness.membership import TargetMembership
 from foreshock.harness.nemesis import Nemesis, NemesisContext, Shade
 from foreshock.harness.operation import Operation
 from foreshock.harness.plan import Plan, Resolved
+from foreshock.harness.plug_in_contract import checked_checkers, returned, watch_target
 from foreshock.harness.runtime import ConnectionClosed, ConnectionRefused, Runtime, TimeoutExpired
 from foreshock.harness.services import Client
 from foreshock.harness.stalls import Stalls
@@ -60,6 +63,7 @@ class Parts:
             f"the target {plan.target!r}",
             lambda: resolved.target_class(resolved.target_options, seed=plan.seed),
         )
+        watch_target(self.target, f"the target {plan.target!r}")
         self.target.bug = resolved.bug_class
         self.target.bug_name = plan.bug
         self.workload: Workload[Any] = make(
@@ -93,6 +97,24 @@ class Parts:
         """The checkers of the workload."""
         return workload_checkers(self._plan, self.workload)
 
+    def generator(self) -> Native:
+        """The operations of the main phase; raises :class:`PlugInError` for what is no generator."""
+        return self._lifted(f"the workload {self._plan.workload!r}", "generator()", self.workload.generator)
+
+    def final_generator(self) -> Native:
+        """The operations of the final phase; as :meth:`generator`."""
+        return self._lifted(
+            f"the workload {self._plan.workload!r}", "final_generator()", self.workload.final_generator
+        )
+
+    def _lifted(self, who: str, method: str, made: Callable[[], Liftable]) -> Native:
+        value = made()
+        try:
+            return lift(value)
+        except PlugInError as error:
+            mend = "return a generator such as gen.mix([...]), an Operation, a list of them, or a function of the context"
+            raise returned(who, method, value, mend) from error
+
     async def open_client(self, process: int, node_name: str) -> Client:
         """A client for a process, opened; raises whatever the target's client does."""
         opening = self._open_client(process, node_name)
@@ -111,7 +133,10 @@ class Parts:
         try:
             client = self.target.client(self.workload.service, context)
             if client is None:
-                raise PlugInError(f"the target {self._plan.target!r} gave None for a client")
+                raise PlugInError(
+                    f"the target {self._plan.target!r}: client(service, context) returned None: "
+                    "return self.services[service](context)"
+                )
             if type(client) not in self._checked_clients:
                 check_client(type(client), self.workload.service)
                 self._checked_clients.add(type(client))
@@ -145,6 +170,9 @@ class Parts:
         try:
             return await self.workload.invoke(client, operation, self.runtime_of(operation.process))
         except EXPECTED:
+            raise
+        except PlugInError as error:
+            self.contract_broken(error)
             raise
         except Exception as error:
             self._log_once(operation, error)
@@ -241,7 +269,8 @@ def workload_context(plan: Plan, runtime: Runtime) -> WorkloadContext:
 
 def workload_checkers(plan: Plan, workload: Workload[Any]) -> Mapping[str, Checker]:
     """The checkers of the workload; raises :class:`PlugInError` when it cannot make them."""
-    return make(f"the list of checkers of the workload {plan.workload!r}", lambda: dict(workload.checkers()))
+    found = make(f"the list of checkers of the workload {plan.workload!r}", workload.checkers)
+    return checked_checkers(f"the workload {plan.workload!r}", found)
 
 
 def make(what: str, maker: Callable[[], T]) -> T:

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from foreshock.harness.capabilities import Clock, Membership, Primary, Stall, Upgrade, in_words
-from foreshock.harness.client_contract import check_client
+from foreshock.harness.client_contract import check_client, check_made
 from foreshock.harness.cluster import Backend, NamesHosts
 from foreshock.harness.composition import (
     Mix,
@@ -31,6 +31,7 @@ from foreshock.harness.composition import (
 from foreshock.harness.errors import NotAvailable, PlugInError, UsageError
 from foreshock.harness.nemesis import Nemesis
 from foreshock.harness.options import Options, nearest, option_names, parse_options
+from foreshock.harness.plug_in_contract import load_class
 from foreshock.harness.registry import Kind, load, names
 from foreshock.harness.request import Request
 from foreshock.harness.safety import check_allowed, parse_allowed
@@ -100,11 +101,11 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
 
 def resolve(request: Request) -> Resolved:
     """Check a request whole and load what it names. Raises :class:`UsageError` or :class:`PlugInError`."""
-    target_class = _load_class(Kind.TARGETS, request.target, Target)
-    workload_class = _load_class(Kind.WORKLOADS, request.workload, Workload)
+    target_class = load_class(Kind.TARGETS, request.target, Target)
+    workload_class = load_class(Kind.WORKLOADS, request.workload, Workload)
     weights = weighted_nemeses(request.nemesis)
     nemesis_names = tuple(weights) or nemeses_of_schedule(request.schedule)
-    nemesis_classes = [_load_class(Kind.NEMESES, name, Nemesis) for name in nemesis_names]
+    nemesis_classes = [load_class(Kind.NEMESES, name, Nemesis) for name in nemesis_names]
     backend = choose_backend(request.backend)
     _check_target(request, target_class, workload_class.service, simulated=backend.simulated)
     named_nemeses = dict(zip(nemesis_names, nemesis_classes, strict=True))
@@ -113,6 +114,8 @@ def resolve(request: Request) -> Resolved:
     client_class = target_class.services[workload_class.service]
     if isinstance(client_class, type):
         check_client(client_class, workload_class.service)
+        if target_class.client is Target.client:
+            check_made(client_class, workload_class.service)
     bug_class = _bug(request, target_class)
     owners: dict[str, type[Options]] = {"target": target_class.Options, "workload": workload_class.Options}
     owners |= {name: cls.Options for name, cls in zip(nemesis_names, nemesis_classes, strict=True)}
@@ -173,7 +176,7 @@ def resolve(request: Request) -> Resolved:
 
 def load_workload(plan: Plan) -> tuple[type[Workload[Any]], Options]:
     """The workload of a stored plan and its options: all that is needed to judge what was recorded."""
-    workload_class = _load_class(Kind.WORKLOADS, plan.workload, Workload)
+    workload_class = load_class(Kind.WORKLOADS, plan.workload, Workload)
     return workload_class, parse_options(
         workload_class.Options, plan.options.get("workload", {}), owner=f"the workload {plan.workload!r}"
     )
@@ -239,18 +242,6 @@ def choose_backend(name: str) -> Backend:
     if reason is not None:
         raise NotAvailable(f"the backend {name!r} is not available here: {reason}")
     return chosen
-
-
-def _load_class(kind: Kind, name: str, base: type[Any]) -> type[Any]:
-    found = load(kind, name)
-    if not isinstance(found, type) or not issubclass(found, base):
-        raise PlugInError(
-            f"the {kind.singular} {name!r} is not a subclass of {base.__module__}.{base.__name__}"
-        )
-    missing = sorted(getattr(found, "__abstractmethods__", ()))
-    if missing:
-        raise PlugInError(f"the {kind.singular} {name!r} does not define {', '.join(missing)}")
-    return found
 
 
 def _bug(request: Request, target_class: type[Target[Any]]) -> type[Any] | None:

@@ -11,9 +11,10 @@ from typing import Any, ClassVar, Generic, TypeVar
 import msgspec
 
 from foreshock.harness.checker import Checker
+from foreshock.harness.errors import PlugInError
 from foreshock.harness.generator.base import Liftable
 from foreshock.harness.operation import Operation
-from foreshock.harness.options import Options
+from foreshock.harness.options import Options, nearest
 from foreshock.harness.runtime import Runtime
 
 
@@ -70,7 +71,15 @@ class Workload(ABC, Generic[OptionsT_co]):
         The default calls the client's method named by ``operation.f``: with the key, and then the value when
         there is one (a list or tuple is spread over the arguments). Blocking methods run in a thread.
         """
-        method = getattr(client, operation.f)
+        method = getattr(client, operation.f, None)
+        if method is None:
+            methods = [
+                name for name in dir(client) if not name.startswith("_") and callable(getattr(client, name))
+            ]
+            raise PlugInError(
+                f"the workload {type(self).__name__!r}: its operation {operation.f!r} is no method of the client "
+                f"{type(client).__qualname__!r}{nearest(operation.f, methods)}"
+            )
         arguments: list[Any] = [] if operation.key is None else [operation.key]
         if isinstance(operation.value, list | tuple):
             arguments.extend(operation.value)

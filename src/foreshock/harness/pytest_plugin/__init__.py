@@ -104,14 +104,14 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Several tests of one function, where its marker asks for several seeds."""
-    marker = metafunc.definition.get_closest_marker(MARKER)
-    if marker is None or "seeds" not in marker.kwargs:
+    markers = metafunc.definition.iter_markers(MARKER)
+    seeds = next((marker.kwargs["seeds"] for marker in markers if "seeds" in marker.kwargs), None)
+    if seeds is None:
         return
     if "foreshock" not in metafunc.fixturenames:
         raise pytest.UsageError(
             f"{metafunc.definition.nodeid}: its marker asks for seeds, but it does not take the fixture 'foreshock'"
         )
-    seeds = marker.kwargs["seeds"]
     if type(seeds) is int and 1 <= seeds <= SEEDS_MAX:
         chosen: list[tuple[str, int]] = [("next", number) for number in range(seeds)]
         names = [f"seed{number}" for number in range(seeds)]

@@ -55,7 +55,7 @@ class TestResult:
 
     @cached_property
     def history(self) -> History:
-        """What every client saw; ``history.frame()`` is a pandas DataFrame of one row an operation."""
+        """What every client saw; ``history.frame`` is a pandas DataFrame of one row an operation."""
         return History.read(self.run / HISTORY)
 
     @cached_property
