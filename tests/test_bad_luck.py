@@ -149,7 +149,13 @@ def test_a_plug_in_that_does_not_import_says_why(
             "the checker 'raises' raised RuntimeError: I lost count",
         ),
         ("--workload", "CheckersRaise", 3, "unknown", "RuntimeError: no checkers today"),
-        ("--workload", "CheckerReturnsNothing", 3, "unknown", "check(history, context) returned None: return CheckResult("),
+        (
+            "--workload",
+            "CheckerReturnsNothing",
+            3,
+            "unknown",
+            "check(history, context) returned None: return CheckResult(",
+        ),
     ],
 )
 def test_a_plug_in_that_raises_is_one_sentence_beside_the_verdict(

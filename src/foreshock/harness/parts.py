@@ -112,7 +112,7 @@ class Parts:
         try:
             return lift(value)
         except PlugInError as error:
-            mend = "return a generator such as gen.mix([...]), an Operation, a list of them, or a function of the context"
+            mend = "return a generator such as gen.mix([...]), an Operation, a list of them, or a function"
             raise returned(who, method, value, mend) from error
 
     async def open_client(self, process: int, node_name: str) -> Client:
