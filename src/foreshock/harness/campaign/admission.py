@@ -44,7 +44,9 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
 class Room:
     """What this machine has to give to tests. With ``jobs`` cores are not counted: so many run, whatever they weigh."""
 
-    def __init__(self, jobs: int | None, *, cores: int | None = None, memory_bytes: int | None = None) -> None:
+    def __init__(
+        self, jobs: int | None, *, cores: int | None = None, memory_bytes: int | None = None
+    ) -> None:
         self._jobs = jobs
         self.cores = cores or cores_here()
         self._memory_bytes = int(MEMORY_SHARE * (memory_bytes or available_bytes()))
@@ -81,7 +83,9 @@ def demand_of(resolved: Resolved) -> Demand:
     return Demand(
         cores=CORES_BY_HARNESS + nodes * CORES_BY_NODE.get(backend, CORES_OF_ANOTHER),
         memory_bytes=HARNESS_BYTES + nodes * BYTES_BY_NODE.get(backend, BYTES_OF_ANOTHER),
-        ports=0 if backend == "docker" else nodes * (nodes + 1),  # one that it listens on, and one for each link
+        ports=0
+        if backend == "docker"
+        else nodes * (nodes + 1),  # one that it listens on, and one for each link
         networks=1 if backend == "docker" else 0,
         alone=",".join(resolved.plan.nodes) if backend == "ssh" else "",
     )
@@ -104,7 +108,11 @@ def available_bytes() -> int:
         for line in MEMORY_INFORMATION.read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 available = int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):  # another system than Linux: nothing is known, nothing is held back
+    except (
+        OSError,
+        ValueError,
+        IndexError,
+    ):  # another system than Linux: nothing is known, nothing is held back
         return available
     try:
         limit, used = int((GROUP / "memory.max").read_text()), int((GROUP / "memory.current").read_text())

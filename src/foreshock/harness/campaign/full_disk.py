@@ -9,9 +9,7 @@ from typing import Final
 
 from foreshock.harness.campaign.document import Attempt
 
-FULL: Final = tuple(
-    os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-)
+FULL: Final = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS))
 """No space left, a quota that is used up, a file that grew to its limit, a disk that became read-only."""
 
 

@@ -250,7 +250,9 @@ class Campaign:
         rows = self._all_rows()
         complete = not self._stopped and self._is_over() and not self._running
         codes = [exit_of(row.attempts) for row in rows if row.attempts]
-        codes += [ExitCode.INTERRUPTED] * bool(self._interrupts) + [ExitCode.HARNESS_ERROR] * bool(self._errors)
+        codes += [ExitCode.INTERRUPTED] * bool(self._interrupts) + [ExitCode.HARNESS_ERROR] * bool(
+            self._errors
+        )
         verdict = Verdict.worst(Verdict.of_word(row.verdict) for row in rows if row.verdict)
         if not complete:
             verdict = Verdict.worst((verdict, Verdict.UNKNOWN))

@@ -23,7 +23,13 @@ LINES_EVERY_S: Final = 10.0
 REDRAW_S: Final = 0.2
 REASON_MAX: Final = 160
 RUNNING_SHOWN_MAX: Final = 16
-STYLES: Final = {"passed": "green", "failed": "bold red", "flaky": "magenta", "error": "yellow", "unknown": "yellow"}
+STYLES: Final = {
+    "passed": "green",
+    "failed": "bold red",
+    "flaky": "magenta",
+    "error": "yellow",
+    "unknown": "yellow",
+}
 
 
 class LineWatcher(Watcher):
@@ -116,13 +122,18 @@ def panel(standing: Standing) -> RenderableType:
     of = f"{standing.done} tests" if total is None else f"{standing.done} of {total} tests"
     if standing.left_s is not None:
         total_s = standing.elapsed_s + standing.left_s
-        bar = ProgressBar(total=total_s, completed=standing.elapsed_s, complete_style="cyan", finished_style="cyan")
+        bar = ProgressBar(
+            total=total_s, completed=standing.elapsed_s, complete_style="cyan", finished_style="cyan"
+        )
         of += f", {standing.left_s:.0f} s left"
     else:
-        bar = ProgressBar(total=total or 1, completed=standing.done, complete_style="cyan", finished_style="cyan")
+        bar = ProgressBar(
+            total=total or 1, completed=standing.done, complete_style="cyan", finished_style="cyan"
+        )
     head.add_row(Text("campaign", style="dim"), bar, of)
     counts = Text("  ").join(
-        Text(f"{count} {outcome}", style=STYLES.get(outcome, "")) for outcome, count in standing.counts.items()
+        Text(f"{count} {outcome}", style=STYLES.get(outcome, ""))
+        for outcome, count in standing.counts.items()
     )
     head.add_row(Text("outcomes", style="dim"), counts, f"{standing.elapsed_s:.0f} s")
     if standing.stopping:

@@ -26,6 +26,10 @@ COMPLETES = "_FORESHOCK_COMPLETE"
 """The variable by which a shell asks click to complete a word."""
 COMMANDS: dict[str, tuple[str, str]] = {
     "test": ("foreshock.harness.cli.test", "Run one test: deploy, break, record, decide, report."),
+    "campaign": (
+        "foreshock.harness.cli.campaign",
+        "Run the many tests that a file asks for, and go on where it was.",
+    ),
     "zoo": (
         "foreshock.harness.cli.zoo",
         "Find every planted bug, and hold every correct target to its promises.",
