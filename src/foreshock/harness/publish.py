@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from foreshock.harness.blame import describe
-from foreshock.harness.errors import ForeshockError, HarnessError
+from foreshock.harness.errors import ForeshockError, HarnessError, PlugInError
 from foreshock.harness.history import History
 from foreshock.harness.judge import Judgement
 from foreshock.harness.registry import Kind, load, names
+from foreshock.harness.reporter import Reporter
 from foreshock.harness.store import HISTORY_PARQUET, RESULTS, TEST, read_json, write_json
 from foreshock.harness.summary import SUMMARY, summarize
 from foreshock.harness.verdict import ExitCode
@@ -32,26 +34,39 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     reports: tuple[Path, ...]
 
 
-def publish(run: Path, judgement: Judgement, history: History, *, report: Reported) -> Outcome:
-    """Write all that people and tools read. What fails here is a harness error beside the verdict, never a verdict."""
+def publish(
+    run: Path, judgement: Judgement, history: History, *, report: Reported, reporters: Sequence[str] = ()
+) -> Outcome:
+    """Write all that people and tools read. What fails here is a harness error beside the verdict, never a verdict.
+
+    Where ``report`` says that nothing is written, those ``reporters`` still write that are asked for by name.
+    """
     errors = _written(run, judgement)
-    reports: list[Path] = []
-    if report is True or (report == "failures" and judgement.exit != ExitCode.VALID):
+    usual = report is True or (report == "failures" and judgement.exit != ExitCode.VALID)
+    if usual:
         errors += _parquet_written(run, history)
-        reports, report_errors = report_all(run)
-        errors += report_errors
+    reports, report_errors = report_all(run, reporters, defaults=usual)
+    errors += report_errors
     if errors:
         judgement = _with_errors(judgement, errors)
         _written(run, judgement)
     return Outcome(run=run, judgement=judgement, reports=tuple(reports))
 
 
-def report_all(run: Path) -> tuple[list[Path], list[str]]:
-    """Have every reporter write its files; a reporter that fails is a sentence and never a verdict."""
+def report_all(
+    folder: Path, asked: Sequence[str] = (), *, defaults: bool = True
+) -> tuple[list[Path], list[str]]:
+    """Have every reporter write its files; a reporter that fails is a sentence and never a verdict.
+
+    Those that write on request alone do so when they are in ``asked``: names, or ``file.py:Class``. Without
+    ``defaults`` nobody else does.
+    """
     written, errors = [], []
-    for name in names(Kind.REPORTERS):
+    usual = [name for name in names(Kind.REPORTERS) if name not in asked] if defaults else []
+    for name in (*usual, *dict.fromkeys(asked)):
         try:
-            path = load(Kind.REPORTERS, name)().report(run)
+            reporter = load_reporter(name)
+            path = None if reporter.on_request and name not in asked else reporter().report(folder)
         except ForeshockError as error:
             errors.append(f"the reporter {name!r} failed: {error}")
         except (Exception, SystemExit) as error:
@@ -60,7 +75,25 @@ def report_all(run: Path) -> tuple[list[Path], list[str]]:
         else:
             if path is not None:
                 written.append(path)
+            elif name in asked:
+                errors.append(f"the reporter {name!r} wrote nothing: it has no use for {folder}")
     return written, errors
+
+
+def load_reporter(name: str) -> type[Reporter]:
+    """The reporter of that name, or of ``file.py:Class``.
+
+    Raises :class:`UsageError` when there is none and :class:`PlugInError` when it does not keep its contract.
+    """
+    found = load(Kind.REPORTERS, name)
+    if not isinstance(found, type) or not issubclass(found, Reporter):
+        raise PlugInError(f"the reporter {name!r} is not a subclass of foreshock.harness.Reporter")
+    if missing := sorted(found.__abstractmethods__):
+        raise PlugInError(
+            f"the reporter {name!r} does not define {', '.join(missing)}: it needs "
+            "def report(self, run: Path) -> Path | None"
+        )
+    return found
 
 
 def of_publishing(sentence: str) -> bool:

@@ -8,6 +8,7 @@ import platform
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,17 @@ VERSIONS_OF = ("foreshock", "msgspec", "numpy", "pandas", "docker")
 logger = logging.getLogger("foreshock")
 
 
-def run_test(resolved: Resolved, store: Store, progress: Progress, *, report: Reported = True) -> Outcome:
+def run_test(
+    resolved: Resolved,
+    store: Store,
+    progress: Progress,
+    *,
+    report: Reported = True,
+    reporters: Sequence[str] = (),
+) -> Outcome:
     """Run one test to its end: deploy, break, record, heal, tear down, decide, report.
 
+    ``reporters`` are asked for by name, beside those that always write; without ``report`` they are the only ones.
     Raises :class:`ForeshockError` only when the test cannot even begin; nothing has been deployed then.
     """
     plan = resolved.plan
@@ -55,11 +64,16 @@ def run_test(resolved: Resolved, store: Store, progress: Progress, *, report: Re
             raise
         with catch_interrupts(conductor.interrupt):
             _write_test(run, resolved, conductor.parts.shades)
-            return _conduct(runtime, resolved, conductor, report=report)
+            return _conduct(runtime, resolved, conductor, report=report, reporters=reporters)
 
 
 def _conduct(
-    runtime: SimRuntime | AsyncioRuntime, resolved: Resolved, conductor: Conductor, *, report: Reported
+    runtime: SimRuntime | AsyncioRuntime,
+    resolved: Resolved,
+    conductor: Conductor,
+    *,
+    report: Reported,
+    reporters: Sequence[str],
 ) -> Outcome:
     started = time.monotonic()
     errors = _run(runtime, conductor)
@@ -93,7 +107,9 @@ def _conduct(
         judgement = msgspec.structs.replace(
             judgement, interrupted=True, exit=judgement.exit if judgement.exit == 1 else 130
         )
-    return publish(conductor.run, judgement, history, report=not should_stop() and report)
+    if should_stop():
+        report, reporters = False, ()
+    return publish(conductor.run, judgement, history, report=report, reporters=reporters)
 
 
 def _figures_of(conductor: Conductor) -> tuple[dict[str, Any], list[str]]:

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -73,6 +73,25 @@ def store_option(function: F) -> F:
         show_default=True,
         help="Folder that keeps the runs.",
     )(function)
+
+
+def reporter_option(function: F) -> F:
+    """``--reporter``: whoever writes only when asked to, or a reporter of the user's own."""
+    return option(
+        "--reporter",
+        "reporters",
+        multiple=True,
+        metavar="NAME|FILE.py:CLASS",
+        help="Have this reporter write, too: junit, csv, parquet, or one of your own. May be given several times.",
+    )(function)
+
+
+def check_reporters(names: Sequence[str]) -> None:
+    """Raise what is wrong with a reporter that is asked for before anything is deployed."""
+    from foreshock.harness.publish import load_reporter
+
+    for name in names:
+        load_reporter(name)
 
 
 def set_up_logging(*, verbose: bool, warns: bool = False) -> None:

@@ -11,6 +11,7 @@ import msgspec
 
 from foreshock.harness.broken_pipe import reader_may_leave
 from foreshock.harness.cli.common import (
+    check_reporters,
     dry_run_option,
     flatten_options,
     option,
@@ -18,6 +19,7 @@ from foreshock.harness.cli.common import (
     parse_assignments,
     print_json,
     read_config,
+    reporter_option,
     set_up_logging,
     spare_stdout,
     store_option,
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
 DEFAULT = Request()
 SETTINGS = [f for f in Request.__struct_fields__ if f != "options"]
-IN_FILE = (*SETTINGS, "options", "store", "repeat", "report")
+IN_FILE = (*SETTINGS, "options", "store", "repeat", "report", "reporter", "junit")
 FILE_OPTIONS = "foreshock.file-options"
 
 
@@ -45,6 +47,8 @@ def _use_config(ctx: click.Context, _parameter: click.Parameter, path: Path | No
     if path is not None and not ctx.resilient_parsing:
         content = read_config(path, IN_FILE)
         ctx.meta[FILE_OPTIONS] = flatten_options(content.pop("options", {}))
+        if reporters := content.pop("reporter", ""):
+            content["reporters"] = str(reporters).split(",")
         ctx.default_map = content
 
 
@@ -146,6 +150,13 @@ def _use_config(ctx: click.Context, _parameter: click.Parameter, path: Path | No
 @option(
     "--report/--no-report", default=True, help="Write report.html and history.parquet.  [default: report]"
 )
+@reporter_option
+@option(
+    "--junit",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=None,
+    help="Write JUnit's XML of all tests to this file.",
+)
 @dry_run_option
 @store_option
 @output_options
@@ -156,6 +167,8 @@ def command(
     assignments: tuple[str, ...],
     repeat: int,
     report: bool,
+    reporters: tuple[str, ...],
+    junit: Path | None,
     dry_run: bool,
     store: Path,
     as_json: bool,
@@ -175,6 +188,7 @@ def command(
     request = _request(settings, {**ctx.meta.get(FILE_OPTIONS, {}), **parse_assignments(assignments)})
     with spare_stdout(as_json=as_json):
         resolved = resolve(request)
+        check_reporters(reporters)
     if dry_run:
         return show_rehearsal(resolved, as_json=as_json)
     outcomes: list[Outcome] = []
@@ -184,7 +198,7 @@ def command(
         test = resolved.with_seed(resolved.plan.seed + number) if number else resolved
         try:
             with spare_stdout(as_json=as_json):
-                outcome = run_test(test, Store(store), progress, report=report)
+                outcome = run_test(test, Store(store), progress, report=report, reporters=reporters)
         except ForeshockError as error:
             if not outcomes:
                 raise
@@ -197,11 +211,29 @@ def command(
             show_outcome(outcome, quiet=quiet)
         if outcome.judgement.interrupted:
             break
+    unwritten = None if junit is None else _write_junit(junit, outcomes)
     if repeat == 1:
         if as_json:
             print_json(outcomes[0].judgement)
-        return outcomes[0].judgement.exit
-    return _conclude(outcomes, stopped, as_json=as_json)
+        code = outcomes[0].judgement.exit
+    else:
+        code = _conclude(outcomes, stopped, as_json=as_json)
+    if unwritten is None:
+        return code
+    click.echo(f"foreshock: {unwritten}", err=True)
+    return int(ExitCode.worst((ExitCode(code), ExitCode.HARNESS_ERROR)))
+
+
+def _write_junit(path: Path, outcomes: list[Outcome]) -> ForeshockError | None:
+    """Write the file of ``--junit``; returns why it could not be, which is never a verdict."""
+    from foreshock.harness.junit import case_of, write_junit
+    from foreshock.harness.summary import read_summary
+
+    try:
+        write_junit(path, "foreshock", [case_of(read_summary(outcome.run)) for outcome in outcomes])
+    except ForeshockError as error:
+        return error
+    return None
 
 
 def _request(settings: dict[str, Any], options: dict[str, Any]) -> Request:
