@@ -52,8 +52,9 @@ def describe_failure(
     counts = judgement.operations
     faults = ", ".join(f"{kind} {count}" for kind, count in judgement.faults.items()) or "none"
     rows = [("tested", tested(judgement)), ("seed", str(judgement.seed))]
+    before = [kind.removeprefix("after ") for kind in summary.faults_in_force if kind.startswith("after ")]
     if summary.faults_in_force:
-        rows.append(("fault in force", ", ".join(summary.faults_in_force)))
+        rows.append(("last fault" if before else "fault in force", ", ".join(before or summary.faults_in_force)))
     rows += [
         ("faults", faults),
         ("operations", f"ok {counts['ok']}  fail {counts['fail']}  info {counts['info']}"),
