@@ -91,7 +91,8 @@ def plan_zoo(wanted: Sequence[str], *, tests: int, time_limit: float, first_seed
     up from ``first_seed``. Raises :class:`UsageError` for a name that is nothing here.
     """
     targets, broken = _targets()
-    exhibits = {exhibit.name: exhibit for target in targets.values() for exhibit in target.exhibits}
+    simulated = [target for target in targets.values() if target.can_simulate()]
+    exhibits = {exhibit.name: exhibit for target in simulated for exhibit in target.exhibits}
     bugs = names(Kind.BUGS)
     surveyed = [name for name, target in targets.items() if target.promises]
     known = {*exhibits, *bugs, *surveyed}
