@@ -66,18 +66,18 @@ def test_the_failure_is_the_counterexample_and_both_commands_run_it_again(
     pytester: pytest.Pytester, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytester.makepyfile(test_bug=BUG)
-    said = outcomes(pytester.runpytest("--foreshock-seed", "3"), failed=1)
+    said = outcomes(pytester.runpytest("--foreshock-seed", "6"), failed=1)
     run = only_run(pytester.path / ".foreshock")
     assert re.search(r"^E +Invalid: \w+: ", said, re.MULTILINE)
     assert "What happened" in said
     assert re.search(r"^E +(fault in force|last fault) +(partition|kill)", said, re.MULTILINE)
-    assert re.search(r"^E +seed +3$", said, re.MULTILINE)
+    assert re.search(r"^E +seed +6$", said, re.MULTILINE)
     assert f"report          .foreshock/{run.parent.name}/{run.name}/report.html" in said
     assert (run / "report.html").is_file()
     assert "Traceback" not in said
     assert "pytest_plugin" not in said, "no frame of ours between the test and the counterexample"
     by_pytest, by_command = re.findall(r"^E +again +(.*)$", said, re.MULTILINE)
-    assert by_pytest == "pytest test_bug.py::test_bug --foreshock-seed 3"
+    assert by_pytest == "pytest test_bug.py::test_bug --foreshock-seed 6"
     history = (run / "history.jsonl").read_bytes()
     capsys.readouterr()
     assert main([*shlex.split(by_command)[1:], "--store", "again", "--no-report", "--json"]) == 1
