@@ -3,31 +3,52 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
+from foreshock.harness.asyncio_runtime import AsyncioRuntime
 from foreshock.harness.campaign.expansion import Combination, matches
 from foreshock.harness.campaign.settings import Value, text_of
 from foreshock.harness.campaign.specification import Specification
 from foreshock.harness.errors import ForeshockError, UsageError
+from foreshock.harness.ledger import FaultLedger
+from foreshock.harness.parts import Parts
 from foreshock.harness.plan import Resolved, resolve
+from foreshock.harness.runtime import Runtime
+from foreshock.harness.safety import guard
+from foreshock.harness.simulation.runtime import SimRuntime
+from foreshock.harness.store import FAULTS
 
 SHOWN_MAX: Final = 5
 """Of many that are impossible this many are told."""
 
 
-def check_all(specification: Specification, combinations: Sequence[Combination]) -> tuple[Resolved, ...]:
-    """Resolve every combination. What cannot be tested is one :class:`UsageError`, with what would leave it out."""
-    plans: list[Resolved] = []
+def check_all(specification: Specification, combinations: Sequence[Combination]) -> None:
+    """Plan every combination. What cannot be tested is one :class:`UsageError`, with what would leave it out."""
     failures: list[tuple[Combination, str]] = []
-    for combination in combinations:
-        try:
-            plans.append(resolve(combination.request(0)))
-        except ForeshockError as error:
-            failures.append((combination, str(error)))
+    runtimes = SimRuntime(0), AsyncioRuntime(0)
+    with tempfile.TemporaryDirectory(prefix="foreshock-campaign-") as scratch:
+        for combination in combinations:
+            try:
+                resolved = resolve(combination.request(0))
+                _begin(resolved, runtimes[not resolved.backend.simulated], Path(scratch))
+            except ForeshockError as error:
+                failures.append((combination, str(error)))
     if failures:
         raise UsageError(_told(specification, combinations, failures))
-    return tuple(plans)
+
+
+def _begin(resolved: Resolved, runtime: Runtime, scratch: Path) -> None:
+    """Make the parts of a test, as it does before it deploys anything: a program that is missing is said so."""
+    path = scratch / FAULTS
+    ledger = FaultLedger(path, runtime.now, durable=False, guard=guard(resolved.plan.allow))
+    try:
+        Parts(resolved, scratch, runtime, ledger)
+    finally:
+        ledger.close()
+        path.unlink(missing_ok=True)
 
 
 def _told(

@@ -79,10 +79,9 @@ class Settings:
         if not isinstance(table, dict):
             raise self.source.error(place, f"{place[-1]!r} must be a table")
         found = []
-        known = (*FIELDS, OPTIONS, *also)
+        self.source.known(place, table, (*FIELDS, OPTIONS, *also))
         for key, value in table.items():
-            at = (*place, key)
-            (name,) = self.source.known(place, {key: value}, known)
+            at, name = (*place, key), key.replace("_", "-")
             if name in also:
                 continue
             if name == OPTIONS:
