@@ -1,0 +1,1 @@
+"""``foreshock serve``: a store in the browser while tests run. It reads, and nothing else."""
