@@ -72,7 +72,8 @@ def matrix_of(rows: Sequence[CampaignRow], axes: Mapping[str, tuple[str, ...]]) 
     ranks = {axis: {value: rank for rank, value in enumerate(known)} for axis, known in values.items()}
     row_places = _ordered({place for place, _ in by_place}, down, ranks)
     column_places = _ordered({place for _, place in by_place}, across, ranks)
-    lines, cells = [], []
+    lines: list[MatrixRow] = []
+    cells: list[tuple[int, str, Sequence[CampaignRow]]] = []
     for at, row_place in enumerate(row_places[:ROWS_MAX]):
         found: list[Cell | None] = []
         for column_place in column_places[:COLUMNS_MAX]:

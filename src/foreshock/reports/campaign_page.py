@@ -48,7 +48,8 @@ class GroupView(NamedTuple):
     number: int
     group: Group
     reason: str
-    count: int
+    size: int
+    tally: Tally
     link: str | None
     tests: tuple[tuple[int, str, str | None], ...]
 
@@ -168,7 +169,8 @@ def _groups(groups: Sequence[Group], rows: Sequence[CampaignRow], links: Links) 
                 number=at,
                 group=group,
                 reason=clip(group.reason, _REASON_CHARACTERS_MAX),
-                count=len(group.tests),
+                size=len(group.tests),
+                tally=Tally.of(by_key[key].outcome for key in group.tests if key in by_key),
                 link=links.to(group.run),
                 tests=tuple(
                     (line.seed, _place(row), line.link) for row, line in zip(members, lines, strict=True)

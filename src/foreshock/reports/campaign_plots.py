@@ -290,9 +290,9 @@ def _seconds(at_s: float, step_s: float) -> str:
 
 def _busy(own: Sequence[Ran], width_s: float) -> Floats:
     """The share of each stretch of time in which a worker ran a test."""
-    edges = np.arange(BUCKETS + 1) * width_s
+    edges = np.asarray(np.arange(BUCKETS + 1) * width_s, dtype=np.float64)
     starts = np.array([ran.start_s for ran in own])
-    ends = starts + np.array([ran.seconds for ran in own])
+    ends = np.array([ran.start_s + ran.seconds for ran in own])
     # Busy time up to a moment is the time since each start less the time since each end.
     starts.sort()
     ends.sort()
