@@ -19,6 +19,7 @@ from foreshock.harness.ledger import read_ledger
 from foreshock.harness.parts import make, workload_checkers, workload_context
 from foreshock.harness.plan import Plan, load_workload
 from foreshock.harness.publish import Outcome, of_publishing, publish
+from foreshock.harness.registry import look_in
 from foreshock.harness.simulation.runtime import SimRuntime
 from foreshock.harness.store import FAULTS, HISTORY, RESULTS, TEST, read_json
 
@@ -33,6 +34,8 @@ def analyze(run: Path, *, report: bool = True, should_stop: Callable[[], bool] =
         plan = msgspec.convert(test["plan"], Plan)
     except (KeyError, msgspec.ValidationError) as error:
         raise HarnessError(f"{run / TEST} does not hold the plan of a test: {error}") from None
+    if test.get("directory"):
+        look_in(Path(str(test["directory"])))
     workload_class, options = load_workload(plan)
     context = workload_context(plan, SimRuntime(plan.seed))
     workload = make(f"the workload {plan.workload!r}", lambda: workload_class(options, context))

@@ -9,10 +9,11 @@ from foreshock.harness.errors import PlugInError
 from foreshock.harness.services import SERVICES, Client
 
 
-def check_client(client: type[Any], service: str) -> None:
+def check_client(client: type[Any], service: str, *, made_of_context: bool = False) -> None:
     """Raise :class:`PlugInError` naming every method that the client class lacks, and how to write it.
 
-    Services that the harness does not know (a plug-in's own) ask for ``open`` and ``close`` alone.
+    Services that the harness does not know (a plug-in's own) ask for ``open`` and ``close`` alone. With
+    ``made_of_context`` it must also be possible to make one of its context alone, as ``Target.client`` does.
     """
     protocol = SERVICES.get(service, Client)
     problems = []
@@ -33,10 +34,11 @@ def check_client(client: type[Any], service: str) -> None:
             f"the client {client.__qualname__!r} does not serve {service!r}: it {'; it '.join(problems)}; "
             "what the system cannot do raises Definite"
         )
+    if made_of_context:
+        _check_made(client, service)
 
 
-def check_made(client: type[Any], service: str) -> None:
-    """Raise :class:`PlugInError` where a client cannot be made of its context alone, as ``Target.client`` does it."""
+def _check_made(client: type[Any], service: str) -> None:
     try:
         inspect.signature(client).bind("context")
     except TypeError:

@@ -25,6 +25,7 @@ from foreshock.harness.ledger import FaultLedger
 from foreshock.harness.membership import TargetMembership
 from foreshock.harness.nemesis import Nemesis, NemesisContext, Shade
 from foreshock.harness.operation import Operation
+from foreshock.harness.own_checkers import make_checkers
 from foreshock.harness.plan import Plan, Resolved
 from foreshock.harness.plug_in_contract import checked_checkers, returned, watch_target
 from foreshock.harness.runtime import ConnectionClosed, ConnectionRefused, Runtime, TimeoutExpired
@@ -268,9 +269,13 @@ def workload_context(plan: Plan, runtime: Runtime) -> WorkloadContext:
 
 
 def workload_checkers(plan: Plan, workload: Workload[Any]) -> Mapping[str, Checker]:
-    """The checkers of the workload; raises :class:`PlugInError` when it cannot make them."""
+    """The checkers of the workload, and those that the plan adds; raises :class:`PlugInError`."""
     found = make(f"the list of checkers of the workload {plan.workload!r}", workload.checkers)
-    return checked_checkers(f"the workload {plan.workload!r}", found)
+    checkers = checked_checkers(f"the workload {plan.workload!r}", found)
+    added = make("a checker", lambda: make_checkers(plan.checkers, plan.options))
+    return checkers | {
+        name if name not in checkers else f"{name} (added)": own for name, own in added.items()
+    }
 
 
 def make(what: str, maker: Callable[[], T]) -> T:

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from foreshock.harness.capabilities import Clock, Membership, Primary, Stall, Upgrade, in_words
-from foreshock.harness.client_contract import check_client, check_made
+from foreshock.harness.client_contract import check_client
 from foreshock.harness.cluster import Backend, NamesHosts
 from foreshock.harness.composition import (
     Mix,
@@ -31,8 +31,9 @@ from foreshock.harness.composition import (
 from foreshock.harness.errors import NotAvailable, PlugInError, UsageError
 from foreshock.harness.nemesis import Nemesis
 from foreshock.harness.options import Options, nearest, option_names, parse_options
+from foreshock.harness.own_checkers import checker_options, load_checkers, make_checkers
 from foreshock.harness.plug_in_contract import load_class
-from foreshock.harness.registry import Kind, load, names
+from foreshock.harness.registry import Kind, load, names, short_name
 from foreshock.harness.request import Request
 from foreshock.harness.safety import check_allowed, parse_allowed
 from foreshock.harness.schedule_file import ScheduledFault, operations_in, operations_of, read_schedule
@@ -74,6 +75,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What is played in place of the nemeses' own schedules."""
     allow: tuple[str, ...] | None = None
     """Patterns of what faults may touch; ``None``: every node of the run."""
+    checkers: tuple[str, ...] = ()
+    """Those that judge beside the workload's own."""
 
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,20 +108,21 @@ def resolve(request: Request) -> Resolved:
     workload_class = load_class(Kind.WORKLOADS, request.workload, Workload)
     weights = weighted_nemeses(request.nemesis)
     nemesis_names = tuple(weights) or nemeses_of_schedule(request.schedule)
-    nemesis_classes = [load_class(Kind.NEMESES, name, Nemesis) for name in nemesis_names]
+    named_nemeses = {name: load_class(Kind.NEMESES, name, Nemesis) for name in nemesis_names}
     backend = choose_backend(request.backend)
     _check_target(request, target_class, workload_class.service, simulated=backend.simulated)
-    named_nemeses = dict(zip(nemesis_names, nemesis_classes, strict=True))
     required = {name: cls.requires for name, cls in named_nemeses.items()}
     _check_capabilities(backend, request.target, target_class, required)
     client_class = target_class.services[workload_class.service]
     if isinstance(client_class, type):
-        check_client(client_class, workload_class.service)
-        if target_class.client is Target.client:
-            check_made(client_class, workload_class.service)
+        check_client(
+            client_class, workload_class.service, made_of_context=target_class.client is Target.client
+        )
     bug_class = _bug(request, target_class)
     owners: dict[str, type[Options]] = {"target": target_class.Options, "workload": workload_class.Options}
-    owners |= {name: cls.Options for name, cls in zip(nemesis_names, nemesis_classes, strict=True)}
+    owners |= {name: cls.Options for name, cls in named_nemeses.items()}
+    checkers = load_checkers(request.checker)
+    owners |= {name: checker_options(cls) for name, cls in checkers.items()}
     if option_names(backend.Options):
         owners[backend.name] = backend.Options
     options = _options(owners, request.options, target_class, workload_class)
@@ -136,7 +140,7 @@ def resolve(request: Request) -> Resolved:
             "would be deployed: give more by --nodes"
         )
     seed = request.seed if request.seed is not None else secrets.randbelow(1 << 31)
-    faults = _faults(request, dict(zip(nemesis_names, nemesis_classes, strict=True)), nodes)
+    faults = _faults(request, named_nemeses, nodes)
     check_allowed(faults["allow"], backend.name, nodes, needed, faults["schedule"])
     plan = Plan(
         target=request.target,
@@ -156,8 +160,10 @@ def resolve(request: Request) -> Resolved:
         ready_timeout_s=request.ready_timeout,
         deadline_s=request.deadline,
         memory_bytes=parse_bytes(request.memory),
+        checkers=tuple(checkers),
         **faults,
     )
+    make_checkers(plan.checkers, plan.options)
     return Resolved(
         plan=plan,
         request=request,
@@ -165,9 +171,7 @@ def resolve(request: Request) -> Resolved:
         target_options=options["target"],
         workload_class=workload_class,
         workload_options=options["workload"],
-        nemesis_classes=tuple(
-            (cls, options[name]) for name, cls in zip(nemesis_names, nemesis_classes, strict=True)
-        ),
+        nemesis_classes=tuple((cls, options[name]) for name, cls in named_nemeses.items()),
         backend=backend,
         backend_options=options.get(backend.name, backend.Options()),
         bug_class=bug_class,
@@ -330,13 +334,13 @@ def _options(
 ) -> dict[str, Options]:
     sorted_out: dict[str, dict[str, Any]] = {owner: {} for owner in owners}
     for key, value in given.items():
-        prefix, dot, rest = key.partition(".")
-        if dot and prefix in owners:
-            sorted_out[prefix][rest] = value
+        owner = next((o for o in owners for word in (o, short_name(o)) if key.startswith(f"{word}.")), None)
+        if owner is not None:
+            sorted_out[owner][key.rpartition(".")[2]] = value
             continue
         having = [owner for owner, cls in owners.items() if key in option_names(cls)]
         if len(having) > 1:
-            ways = " or ".join(f"-o {owner}.{key}=..." for owner in having)
+            ways = " or ".join(f"-o {short_name(owner)}.{key}=..." for owner in having)
             raise UsageError(f"the option {key!r} belongs to several: say {ways}")
         if not having:
             raise UsageError(_no_such_option(key, owners))

@@ -52,6 +52,10 @@ _OFFERED: dict[tuple[Kind, str], type[Any]] = {}
 """The classes that this process has in hand, by the names under which it speaks of them."""
 
 
+_FOLDERS: dict[Path, None] = {}
+"""Where a plug-in's file is looked for that is not below the current folder."""
+
+
 @cache
 def _entry_points(kind: Kind) -> dict[str, EntryPoint]:
     return {point.name: point for point in _all_entry_points().select(group=f"foreshock.{kind.value}")}
@@ -115,6 +119,19 @@ def offer(kind: Kind, plug_in: type[Any]) -> str:
     return name
 
 
+def look_in(folder: Path) -> None:
+    """Have files of plug-ins that are not below the current folder looked for from there too.
+
+    A stored run names them as they were typed, from the folder where its test was run.
+    """
+    _FOLDERS[folder] = None
+
+
+def short_name(name: str) -> str:
+    """A plug-in's name in a word: of ``path/to/file.py:Class`` the class."""
+    return name.rpartition(":")[2]
+
+
 def broken(kind: Kind) -> dict[str, str]:
     """The plug-ins of a kind that do not import, each with its reason; imports all of them."""
     reasons = {}
@@ -128,10 +145,10 @@ def broken(kind: Kind) -> dict[str, str]:
 
 def _load_from_file(kind: Kind, name: str) -> Any:
     file_name, _, class_name = name.rpartition(":")
-    path = Path(file_name).resolve()
-    if not path.is_file():
+    path = next((p for p in (folder / file_name for folder in (Path(), *_FOLDERS)) if p.is_file()), None)
+    if path is None:
         raise UsageError(f"there is no file {file_name!r} to load a {kind.singular} from")
-    module = _import_file(path)
+    module = _import_file(path.resolve())
     try:
         return attrgetter(class_name)(module)
     except AttributeError:

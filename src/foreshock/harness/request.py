@@ -35,6 +35,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     interval: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 5.0
     seed: Annotated[int, msgspec.Meta(ge=0)] | None = None
     bug: str | None = None
+    checker: str | None = None
+    """Names separated by commas: checkers beside those of the workload."""
     options: Mapping[str, Any] = {}
     """``KEY`` or ``OWNER.KEY`` (``target``, ``workload`` or a nemesis' name) to value."""
     operation_timeout_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)] = 5_000
@@ -66,6 +68,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 _FLAGS = (
+    "checker",
     "mix",
     "intensity",
     "quiet_windows",

@@ -149,6 +149,7 @@ def _write_test(run: Path, resolved: Resolved, shades: tuple[Shade, ...]) -> Non
             "replay": resolved.command(),
             "versions": _versions(),
             "argv": sys.argv,
+            "directory": str(Path.cwd()),
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
             "shades": list(shades),
         },

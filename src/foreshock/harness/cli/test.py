@@ -107,6 +107,12 @@ def _use_config(ctx: click.Context, _parameter: click.Parameter, path: Path | No
     help="An option of the target, workload or nemesis; 'foreshock list targets raft' shows them.",
 )
 @option(
+    "--checker",
+    default=None,
+    shell_complete=complete(Kind.CHECKERS),
+    help="Checkers beside those of the workload: names, or file.py:Class, separated by commas.",
+)
+@option(
     "--operation-timeout-ms",
     type=int,
     default=DEFAULT.operation_timeout_ms,
