@@ -17,19 +17,8 @@ $(READY): pyproject.toml
 demo: $(READY)  ## The main job: Raft under partitions, kills and pauses, checked and reported.
 	$(BIN)/foreshock test --target raft --workload lock --nemesis partition,kill,pause --time-limit 30
 
-# What has no containers and waits for no clock runs two at a time; a file stays together, for its tests share what they made.
-PURE := tests/checkers tests/mutation tests/workloads tests/nemesis tests/targets/reference tests/test_findings.py \
-  tests/test_zoo.py tests/test_every_target.py tests/test_determinism.py tests/test_checking_document.py \
-  tests/reports \
-  $(addprefix tests/harness/,cli formats generator simulation zoo test_faults_that_lie.py)
-
-# Real clusters among them, which have elections to win in time.
-TIMED := tests/targets/reference/test_processes.py
-
-test: $(READY)  ## The whole suite: fast tests first, containers last.
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(PURE) $(TIMED:%=--ignore=%)
-	$(BIN)/python -m pytest $(TIMED)
-	$(BIN)/python -m pytest $(PURE:%=--ignore=%)
+test: $(READY)  ## The whole suite, three tests at a time; tests/side_by_side.py says which beside which.
+	$(BIN)/python -m pytest -n 3
 
 check: $(READY)  ## What must hold before a commit: style, types, architecture.
 	$(BIN)/ruff format --check .

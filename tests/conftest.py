@@ -1,4 +1,4 @@
-"""Shared by all tests: container tests run last, and where everything must run nothing passes by being skipped."""
+"""Shared by all tests: who runs beside whom, and that nothing passes by being skipped where everything must run."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import os
 from collections.abc import Generator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.side_by_side import YIELDING, place_of
+from xdist.scheduler import LoadScopeScheduling
 
 REQUIRE_DOCKER = os.environ.get("FORESHOCK_REQUIRE_DOCKER") == "yes"
 REQUIRE_ALL = os.environ.get("FORESHOCK_REQUIRE_ALL") == "yes"
@@ -22,16 +25,35 @@ def no_engine() -> str | None:
     return DockerBackend().available()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class SideBySide(LoadScopeScheduling):
+    """Hands out tests as :mod:`tests.side_by_side` says."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return place_of(nodeid).group
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SideBySide:
+    config.option.loadscopereorder = False  # the order of the tests is the order of their turns
+    return SideBySide(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     items.sort(
         key=lambda item: (
             item.get_closest_marker("docker") is not None,
             item.get_closest_marker("slow") is not None,
         )
     )
+    for item in items:
+        if item.get_closest_marker("docker") is not None and place_of(item.nodeid).group != "containers":
+            raise pytest.UsageError(f"{item.nodeid}: the name of a test with containers must say 'container'")
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: place_of(item.nodeid))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    if hasattr(item.config, "workerinput") and place_of(item.nodeid).turn > 1:
+        os.nice(max(0, YIELDING - os.nice(0)))
     if item.get_closest_marker("docker") is None:
         return
     reason = no_engine()
