@@ -1,0 +1,228 @@
+"""How attempts add up: flakes and failures, what is run again, what stops a campaign, what it exits with."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.harness.campaign.pretended import Interrupting, Pretended, journal_in, run, planned_test
+
+from foreshock.harness.campaign.document import CAMPAIGN, JOURNAL, CampaignDocument, CampaignRow
+from foreshock.harness.campaign.journal import Journal
+from foreshock.harness.errors import HarnessError
+from foreshock.harness.journal_folder import InUse, JournalFolder
+from foreshock.harness.store import HISTORY
+
+
+def outcomes(document: CampaignDocument) -> list[str]:
+    return [row.outcome for row in document.rows]
+
+
+CASES = {
+    "valid": (["valid"], "passed", "valid", 0, 1),
+    "invalid each time": (["invalid"], "failed", "invalid", 1, 3),
+    "invalid once": (["invalid", "valid", "valid"], "flaky", "invalid", 1, 3),
+    "invalid, then what the harness could not do": (
+        ["invalid", "error", "invalid"],
+        "flaky",
+        "invalid",
+        1,
+        3,
+    ),
+    "invalid, then undecided": (["invalid", "unknown", "unknown"], "flaky", "invalid", 1, 3),
+    "undecided is not run again": (["unknown"], "unknown", "unknown", 2, 1),
+    "not done each time": (["error"], "error", "unknown", 3, 3),
+    "not done once": (["error", "valid", "valid"], "flaky", "unknown", 3, 3),
+    "lost once": (["lost", "valid"], "passed", "valid", 0, 2),
+    "lost twice, then invalid": (["lost", "lost", "invalid"], "failed", "invalid", 1, 5),
+    "lost each time": (["lost"], "error", "unknown", 3, 3),
+    "invalid, lost, invalid, invalid": (["invalid", "lost", "invalid", "invalid"], "failed", "invalid", 1, 4),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_the_attempts_of_a_test_come_to(case: str, tmp_path: Path) -> None:
+    script, outcome, verdict, code, attempts = CASES[case]
+    document = run(tmp_path, [planned_test(1)], Pretended({1: script}))
+    (row,) = document.rows
+    assert (row.outcome, row.verdict, document.exit, len(row.attempts)) == (outcome, verdict, code, attempts)
+    assert document.complete
+    assert [attempt.number for attempt in row.attempts] == list(range(1, attempts + 1))
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "verdict"),
+    [
+        (["valid", "unknown"], 2, "unknown"),
+        (["unknown", "error"], 3, "unknown"),
+        (["error", "invalid", "unknown"], 1, "invalid"),
+        (["valid", "valid"], 0, "valid"),
+        ([], 0, "valid"),
+    ],
+)
+def test_the_worst_test_counts(words: list[str], code: int, verdict: str, tmp_path: Path) -> None:
+    tests = [planned_test(seed) for seed in range(len(words))]
+    document = run(tmp_path, tests, Pretended({seed: [word] for seed, word in enumerate(words)}))
+    assert (document.exit, document.verdict) == (code, verdict)
+
+
+def test_rerun_says_how_often(tmp_path: Path) -> None:
+    assert (
+        len(run(tmp_path / "0", [planned_test(1)], Pretended({1: ["invalid"]}), rerun=0).rows[0].attempts)
+        == 1
+    )
+    assert (
+        len(run(tmp_path / "4", [planned_test(1)], Pretended({1: ["invalid"]}), rerun=4).rows[0].attempts)
+        == 5
+    )
+
+
+def stored(tmp_path: Path, name: str, history: str) -> str:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / HISTORY).write_text(history)
+    return str(tmp_path / name)
+
+
+def test_in_the_simulator_one_run_that_comes_again_byte_for_byte_is_enough(tmp_path: Path) -> None:
+    first, second = stored(tmp_path, "a", "the same"), stored(tmp_path, "b", "the same")
+    script = {1: [f"invalid:why@{first}", f"invalid:why@{second}"]}
+    document = run(tmp_path, [planned_test(1, "sim")], Pretended(script))
+    assert [len(row.attempts) for row in document.rows] == [2]
+    assert (outcomes(document), document.harness_errors) == (["failed"], ())
+
+
+def test_a_simulated_test_that_strays_from_its_seed_is_said_to(tmp_path: Path) -> None:
+    first, second = stored(tmp_path, "a", "one history"), stored(tmp_path, "b", "another")
+    script = {1: [f"invalid:why@{first}", f"invalid:why@{second}", f"invalid:why@{second}"]}
+    document = run(tmp_path, [planned_test(1, "sim")], Pretended(script))
+    assert [len(row.attempts) for row in document.rows] == [3]
+    (error,) = document.harness_errors
+    assert "seed 1 had two histories from one seed" in error
+    assert document.exit == 1
+
+
+def test_what_fails_is_run_again_before_what_is_new(tmp_path: Path) -> None:
+    executor = Pretended({0: ["invalid"]})
+    run(tmp_path, [planned_test(seed) for seed in range(3)], executor)
+    assert executor.started == [(0, 1), (0, 2), (0, 3), (1, 1), (2, 1)]
+
+
+def test_fail_fast_stops_at_the_first_failure_when_it_was_run_again(tmp_path: Path) -> None:
+    tests = [planned_test(seed) for seed in range(5)]
+    executor = Pretended({1: ["invalid"]})
+    document = run(tmp_path, tests, executor, fail_fast=True)
+    assert executor.started == [(0, 1), (1, 1), (1, 2), (1, 3)]
+    assert outcomes(document) == ["passed", "failed", "waiting", "waiting", "waiting"]
+    assert (document.exit, document.complete, document.done, document.planned) == (1, False, 2, 5)
+    again = Pretended({1: ["invalid"]})
+    assert run(tmp_path, tests, again).complete
+    assert again.started == [(2, 1), (3, 1), (4, 1)]
+
+
+def test_an_interrupted_campaign_goes_on_where_it_was_and_runs_nothing_twice(tmp_path: Path) -> None:
+    tests = [planned_test(seed) for seed in range(6)]
+    first = Pretended({2: ["invalid"]}, room=2)
+    half = run(tmp_path, tests, first, watcher=Interrupting(3))
+    assert first.interrupts == 1
+    assert (half.exit, half.complete, half.verdict) == (1, False, "invalid")
+    # seed 2 has failed once by then: its proof is kept, and what was ended early is run again
+    second = Pretended({2: ["invalid"]})
+    whole = run(tmp_path, tests, second)
+    assert whole.complete
+    assert outcomes(whole) == ["passed", "passed", "failed", "passed", "passed", "passed"]
+    assert sorted(second.started) == [(2, 2), (2, 3), (4, 1), (5, 1)]
+    assert whole.started == half.started
+    assert whole.seconds >= half.seconds
+
+
+def test_an_interrupted_campaign_without_failures_exits_with_130(tmp_path: Path) -> None:
+    document = run(
+        tmp_path, [planned_test(seed) for seed in range(4)], Pretended({}), watcher=Interrupting(1)
+    )
+    assert (document.exit, document.verdict, document.done) == (130, "unknown", 1)
+
+
+def test_a_journal_that_ends_in_half_a_line_is_gone_on_with(tmp_path: Path) -> None:
+    tests = [planned_test(seed) for seed in range(3)]
+    half = run(tmp_path, tests, Pretended({}), watcher=Interrupting(1))
+    with (Path(half.directory) / JOURNAL).open("ab") as file:
+        file.write(b'{"test":"torn","attempt":{"num')
+    executor = Pretended({})
+    assert run(tmp_path, tests, executor).complete
+    assert executor.started == [(1, 1), (2, 1)]
+    assert (
+        run(tmp_path, tests, Pretended({})).directory != half.directory
+    )  # what is complete is not gone on with
+
+
+def test_fresh_begins_anew_and_two_at_once_have_folders_of_their_own(tmp_path: Path) -> None:
+    first = journal_in(tmp_path)
+    second = journal_in(tmp_path)  # as another process that is given the same file meanwhile
+    assert first.directory != second.directory
+    with pytest.raises(InUse):
+        JournalFolder(first.directory, JOURNAL)
+    second.close()
+    assert journal_in(tmp_path, fresh=True).directory not in (first.directory, second.directory)
+    assert journal_in(tmp_path, digest="other").directory != second.directory
+    resumed = journal_in(tmp_path)
+    assert resumed.directory == second.directory
+
+
+def test_until_the_time_is_up_there_are_always_fresh_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(step=10)
+    monkeypatch.setattr("foreshock.harness.campaign.runner.time.monotonic", lambda: float(next(clock)))
+    endless = (planned_test(seed) for seed in itertools.count())
+    document = run(tmp_path, endless, Pretended({}), for_s=600, endless=True)  # type: ignore[arg-type]
+    assert document.complete
+    assert document.exit == 0
+    seeds = [row.seed for row in document.rows]
+    assert seeds == list(range(len(seeds)))
+    assert document.planned == document.done == len(seeds) > 3
+
+
+@pytest.mark.parametrize("words", ["No space left on device", "Disk quota exceeded", "File too large"])
+def test_a_full_disk_stops_it_and_the_test_that_hit_it_is_run_again(words: str, tmp_path: Path) -> None:
+    tests = [planned_test(seed) for seed in range(4)]
+    executor = Pretended({1: [f"error:results.json cannot be written: {words}"]})
+    document = run(tmp_path, tests, executor)
+    assert executor.started == [(0, 1), (1, 1)]
+    assert (document.exit, document.complete, document.done) == (3, False, 1)
+    (error,) = document.harness_errors
+    assert f"the disk of the store {tmp_path} takes no more ({words})" in error
+    assert "make room, and give the same command again" in error
+    later = Pretended({})
+    assert run(tmp_path, tests, later).exit == 0
+    assert later.started == [(1, 1), (2, 1), (3, 1)]
+
+
+def test_a_journal_that_the_disk_does_not_take_stops_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tests = [planned_test(seed) for seed in range(4)]
+    add = Journal.add
+
+    def full(self: Journal, test: str, attempt: object) -> None:
+        if test == tests[2].key:
+            raise HarnessError("tests.jsonl cannot be written: No space left on device")
+        add(self, test, attempt)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "add", full)
+        document = run(tmp_path, tests, Pretended({}))
+    assert (document.exit, document.done, len(document.harness_errors)) == (3, 2, 1)
+    later = Pretended({})
+    assert run(tmp_path, tests, later).complete
+    assert later.started == [(2, 1), (3, 1)]
+
+
+def test_the_document_in_the_folder_is_the_one_that_is_returned(tmp_path: Path) -> None:
+    document = run(tmp_path, [planned_test(1), planned_test(2)], Pretended({2: ["invalid:why"]}))
+    on_disk = msgspec.json.decode((Path(document.directory) / CAMPAIGN).read_bytes(), type=CampaignDocument)
+    assert on_disk == document
+    assert document.summary == "2 tests: 1 passed, 1 failed"
+    assert [group.reason for group in document.groups] == ["why"]
+    assert [row for row in document.rows if isinstance(row, CampaignRow) and row.outcome == "failed"]
