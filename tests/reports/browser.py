@@ -53,7 +53,7 @@ class Browser:
         )
         os.close(their_in)
         os.close(their_out)
-        self._buffer, self._number, self._session = b"", 0, ""
+        self._buffer, self._number, self._session, self._target = b"", 0, "", ""
         self.events: list[dict[str, Any]] = []
 
     def __enter__(self) -> Browser:
@@ -68,12 +68,19 @@ class Browser:
         os.close(self._out)
 
     def open(
-        self, url: str, *, width: int = 1280, height: int = 900, dark: bool = False, scripts: bool = True
+        self,
+        url: str,
+        *,
+        width: int = 1280,
+        height: int = 900,
+        dark: bool = False,
+        scripts: bool = True,
+        on_new_document: str = "",
     ) -> None:
-        """Open a page in a new tab and wait until it is loaded."""
+        """Open a page in a new tab and wait until it is loaded; ``on_new_document`` runs before the page's scripts."""
         self._session = ""
-        target = self.send("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._target = self.send("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.send("Target.attachToTarget", targetId=self._target, flatten=True)["sessionId"]
         self.events.clear()
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.send(f"{domain}.enable")
@@ -88,8 +95,15 @@ class Browser:
         self.send("Emulation.setEmulatedMedia", features=[scheme])
         if not scripts:
             self.send("Emulation.setScriptExecutionDisabled", value=True)
+        if on_new_document:
+            self.send("Page.addScriptToEvaluateOnNewDocument", source=on_new_document)
         self.send("Page.navigate", url=url)
         self.wait_for("Page.loadEventFired")
+
+    def close_page(self) -> None:
+        """Close the tab that was opened last; what it held in memory is free again."""
+        self._session = ""
+        self.send("Target.closeTarget", targetId=self._target)
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Send one command and return its result."""

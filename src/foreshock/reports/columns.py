@@ -25,15 +25,16 @@ Mask = npt.NDArray[np.bool_]
 class Columns(NamedTuple):
     """The operations of clients, one entry each in order of invocation; times in ns since the start.
 
-    ``complete_ns`` is -1 where an operation never completed. ``f`` and ``node`` are codes into ``f_names`` and
-    ``node_names`` (-1: no node). ``end_ns`` is the last time that anything is known of. ``rows`` is the same
-    operations as a history, for their values.
+    ``complete_ns`` and ``complete_index`` are -1 where an operation never completed. ``f`` and ``node`` are codes into
+    ``f_names`` and ``node_names`` (-1: no node). ``end_ns`` is the last time that anything is known of. ``rows`` is the
+    same operations as a history, for their values.
     """
 
     rows: History
     invoke_index: Integers
     invoke_ns: Integers
     complete_ns: Integers
+    complete_index: Integers
     outcome: Integers
     process: Integers
     f: Integers
@@ -67,6 +68,11 @@ class Columns(NamedTuple):
         """The ``f`` of the operation at a position."""
         return self.f_names[int(self.f[position])]
 
+    def node_of(self, position: int) -> str:
+        """The node that the operation at a position was sent to, or nothing."""
+        code = int(self.node[position])
+        return self.node_names[code] if code >= 0 else ""
+
     def values(self, column: str, chosen: Integers) -> list[Any]:
         """The keys, values or results of the operations at some positions."""
         payloads = self.rows.payloads(column)[chosen]
@@ -76,8 +82,7 @@ class Columns(NamedTuple):
             found = payloads.astype(object)
             found[absent] = None
             return list(found)
-        every = self.rows.values(column)
-        return [every[position] for position in chosen.tolist()]
+        return self.rows.values(column, chosen)
 
     def errors(self, chosen: Integers) -> list[str | None]:
         """What the operations at some positions ended with, if it was an error."""
@@ -96,6 +101,7 @@ def columns_of(history: History, *, at_least_ns: int = 0) -> Columns:
         invoke_index=_integers(clients, "invoke_index"),
         invoke_ns=_integers(clients, "invoke_ns"),
         complete_ns=_integers(clients, "complete_ns"),
+        complete_index=_integers(clients, "complete_index"),
         outcome=_integers(clients, "type"),
         process=_integers(clients, "process"),
         f=f,

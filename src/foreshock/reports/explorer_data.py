@@ -7,8 +7,6 @@ the page says what it left out.
 
 from __future__ import annotations
 
-import base64
-import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +16,10 @@ import numpy.typing as npt
 
 from foreshock.reports.aggregates import Buckets
 from foreshock.reports.columns import FAIL, INFO, OK, Columns, Integers, Mask
+from foreshock.reports.explorer_holds import holds_document
+from foreshock.reports.explorer_packing import deflated, described, planes_of
 from foreshock.reports.fault_windows import FaultWindow
+from foreshock.reports.lock_beliefs import Beliefs
 from foreshock.reports.operation_text import clip, value_text
 from foreshock.reports.scales import NS_PER_US
 
@@ -43,6 +44,13 @@ class ExplorerData(NamedTuple):
     left_out: str
 
 
+class Moment(NamedTuple):
+    """A moment worth a look, and what it is."""
+
+    at_ns: int
+    label: str
+
+
 class Violation(NamedTuple):
     """A moment at which a checker found the history illegal, and the operation it happened at."""
 
@@ -52,11 +60,19 @@ class Violation(NamedTuple):
 
 
 def explorer_data(
-    columns: Columns, windows: Sequence[FaultWindow], violations: Sequence[Violation], concurrency: int
+    columns: Columns,
+    windows: Sequence[FaultWindow],
+    violations: Sequence[Violation],
+    concurrency: int,
+    moments: Sequence[Moment] = (),
+    beliefs: Beliefs | None = None,
 ) -> ExplorerData:
-    """Pack a history for the view. ``concurrency`` folds the processes into that many lanes (0: one lane each)."""
+    """Pack a history for the view. ``concurrency`` folds the processes into that many lanes (0: one lane each).
+
+    ``moments`` are what else is worth a look, and ``beliefs`` who held which lock, which is shown in lanes too.
+    """
     chosen, left_out = _choose(columns, violations)
-    arrays, deflated = _arrays(columns, chosen)
+    arrays, data = _arrays(columns, chosen)
     marked = {violation.invoke_index for violation in violations}
     document = {
         "count": len(chosen),
@@ -66,7 +82,7 @@ def explorer_data(
         "f": columns.f_names,
         "nodes": columns.node_names,
         "arrays": arrays,
-        "data": deflated,
+        "data": data,
         "text": _texts(columns, chosen),
         "grid": _grid(columns) if left_out else None,
         "marked": np.flatnonzero(
@@ -76,7 +92,8 @@ def explorer_data(
             [window.start_ns // NS_PER_US, window.end_ns // NS_PER_US, window.color, window.label]
             for window in windows[:ANOMALIES_MAX]
         ],
-        "anomalies": _anomalies(columns, windows, violations),
+        "anomalies": _anomalies(columns, windows, violations, moments),
+        "holds": holds_document(beliefs, columns.end_ns) if beliefs else None,
     }
     return ExplorerData(msgspec.json.encode(document), len(chosen), left_out)
 
@@ -131,14 +148,7 @@ def _arrays(columns: Columns, chosen: Integers) -> tuple[list[dict[str, Any]], s
         ("f", np.minimum(columns.f[chosen], 255).astype("<u1")),
         ("node", (columns.node[chosen] + 1).clip(0, 255).astype("<u1")),
     ]
-    described = [{"name": name, "type": array.dtype.str[1:], "length": len(array)} for name, array in parts]
-    # Bytes of equal weight side by side: a third smaller after deflate.
-    planes = b"".join(array.view("<u1").reshape(-1, array.itemsize).T.tobytes() for _, array in parts)
-    return described, _packed(planes)
-
-
-def _packed(raw: bytes) -> str:
-    return base64.b64encode(zlib.compress(raw, 6)).decode("ascii")
+    return described(parts), deflated(planes_of(parts))
 
 
 def _texts(columns: Columns, chosen: Integers) -> str:
@@ -148,7 +158,7 @@ def _texts(columns: Columns, chosen: Integers) -> str:
     encoded = msgspec.json.encode(raw, enc_hook=str)
     if len(encoded) > max(len(chosen), 1_000) * _TEXT_BYTES_PER_OPERATION * 2:
         encoded = msgspec.json.encode([[_short(value) for value in column] for column in raw], enc_hook=str)
-    return _packed(encoded)
+    return deflated(encoded)
 
 
 def _short(value: Any) -> Any:
@@ -179,15 +189,19 @@ def _grid(columns: Columns) -> dict[str, Any]:
         "rows": GRID_ROWS,
         "column_us": width / NS_PER_US,
         "top_us": top_us,
-        "counts": _packed(np.minimum(counts, 0xFFFF).astype("<u2").tobytes()),
+        "counts": deflated(np.minimum(counts, 0xFFFF).astype("<u2").tobytes()),
     }
 
 
 def _anomalies(
-    columns: Columns, windows: Sequence[FaultWindow], violations: Sequence[Violation]
+    columns: Columns,
+    windows: Sequence[FaultWindow],
+    violations: Sequence[Violation],
+    moments: Sequence[Moment],
 ) -> list[list[Any]]:
     """The moments that the key ``n`` steps through: [time in us, what it is], in order of time."""
     found = [(violation.at_ns, violation.label) for violation in violations]
+    found += moments[: ANOMALIES_MAX // 4]
     found += [(window.start_ns, f"fault: {window.label}") for window in windows]
     for outcome, name in ((INFO, "unknown outcome"), (FAIL, "failed")):
         found += _bursts(columns, columns.outcome == outcome, name)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from markupsafe import Markup
 
 from foreshock.harness.verdict import Verdict
 from foreshock.reports.aggregates import OutcomeCounts, never_completed, outcome_counts
+from foreshock.reports.cache_section import CacheSection, cache_section
 from foreshock.reports.columns import OUTCOMES, Columns, columns_of
-from foreshock.reports.explorer_data import ExplorerData, explorer_data
+from foreshock.reports.explorer_data import ExplorerData, Violation, explorer_data
 from foreshock.reports.fault_windows import FaultWindow, fault_windows
+from foreshock.reports.lock_section import LockSection, lock_section
 from foreshock.reports.operation_text import value_text
 from foreshock.reports.plots import Plot, axis_of, plots_of
 from foreshock.reports.scales import counted, duration, number
@@ -38,6 +41,7 @@ from foreshock.reports.violations import (
 )
 
 FAULT_ROWS_MAX = 500
+FIGURES_MAX = 40
 
 
 class Fact(NamedTuple):
@@ -65,6 +69,8 @@ class Page(NamedTuple):
     analyze: str
     checkers: tuple[CheckerRow, ...]
     plots: tuple[Plot, ...]
+    locks: LockSection | None
+    cache: CacheSection | None
     kinds: tuple[tuple[str, str], ...]
     around: tuple[AroundFaultRow, ...]
     outcomes: tuple[OutcomeCounts, ...]
@@ -88,11 +94,14 @@ def page_of(run: StoredRun) -> Page:
     paths = paths_of(run, columns, windows, found)
     results = run.results
     something = columns.total > 0 or bool(windows)
+    axis = axis_of(columns, windows, marks)
+    locks = lock_section(columns, axis)
+    cache = cache_section(columns, axis, run.test.plan, results.figures if results else {})
     return Page(
         verdict=run.verdict.word,
         sentence=_sentence(run),
         headline=_headline(run),
-        facts=_facts(run, columns),
+        facts=_facts(run, columns, cache),
         harness_errors=results.harness_errors if results else (),
         notes=tuple(_notes(run, columns)),
         seismogram=seismogram(columns, windows, marks) if something else None,
@@ -102,11 +111,13 @@ def page_of(run: StoredRun) -> Page:
         replay=run.replay,
         analyze=f"foreshock analyze {shlex.quote(str(run.path))}",
         checkers=tuple(checker_rows(run)),
-        plots=tuple(plots_of(columns, axis_of(columns, windows, marks))),
+        plots=tuple(plots_of(columns, axis)),
+        locks=locks,
+        cache=cache,
         kinds=tuple(dict.fromkeys((window.kind, window.color) for window in windows)),
         around=tuple(around_faults(run)[:FAULT_ROWS_MAX]),
         outcomes=tuple(outcome_counts(columns)),
-        explorer=explorer_data(columns, windows, violations, _concurrency(run)) if columns.total else None,
+        explorer=_explorer(run, columns, windows, violations, locks, cache) if columns.total else None,
         notable=tuple(notable_operations(columns, violations)),
         faults=windows[:FAULT_ROWS_MAX],
         faults_left_out=max(0, len(windows) - FAULT_ROWS_MAX),
@@ -115,6 +126,19 @@ def page_of(run: StoredRun) -> Page:
         logs=_grouped(run.logs),
         files=tuple(name for name in _FILES if (run.path / name).is_file()),
     )
+
+
+def _explorer(
+    run: StoredRun,
+    columns: Columns,
+    windows: tuple[FaultWindow, ...],
+    violations: list[Violation],
+    locks: LockSection | None,
+    cache: CacheSection | None,
+) -> ExplorerData:
+    anomalies = [moment for section in (locks, cache) if section for moment in section.anomalies]
+    beliefs = locks.beliefs if locks else None
+    return explorer_data(columns, windows, violations, _concurrency(run), anomalies, beliefs)
 
 
 _FILES = ("test.json", "results.json", "history.jsonl", "history.parquet", "faults.jsonl")
@@ -148,7 +172,7 @@ def _headline(run: StoredRun) -> tuple[str, ...]:
     return tuple(value_text(part, 60).strip('"') for part in parts if part)
 
 
-def _facts(run: StoredRun, columns: Columns) -> tuple[Fact, ...]:
+def _facts(run: StoredRun, columns: Columns, cache: CacheSection | None) -> tuple[Fact, ...]:
     counts = outcome_counts(columns)
     facts = [Fact("operations", number(columns.total))]
     facts += [Fact(kind, number(sum(getattr(row, kind) for row in counts)), kind) for kind in OUTCOMES]
@@ -160,7 +184,12 @@ def _facts(run: StoredRun, columns: Columns) -> tuple[Fact, ...]:
     if seed is not None:
         facts.append(Fact("seed", value_text(seed, 24)))
     figures = run.results.figures if run.results else {}
-    facts += [Fact(str(name).replace("_", " "), value_text(value, 40)) for name, value in figures.items()]
+    # What is no word or number is a table or a series, which has its place further down, if any.
+    facts += [
+        Fact(str(name).replace("_", " "), value_text(value, 40))
+        for name, value in list(figures.items())[:FIGURES_MAX]
+        if not isinstance(value, list | tuple | Mapping) and (cache is None or name == "hit_rate")
+    ]
     if run.started is not None:
         facts.append(Fact("started", run.started.strftime("%Y-%m-%d %H:%M:%S %Z").strip()))
     return tuple(facts)

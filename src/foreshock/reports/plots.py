@@ -116,7 +116,8 @@ def plots_of(columns: Columns, axis: Axis) -> list[Plot]:
     return [*plots, _availability_plot(nodes, buckets, axis)] if nodes else plots
 
 
-def _finish(axis: Axis, top: float, bottom: float, body: list[Markup]) -> tuple[float, list[Markup]]:
+def finish(axis: Axis, top: float, bottom: float, body: list[Markup]) -> tuple[float, list[Markup]]:
+    """A drawing with the faults and the times of its axis behind it, and how high that is."""
     frame = [*axis.bands(top, bottom), *axis.ticks(top, bottom)]
     return bottom + 28, [*frame, *body]
 
@@ -143,7 +144,7 @@ def _faults_plot(axis: Axis) -> Plot:
                 )
             )
     bottom = 8 + len(kinds) * height
-    total, drawn = _finish(axis, 0, bottom, body)
+    total, drawn = finish(axis, 0, bottom, body)
     shown = min(len(axis.windows), BANDS_MAX)
     left_out = (
         f" Only the first {shown} of {len(axis.windows)} are drawn." if shown < len(axis.windows) else ""
@@ -169,7 +170,7 @@ def _rate_plot(columns: Columns, buckets: Buckets, axis: Axis) -> Plot:
         top = 12 + row * (row_height + gap)
         body += _rate_row(name, series, edges, top, row_height)
     bottom = 12 + len(names) * (row_height + gap) - gap
-    total, drawn = _finish(axis, 0, bottom, body)
+    total, drawn = finish(axis, 0, bottom, body)
     hidden = len(columns.f_names) - len(names)
     left_out = f" The {hidden} rarest kinds of operation are not drawn." if hidden else ""
     drawing = svg.figure(
@@ -229,7 +230,7 @@ def _latency_plot(columns: Columns, buckets: Buckets, axis: Axis) -> Plot:
         last = [point for point in points if point is not None][-1:]
         labels += [(name, last[0][1])] if last else []
     body += _end_labels(labels)
-    total, drawn = _finish(axis, 0, bottom, body)
+    total, drawn = finish(axis, 0, bottom, body)
     drawing = svg.figure(
         "plot-latency",
         WIDTH,
@@ -284,7 +285,7 @@ def _availability_plot(nodes: list[NodeAvailability], buckets: Buckets, axis: Ax
         body.append(svg.line(edges[0], bottom, edges[-1], bottom, "baseline"))
         body.append(svg.text(percent(node.share), edges[-1] + 12, bottom - 5, "tick"))
     foot = 8 + len(shown) * (row_height + gap)
-    total, drawn = _finish(axis, 0, foot, body)
+    total, drawn = finish(axis, 0, foot, body)
     hidden = len(nodes) - len(shown)
     left_out = f" {hidden} more nodes are not drawn." if hidden else ""
     drawing = svg.figure(

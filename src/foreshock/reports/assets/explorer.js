@@ -8,6 +8,8 @@ class Explorer extends Painter {
     this.status = /** @type {HTMLElement} */ (root.querySelector(".status"));
     /** @type {Promise<unknown[][]> | null} */
     this.texts = null;
+    /** @type {Promise<string[]> | null} */
+    this.tokens = null;
     this.queued = false;
     this.listen();
     this.draw();
@@ -82,39 +84,82 @@ class Explorer extends Painter {
   /** @param {MouseEvent} event */
   async point(event) {
     const box = this.canvas.getBoundingClientRect(), x = event.clientX - box.left, y = event.clientY - box.top;
-    const found = this.near(x, y);
+    if (this.source.holds && y >= this.locksTop) { await this.pointHold(x, y); return; }
+    await this.read(this.near(x, y), x, y);
+  }
+
+  /** The hold of a lock under a point. @param {number} x @param {number} y */
+  async pointHold(x, y) {
+    const { holds } = this.operations, told = this.source.holds;
+    if (!holds || !told) return;
+    const lane = Math.floor((y - this.locksTop) / Painter.LOCK);
+    let found = -1;
+    for (let i = 0; i < holds.start.length; i += 1) {
+      const left = this.x(holds.start[i]) - 2, right = this.x(holds.start[i] + holds.length[i]) + 2;
+      if (holds.lane[i] === lane && left <= x && x <= right && (found < 0 || holds.flags[i] & 1)) found = i;
+    }
+    this.pointed = null;
+    this.tip.hidden = found < 0;
+    if (found < 0) return;
+    this.tokens = this.tokens || inflate(told.tokens).then((raw) => JSON.parse(new TextDecoder().decode(raw)));
+    const token = (await this.tokens)[found], until = holds.start[found] + holds.length[found];
+    /** @type {[string, string][]} */
+    const rows = [["by", `process ${holds.process[found]}`], ["from", at(holds.start[found], 1)], ["until", at(until, 1)], ["for", span(holds.length[found])]];
+    if (token) rows.push(["token", token]);
+    if (holds.flags[found] & 2) rows.push(["ended", "its lease ran out"]);
+    if (holds.flags[found] & 1) rows.push(["overlaps", "another process held it too"]);
+    this.showTip(`lock ${told.names[lane]} held`, rows, holds.flags[found] & 1 ? "fail" : "ok", x, y);
+  }
+
+  /** Show an operation in words at a point. @param {number | null} found @param {number} x @param {number} y */
+  async read(found, x, y) {
     if (found !== this.pointed) { this.pointed = found; this.draw(); }
     this.tip.hidden = found === null;
     if (found === null) return;
     this.texts = this.texts || inflate(this.source.text).then((raw) => JSON.parse(new TextDecoder().decode(raw)));
     const [keys, values, results, errors] = await this.texts;
     if (this.pointed !== found) return;
-    this.fill(found, keys[found], values[found], results[found], errors[found]);
-    const left = x + 18 + this.tip.offsetWidth > this.width ? x - this.tip.offsetWidth - 14 : x + 18;
-    const below = y + 14 + this.tip.offsetHeight <= this.height;
-    const top = below ? y + 14 : Math.max(y - this.tip.offsetHeight - 12, 0);
-    this.tip.style.transform = `translate(${Math.max(left, 0)}px, ${top}px)`;
-  }
-
-  /** Only text ever reaches the page. @param {number} i @param {unknown} key @param {unknown} value @param {unknown} result @param {unknown} error */
-  fill(i, key, value, result, error) {
-    const { start, latency, process, outcome, f, node, index } = this.operations;
-    const { tip, source } = this;
+    const { start, latency, process, outcome, f, node, index } = this.operations, { source } = this;
     /** @type {[string, string][]} */
     const rows = [
-      ["outcome", Painter.WORDS[outcome[i]] + (latency[i] < 0 ? ", never completed" : "")],
-      ["process", String(process[i]) + (node[i] ? ` on ${source.nodes[node[i] - 1]}` : "")],
-      ["invoked", `${at(start[i], 1)}, event ${index[i]}`],
+      ["outcome", Painter.WORDS[outcome[found]] + (latency[found] < 0 ? ", never completed" : "")],
+      ["process", String(process[found]) + (node[found] ? ` on ${source.nodes[node[found] - 1]}` : "")],
+      ["invoked", `${at(start[found], 1)}, event ${index[found]}`],
     ];
-    if (latency[i] >= 0) rows.push(["took", span(latency[i])]);
-    if (key !== null) rows.push(["key", shortJson(key)]);
-    if (value !== null) rows.push(["asked", shortJson(value)]);
-    if (outcome[i] === 0) rows.push(["answered", shortJson(result)]);
-    if (error !== null) rows.push(["error", shortJson(error)]);
-    tip.replaceChildren();
-    tip.append(make("strong", source.f[f[i]] ?? "?"));
+    if (latency[found] >= 0) rows.push(["took", span(latency[found])]);
+    if (keys[found] !== null) rows.push(["key", shortJson(keys[found])]);
+    if (values[found] !== null) rows.push(["asked", shortJson(values[found])]);
+    if (outcome[found] === 0) rows.push(["answered", shortJson(results[found])]);
+    if (errors[found] !== null) rows.push(["error", shortJson(errors[found])]);
+    this.showTip(source.f[f[found]] ?? "?", rows, Painter.WORDS[outcome[found]], x, y);
+  }
+
+  /**
+   * Only text ever reaches the page.
+   * @param {string} heading @param {[string, string][]} rows @param {string} outcome @param {number} x @param {number} y
+   */
+  showTip(heading, rows, outcome, x, y) {
+    const { tip } = this;
+    tip.replaceChildren(make("strong", heading));
     for (const [name, text] of rows) tip.append(make("span", name), make("span", text));
-    tip.dataset.outcome = Painter.WORDS[outcome[i]];
+    tip.dataset.outcome = outcome;
+    const left = x + 18 + tip.offsetWidth > this.width ? x - tip.offsetWidth - 14 : x + 18;
+    const below = y + 14 + tip.offsetHeight <= this.height;
+    const top = below ? y + 14 : Math.max(y - tip.offsetHeight - 12, 0);
+    tip.style.transform = `translate(${Math.max(left, 0)}px, ${top}px)`;
+  }
+
+  /** Go to the next operation, or the one before, and read it out: what the pointer does, by keys. @param {number} direction */
+  async step(direction) {
+    const { start, latency } = this.operations;
+    const first = direction > 0 ? this.after(this.from) : this.after(this.to) - 1;
+    const next = Math.min(Math.max(this.pointed === null ? first : this.pointed + direction, 0), start.length - 1);
+    if (start[next] < this.from || start[next] > this.to) {
+      const half = (this.to - this.from) / 2;
+      this.show(start[next] - half, start[next] + half);
+    }
+    await this.read(next, this.x(start[next]), this.y(latency[next]));
+    this.say([...this.tip.children].map((child) => child.textContent).join(" "));
   }
 
   listen() {
@@ -123,6 +168,7 @@ class Explorer extends Painter {
     const keys = {
       ArrowLeft: () => this.pan(-0.2), ArrowRight: () => this.pan(0.2),
       "+": () => this.zoom(0.5), "=": () => this.zoom(0.5), "-": () => this.zoom(2),
+      j: () => void this.step(1), k: () => void this.step(-1),
       n: () => this.anomaly(1), p: () => this.anomaly(-1), N: () => this.anomaly(-1),
       0: () => this.show(0, this.end), Home: () => this.show(0, this.end),
     };

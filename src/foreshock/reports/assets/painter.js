@@ -11,6 +11,7 @@ class Painter {
   static FOOT = 26;
   static TOP = 14;
   static CELL = 2;
+  static LOCK = 16;
   /** More marks of one outcome than this in sight would cover everything: they shrink to squares. */
   static SHAPES_MAX = 1500;
   static WORDS = ["ok", "fail", "info"];
@@ -44,8 +45,11 @@ class Painter {
     this.plot = Math.max(this.width - Painter.LEFT - Painter.RIGHT, 50);
   }
 
-  get height() { return Painter.TOP + Painter.SCATTER + Painter.GAP + this.source.lanes * this.lane + Painter.FOOT; }
   get lanesTop() { return Painter.TOP + Painter.SCATTER + Painter.GAP; }
+  get lanesBottom() { return this.lanesTop + this.source.lanes * this.lane; }
+  get locksTop() { return this.lanesBottom + (this.source.holds ? 12 : 0); }
+  get bottom() { return this.locksTop + (this.source.holds ? this.source.holds.names.length * Painter.LOCK : 0); }
+  get height() { return this.bottom + Painter.FOOT; }
 
   /** @param {number} us @returns {number} */
   x(us) { return Painter.LEFT + ((us - this.from) / (this.to - this.from)) * this.plot; }
@@ -100,6 +104,7 @@ class Painter {
     this.paintGrid(context, color("ok-ink"));
     this.paintOk(context, first, last, color("ok-ink"));
     for (const outcome of [1, 2]) this.paintRare(context, first, last, outcome, color);
+    this.paintHolds(context, color);
     this.paintMarks(context, color);
     context.restore();
     canvas.dataset.painted = String(last - first);
@@ -108,7 +113,7 @@ class Painter {
 
   /** @param {CanvasRenderingContext2D} context @param {number} opacity */
   paintBands(context, opacity) {
-    const bottom = this.lanesTop + this.source.lanes * this.lane;
+    const { bottom } = this;
     context.globalAlpha = opacity;
     for (const [start, end, fill] of this.source.faults) {
       if (end < this.from || start > this.to) continue;
@@ -121,7 +126,7 @@ class Painter {
 
   /** @param {CanvasRenderingContext2D} context @param {(name: string) => string} color */
   paintAxes(context, color) {
-    const bottom = this.lanesTop + this.source.lanes * this.lane, right = this.width - Painter.RIGHT;
+    const { bottom } = this, right = this.width - Painter.RIGHT;
     context.strokeStyle = color("grid");
     context.fillStyle = color("ink-2");
     context.lineWidth = 1;
@@ -134,6 +139,9 @@ class Painter {
     for (let lane = 0; lane < this.source.lanes; lane += 1) {
       const y = this.lanesTop + (lane + 0.5) * this.lane;
       if (this.lane >= 10 || lane % Math.ceil(10 / this.lane) === 0) context.fillText(`p${lane}`, Painter.LEFT - 10, y + 4);
+    }
+    for (const [lane, name] of (this.source.holds ? this.source.holds.names : []).entries()) {
+      context.fillText(name, Painter.LEFT - 10, this.locksTop + (lane + 0.5) * Painter.LOCK + 4, Painter.LEFT - 12);
     }
     context.textAlign = "center";
     const step = niceStep((this.to - this.from) / Math.max(3, this.plot / 110));
@@ -229,6 +237,40 @@ class Painter {
       seen[spot] = 1;
       if (dense) context.fillRect(x - 1, y - 1, 2, 2); else this.shape(context, x, y, kind);
     }
+  }
+
+  /**
+   * Who held which lock: a bar a hold, at most one a pixel and lane; those that overlap others last, and red.
+   * @param {CanvasRenderingContext2D} context @param {(name: string) => string} color
+   */
+  paintHolds(context, color) {
+    const { holds } = this.operations;
+    if (!holds || !this.source.holds) return;
+    for (const overlapping of [0, 1]) {
+      const reached = new Float64Array(this.source.holds.names.length).fill(-1);
+      context.fillStyle = color(overlapping ? "invalid" : "ink");
+      for (let i = 0; i < holds.start.length; i += 1) {
+        const left = this.x(holds.start[i]), right = Math.max(this.x(holds.start[i] + holds.length[i]), left + (overlapping ? 2 : 1));
+        const lane = holds.lane[i], y = this.locksTop + lane * Painter.LOCK;
+        if ((holds.flags[i] & 1) !== overlapping || right < Painter.LEFT || left > this.width || right - reached[lane] < 0.75) continue;
+        reached[lane] = right;
+        context.globalAlpha = overlapping ? 0.85 : 0.62;
+        // An overlapping one is lower, so that the one below it shows above it.
+        context.fillRect(left, y + (overlapping ? 6 : 2), right - left - (right - left > 3 ? 0.75 : 0), Painter.LOCK - (overlapping ? 7 : 4));
+        if (right - left > 34) this.holder(context, left, y, holds.process[i], color("surface"));
+      }
+    }
+    context.globalAlpha = 1;
+  }
+
+  /** @param {CanvasRenderingContext2D} context @param {number} left @param {number} y @param {number} process @param {string} fill */
+  holder(context, left, y, process, fill) {
+    const before = context.fillStyle;
+    context.globalAlpha = 1;
+    context.fillStyle = fill;
+    context.textAlign = "left";
+    context.fillText(`p${process}`, Math.max(left, Painter.LEFT) + 4, y + Painter.LOCK - 4);
+    context.fillStyle = before;
   }
 
   /** @param {CanvasRenderingContext2D} context @param {number} x @param {number} y @param {number} kind */

@@ -16,6 +16,21 @@
  * @property {number[]} marked positions of the operations that a checker convicted
  * @property {[number, number, string, string][]} faults [start, end, colour, label]
  * @property {[number, string][]} anomalies [time, label]
+ * @property {null | HoldsDocument} holds who held which lock
+ *
+ * @typedef {Object} HoldsDocument
+ * @property {string[]} names of the locks, a lane each
+ * @property {{name: string, type: string, length: number}[]} arrays
+ * @property {string} data
+ * @property {string} tokens
+ * @property {number} left_out holds that are not embedded
+ *
+ * @typedef {Object} Holds
+ * @property {Uint32Array} start microseconds
+ * @property {Uint32Array} length microseconds
+ * @property {Uint8Array} lane
+ * @property {Uint32Array} process
+ * @property {Uint8Array} flags 1 overlapping, 2 ended by its lease
  *
  * @typedef {Object} Operations
  * @property {Float64Array} start microseconds since the start of the test
@@ -26,6 +41,7 @@
  * @property {Uint8Array} node 0 none, else one more than the position in nodes
  * @property {Float64Array} index of the invocation
  * @property {Uint16Array | null} grid
+ * @property {Holds | null} holds
  */
 const NEVER = 0xffffffff;
 
@@ -50,18 +66,28 @@ function interleave(planes, offset, length, size) {
   return bytes;
 }
 
-/** @param {ExplorerDocument} source @returns {Promise<Operations>} */
-async function unpack(source) {
-  const planes = new Uint8Array(await inflate(source.data));
+/**
+ * Columns by name, out of one deflated text.
+ * @param {string} data @param {{name: string, type: string, length: number}[]} arrays
+ * @returns {Promise<Record<string, Uint8Array | Uint32Array | Int32Array>>}
+ */
+async function columns(data, arrays) {
+  const planes = new Uint8Array(await inflate(data));
   /** @type {Record<string, Uint8Array | Uint32Array | Int32Array>} */
   const found = {};
   let offset = 0;
-  for (const { name, type, length } of source.arrays) {
+  for (const { name, type, length } of arrays) {
     const size = Number(type[1]);
     const bytes = interleave(planes, offset, length, size);
     found[name] = type === "u1" ? bytes : type === "i4" ? new Int32Array(bytes.buffer) : new Uint32Array(bytes.buffer);
     offset += length * size;
   }
+  return found;
+}
+
+/** @param {ExplorerDocument} source @returns {Promise<Operations>} */
+async function unpack(source) {
+  const found = await columns(source.data, source.arrays), { holds } = source;
   return {
     start: runningSum(found.start),
     index: runningSum(found.index),
@@ -71,6 +97,7 @@ async function unpack(source) {
     f: /** @type {Uint8Array} */ (found.f),
     node: /** @type {Uint8Array} */ (found.node),
     grid: source.grid ? new Uint16Array(await inflate(source.grid.counts)) : null,
+    holds: holds ? /** @type {any} */ (await columns(holds.data, holds.arrays)) : null,
   };
 }
 

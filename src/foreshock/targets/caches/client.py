@@ -242,14 +242,14 @@ class LookAsideClient(CacheNodeClient):
             except (NotSent, NoAnswer):
                 continue
             if found["hit"]:
-                self.figures.hits += 1
+                self.figures.note("hits", self._runtime.now())
                 return found["value"]
             row = await self._read_anew(key, found, deadline_ns)
-            self.figures.misses += 1
+            self.figures.note("misses", self._runtime.now())
             await self._fill(owner, key, found["ticket"], row, deadline_ns)
             return row["value"]
         row = await self.read_origin(key, deadline_ns)
-        self.figures.bypasses += 1
+        self.figures.note("bypasses", self._runtime.now())
         return row["value"]
 
     async def _read_anew(self, key: Key, found: Body, deadline_ns: int) -> Body:
@@ -276,7 +276,7 @@ class LookAsideClient(CacheNodeClient):
             await self._invalidate(key, deadline_ns)
             raise
         await self._invalidate(key, deadline_ns)
-        self.figures.writes += 1
+        self.figures.note("writes", self._runtime.now())
 
     async def _invalidate(self, key: Key, deadline_ns: int) -> None:
         """Have every copy dropped, as far as nodes can be reached; else it lives until it runs out."""
@@ -316,19 +316,18 @@ class ReadThroughClient(CacheNodeClient):
                 found = await self.ask(owner, request, deadline_ns)
             except (NotSent, NoAnswer):
                 continue
-            self.figures.hits += found["hit"]
-            self.figures.misses += not found["hit"]
+            self.figures.note("hits" if found["hit"] else "misses", self._runtime.now())
             self.see(key, found["version"])
             return found["value"]
         row = await self.read_origin(key, deadline_ns)
-        self.figures.bypasses += 1
+        self.figures.note("bypasses", self._runtime.now())
         self.see(key, row["version"])
         return row["value"]
 
     async def _write(self, key: Key, body: Body) -> None:
         self.attempts = 0
         reply = await self._written(key, body, self.deadline_ns())
-        self.figures.writes += 1
+        self.figures.note("writes", self._runtime.now())
         self.see(key, reply["version"])
 
     async def _written(self, key: Key, body: Body, deadline_ns: int) -> Body:

@@ -158,14 +158,14 @@ class RedisLookAsideClient(CacheNodeClient):
                 self.skip(server)
                 continue
             if copy is not None:
-                self.figures.hits += 1
+                self.figures.note("hits", self._runtime.now())
                 return copy.value
             row = await self.read_origin(key, deadline_ns)
-            self.figures.misses += 1
+            self.figures.note("misses", self._runtime.now())
             await self._fill(server, key, token, row)
             return row["value"]
         row = await self.read_origin(key, deadline_ns)
-        self.figures.bypasses += 1
+        self.figures.note("bypasses", self._runtime.now())
         return row["value"]
 
     async def _fill(self, server: str, key: Key, token: str, row: Body) -> None:
@@ -184,7 +184,7 @@ class RedisLookAsideClient(CacheNodeClient):
             await self._invalidate(key)
             raise
         await self._invalidate(key)
-        self.figures.writes += 1
+        self.figures.note("writes", self._runtime.now())
 
     async def _invalidate(self, key: Key) -> None:
         for server in self.owners(key):
@@ -217,7 +217,7 @@ class RedisVersionsClient(ReadThroughClient):
             try:
                 copy = await copies.look_up(server, key, token)
                 if copy is not None and copy.as_of >= need:
-                    self.figures.hits += 1
+                    self.figures.note("hits", self._runtime.now())
                     self.see(key, copy.version)
                     return copy.value
                 if copy is not None:
@@ -226,11 +226,11 @@ class RedisVersionsClient(ReadThroughClient):
                 self.skip(server)
                 continue
             row = await self._read(server, key, deadline_ns)
-            self.figures.misses += 1
+            self.figures.note("misses", self._runtime.now())
             await self._keep(server, key, token, row)
             return row["value"]
         row = await self._read(None, key, deadline_ns)
-        self.figures.bypasses += 1
+        self.figures.note("bypasses", self._runtime.now())
         return row["value"]
 
     async def _read(self, server: str | None, key: Key, deadline_ns: int) -> Body:
