@@ -23,6 +23,7 @@ EVERYWHERE: Final = {
     "X-Frame-Options": "DENY",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cache-Control": "no-cache",
+    "Server": "foreshock",
 }
 _COMMON: Final = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 FILE_POLICY: Final = f"{_COMMON}; form-action 'none'; sandbox"

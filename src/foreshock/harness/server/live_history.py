@@ -7,6 +7,7 @@ checker, which reads the whole file strictly when the test has ended.
 from __future__ import annotations
 
 import os
+import re
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ PROBLEMS_KEPT: Final = 40
 TEXT_MAX: Final = 160
 TIME_MAX_NS: Final = 1 << 62
 NOTHING: Final = msgspec.Raw(b"null")
+_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
 
 
 class _Line(msgspec.Struct, gc=False):
@@ -131,8 +133,8 @@ class LiveHistory:
             self._note(line)
 
     def _note(self, line: _Line) -> None:
-        """Count an operation that was not ok with those that ended for the same reason."""
-        text = clipped(line.error or "no reason was given")
+        """Count an operation that was not ok with those that ended for the same reason, whatever its numbers."""
+        text = _NUMBER.sub("…", clipped(line.error or "no reason was given"))
         known = self.problems.pop((line.type, text), None)
         count = known["count"] + 1 if known else 1
         if known is None and len(self.problems) >= PROBLEMS_KEPT:

@@ -19,6 +19,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from foreshock.harness.errors import UsageError
+from foreshock.harness.server import headers
 from foreshock.harness.server.site import Site
 from foreshock.harness.server.views import Pages
 
@@ -31,6 +32,7 @@ AHEAD_BYTES_MAX: Final = 64 << 10
 """How much a client may send while its request is being answered."""
 CONNECTIONS_MAX: Final = 256
 BACKLOG: Final = 128
+SERVER_ERROR: Final = 500
 END_S: Final = 2.0
 
 logger = logging.getLogger("foreshock.serve")
@@ -74,6 +76,22 @@ class GuardedConnection(web.RequestHandler):
                 self._break()
                 return
         super().data_received(data)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to what is no request, or broke off: one line, for nobody knows who reads it."""
+        if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
+            raise ConnectionError("nobody is there to be answered") from exc
+        logger.debug("answered %d: %s", status, message, exc_info=exc)
+        text = "The request cannot be read.\n" if status < SERVER_ERROR else "The server cannot answer.\n"
+        answer = web.Response(status=status, text=text, headers=headers.EVERYWHERE)
+        answer.force_close()
+        return answer
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The connection is gone."""

@@ -35,6 +35,7 @@ from foreshock.harness.store import TEST
 REPORTS: Final = {"report.html": TEST, "campaign.html": CAMPAIGN, "zoo.html": "zoo.json"}
 """The pages that our reporters leave, each in a folder that holds its source."""
 STREAMS_MAX: Final = 64
+PATH_LOGGED_MAX: Final = 200
 TITLES: Final = {
     400: "That request cannot be read",
     403: "That is not shown",
@@ -74,6 +75,11 @@ class Site:
             return await self._answered(request)
         except RequestError as error:
             return await self._problem(error)
+        except ConnectionError:
+            raise  # the client went away, or did not take what it had asked for
+        except Exception:
+            logger.exception("%s could not be answered", request.message.path[:PATH_LOGGED_MAX])
+            return await self._problem(RequestError(500, "The server met something that it cannot deal with."))
 
     async def close(self) -> None:
         """End all streams and readers."""

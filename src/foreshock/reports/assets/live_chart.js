@@ -111,7 +111,7 @@ class LiveChart {
 
   /** @param {any} plot @param {string[]} kinds */
   paintFaults({ context, token, x, end_s, bottom }, kinds) {
-    const band = Number(token("band")) || 0.15;
+    const band = (Number(token("band")) || 0.15) * 0.75;
     for (const fault of this.faults) {
       const left = x(fault.from_s), right = Math.max(x(fault.to_s ?? end_s), left + 2);
       context.fillStyle = this.colorOf(fault.kind);
@@ -200,8 +200,8 @@ class LiveChart {
         const at = x((i + 0.5) * width_s);
         if (down) context.lineTo(at, y(ms));
         else {
-          context.moveTo(at - 1, y(ms));
-          context.lineTo(at, y(ms));
+          context.moveTo(at - 1.5, y(ms));
+          context.lineTo(at + 1.5, y(ms));
         }
         down = true;
       });
