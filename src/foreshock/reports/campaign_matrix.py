@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from foreshock.harness.campaign.document import CampaignRow
-from foreshock.reports.campaign_tests import Tally, value_of
+from foreshock.reports.campaign_tests import NO_BUG, Tally, named, value_of
 
 ROW_AXES: Final = ("target", "workload")
 COLUMN_AXES: Final = ("backend", "nemesis", "bug")
@@ -81,7 +81,9 @@ def matrix_of(rows: Sequence[CampaignRow], axes: Mapping[str, tuple[str, ...]]) 
             if tests is None:
                 found.append(None)
                 continue
-            title = " · ".join((" ".join(row_place), *column_place)) or "every test"
+            title = (
+                " · ".join(value for value in (*row_place, *column_place) if value != NO_BUG) or "every test"
+            )
             cell = Cell(len(cells) + 1, title, Tally.of(test.outcome for test in tests))
             cells.append((cell.number, title, tests))
             found.append(cell)
@@ -108,7 +110,7 @@ def _values(rows: Sequence[CampaignRow], axes: Mapping[str, tuple[str, ...]]) ->
             seen.setdefault(axis, {})
     for axis in seen:
         seen[axis] = dict.fromkeys(value_of(row, axis) for row in rows)
-    order = {axis: [value.replace(",", ", ") for value in given] for axis, given in axes.items()}
+    order = {axis: [named(axis, value) for value in given] for axis, given in axes.items()}
     for axis, given in order.items():
         known = seen[axis]
         seen[axis] = dict.fromkeys([value for value in given if value in known]) | known

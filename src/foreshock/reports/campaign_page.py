@@ -19,6 +19,7 @@ from foreshock.reports.campaign_tests import (
     Tally,
     TestLine,
     line_of,
+    place_text,
     reason_of,
     tests_of,
 )
@@ -50,6 +51,7 @@ class GroupView(NamedTuple):
     reason: str
     size: int
     tally: Tally
+    place: str
     link: str | None
     tests: tuple[tuple[int, str, str | None], ...]
 
@@ -97,7 +99,7 @@ def campaign_page(document: CampaignDocument, folder: Path) -> CampaignPage:
     past = past_campaigns(folder, PAGE)
     grouped = {key for group in document.groups for key in group.tests}
     aggrieved = [row for row in rows if row.outcome in BAD and row.key not in grouped]
-    slowest = sorted(rows, key=lambda row: -sum(attempt.seconds for attempt in row.attempts))
+    slowest = sorted((row for row in rows if row.attempts), key=_longest, reverse=True)[:SLOWEST_MAX]
     cells = tests_of(placed.cells, links)
     quiet = [cell for cell in cells if cell.tally.worst == "passed"] if len(cells) > CELLS_MANY else []
     return CampaignPage(
@@ -118,7 +120,7 @@ def campaign_page(document: CampaignDocument, folder: Path) -> CampaignPage:
         past=past,
         trends=tuple(trend_plots(past)),
         within=tuple(within_plots(attempts)),
-        slowest=tuple(_grievance(row, links) for row in slowest[:SLOWEST_MAX] if row.attempts),
+        slowest=tuple(_slow(row, links) for row in slowest),
         compare=_compare(past),
         files=tuple(name for name in _FILES if (folder / name).is_file()),
     )
@@ -171,26 +173,28 @@ def _groups(groups: Sequence[Group], rows: Sequence[CampaignRow], links: Links) 
                 reason=clip(group.reason, _REASON_CHARACTERS_MAX),
                 size=len(group.tests),
                 tally=Tally.of(by_key[key].outcome for key in group.tests if key in by_key),
+                place=place_text(members[0]) if members else "",
                 link=links.to(group.run),
                 tests=tuple(
-                    (line.seed, _place(row), line.link) for row, line in zip(members, lines, strict=True)
+                    (line.seed, place_text(row), line.link) for row, line in zip(members, lines, strict=True)
                 ),
             )
         )
     return tuple(views)
 
 
-_PLACE_ORDER: Final = ("target", "workload", "nemesis", "backend", "bug")
-
-
-def _place(row: CampaignRow) -> str:
-    order = dict.fromkeys([axis for axis in _PLACE_ORDER if axis in row.cell] + list(row.cell))
-    return " · ".join(row.cell[axis].replace(",", ", ") for axis in order if row.cell[axis])
-
-
 def _grievance(row: CampaignRow, links: Links) -> Grievance:
     line = line_of(row, links, "")
-    return Grievance(_place(row), line._replace(reason=reason_of(row)))
+    return Grievance(place_text(row), line._replace(reason=reason_of(row)))
+
+
+def _longest(row: CampaignRow) -> float:
+    return max(attempt.seconds for attempt in row.attempts)
+
+
+def _slow(row: CampaignRow, links: Links) -> Grievance:
+    """A test by its longest attempt: several are no slowness."""
+    return Grievance(place_text(row), line_of(row, links, "")._replace(seconds=_longest(row)))
 
 
 def _compare(past: Sequence[PastCampaign]) -> str:

@@ -30,7 +30,8 @@ PASSED_LINES_MAX = 12
 SEEDS_MAX = 2_500
 """Passed tests that are told by their seed, over the whole page."""
 REASON_CHARACTERS_MAX = 260
-_NO_BUG: Final = "no bug"
+NO_BUG: Final = "no bug"
+PLACE_ORDER: Final = ("target", "workload", "nemesis", "backend", "bug")
 
 
 class Tally(NamedTuple):
@@ -138,16 +139,23 @@ class Links:
         return None
 
 
-def place_of(row: CampaignRow) -> tuple[tuple[str, str], ...]:
-    """A test's place in the matrix as pairs of axis and value; absence is said."""
-    return tuple((axis, value_of(row, axis)) for axis in row.cell)
+def place_text(row: CampaignRow) -> str:
+    """A test's place in the matrix in one line; that no bug is planted goes without saying."""
+    order = dict.fromkeys([axis for axis in PLACE_ORDER if axis in row.cell] + sorted(row.cell))
+    return " · ".join(value for axis in order if (value := value_of(row, axis)) != NO_BUG)
 
 
 def value_of(row: CampaignRow, axis: str) -> str:
     """The value of a test on an axis, in words."""
-    value = row.cell.get(axis, "")
+    return named(axis, row.cell.get(axis, ""))
+
+
+def named(axis: str, value: str) -> str:
+    """A value of an axis in words; absence is said."""
+    if axis == "bug" and value in ("", "none"):
+        return NO_BUG
     if not value:
-        return _NO_BUG if axis == "bug" else "none" if axis == "nemesis" else "default"
+        return "none" if axis == "nemesis" else "default"
     return value.replace(",", ", ")
 
 

@@ -18,7 +18,7 @@ from foreshock.harness.comparison import (
     KindOfFailure,
     Side,
 )
-from foreshock.reports.campaign_tests import BAD, DONE, Tally, deciding, reason_of, value_of
+from foreshock.reports.campaign_tests import BAD, DONE, Tally, deciding, place_text, reason_of
 from foreshock.reports.compare_runs import differences, setting_text
 from foreshock.reports.compare_statistics import in_words, paired_ratio
 from foreshock.reports.scales import counted
@@ -26,7 +26,6 @@ from foreshock.reports.scales import counted
 CHANGED_MAX = 400
 KINDS_MAX = 120
 DURATIONS_MAX = 60
-_PLACE_ORDER: Final = ("target", "workload", "nemesis", "backend", "bug")
 _CHANGES: Final = ("broken", "mended", "other")
 _STATES: Final = ("new", "still", "gone")
 _Pairs = Sequence[tuple[CampaignRow, CampaignRow]]
@@ -65,12 +64,6 @@ def compare_campaigns(
 def _by_name(rows: Sequence[CampaignRow]) -> dict[tuple[str, int], CampaignRow]:
     """Tests by place and seed: a key may be made of more, such as the version of what is tested."""
     return {(place_text(row), row.seed): row for row in rows}
-
-
-def place_text(row: CampaignRow) -> str:
-    """A test's place in the matrix in one line."""
-    order = dict.fromkeys([axis for axis in _PLACE_ORDER if axis in row.cell] + sorted(row.cell))
-    return " · ".join(value_of(row, axis) for axis in order if row.cell[axis])
 
 
 def _side(document: CampaignDocument, folder: Path) -> Side:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from foreshock.harness.campaign.document import CAMPAIGN
 from foreshock.harness.reporter import Reporter
+from foreshock.harness.store import TEST
 from foreshock.reports.page import page_of
 from foreshock.reports.rendering import render, write_page
 from foreshock.reports.stored_run import read_run
@@ -22,6 +24,8 @@ class HtmlReporter(Reporter):
 
     name = "html"
 
-    def report(self, run: Path) -> Path:
-        """Render a stored run; returns the path of the page."""
+    def report(self, run: Path) -> Path | None:
+        """Render a stored run; returns the path of the page. The folder of a campaign is not its business."""
+        if (run / CAMPAIGN).is_file() and not (run / TEST).is_file():
+            return None
         return write_page(run / REPORT, render("report.html.j2", _SCRIPTS, page=page_of(read_run(run))))
