@@ -139,7 +139,7 @@ def test_every_registered_plug_in_imports() -> None:
             module, _, attribute = value.partition(":")
             try:
                 __import__(module)
-                getattr(sys.modules[module], attribute)
+                assert not attribute or getattr(sys.modules[module], attribute)
             except (ImportError, AttributeError) as error:
                 missing.append(f"{group} {name}: {error}")
     assert missing == []

@@ -134,11 +134,7 @@ def resolve(request: Request) -> Resolved:
         workload_class.check_client(options["workload"], client_class)
     hosts = backend.hosts_of(options[backend.name]) if isinstance(backend, NamesHosts) else None
     nodes = _nodes(request.nodes, target_class.default_nodes, hosts)
-    if len(nodes) < target_class.minimum_nodes:
-        raise UsageError(
-            f"the target {request.target!r} takes {target_class.minimum_nodes} nodes at least, and {len(nodes)} "
-            "would be deployed: give more by --nodes"
-        )
+    _check_enough(request.target, target_class, nodes)
     seed = request.seed if request.seed is not None else secrets.randbelow(1 << 31)
     faults = _faults(request, named_nemeses, nodes)
     check_allowed(faults["allow"], backend.name, nodes, needed, faults["schedule"])
@@ -176,6 +172,15 @@ def resolve(request: Request) -> Resolved:
         backend_options=options.get(backend.name, backend.Options()),
         bug_class=bug_class,
     )
+
+
+def _check_enough(target: str, target_class: type[Target[Any]], nodes: Sequence[str]) -> None:
+    """Refuse fewer nodes than the target can do with."""
+    if len(nodes) < target_class.minimum_nodes:
+        raise UsageError(
+            f"the target {target!r} takes {target_class.minimum_nodes} nodes at least, and {len(nodes)} "
+            "would be deployed: give more by --nodes"
+        )
 
 
 def load_workload(plan: Plan) -> tuple[type[Workload[Any]], Options]:
