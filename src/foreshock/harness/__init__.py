@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from foreshock.harness.nemesis import Nemesis, NemesisContext, Shade
     from foreshock.harness.operation import NEMESIS, Operation, OperationType
     from foreshock.harness.options import Options
+    from foreshock.harness.pytest_plugin.fixture import Foreshock
     from foreshock.harness.randomness import RandomStream
     from foreshock.harness.reporter import Reporter
     from foreshock.harness.runtime import ConnectionClosed, ConnectionRefused, Runtime, TimeoutExpired
@@ -115,6 +116,7 @@ _MODULE_OF = {
     "Operation": "operation",
     "OperationType": "operation",
     "Options": "options",
+    "Foreshock": "pytest_plugin.fixture",
     "RandomStream": "randomness",
     "Reporter": "reporter",
     "ConnectionClosed": "runtime",
@@ -164,6 +166,7 @@ __all__ = [
     "Fault",
     "FaultError",
     "FaultLedger",
+    "Foreshock",
     "ForeshockError",
     "Generator",
     "Grant",
