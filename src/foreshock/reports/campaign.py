@@ -12,7 +12,7 @@ from foreshock.harness.reporter import Reporter
 from foreshock.reports.campaign_page import PAGE, campaign_page
 from foreshock.reports.rendering import render, write_page
 
-_SCRIPTS = ("page.js", "campaign.js")
+_SCRIPTS = ("page.js", "tables.js", "campaign.js")
 _STYLES = ("campaign.css",)
 
 

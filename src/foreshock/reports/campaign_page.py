@@ -15,7 +15,6 @@ from foreshock.reports.campaign_plots import attempts_of, strip, trend_plots, wi
 from foreshock.reports.campaign_tests import (
     BAD,
     CellTests,
-    Links,
     Tally,
     TestLine,
     line_of,
@@ -24,6 +23,7 @@ from foreshock.reports.campaign_tests import (
     tests_of,
 )
 from foreshock.reports.campaign_trends import PastCampaign, past_campaigns
+from foreshock.reports.links import Links
 from foreshock.reports.operation_text import clip
 from foreshock.reports.page import Fact
 from foreshock.reports.plots import Plot

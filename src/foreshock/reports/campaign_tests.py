@@ -6,14 +6,11 @@ have a line of their own, then a seed with its link, then nothing but their numb
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import quote
 
 from foreshock.harness.campaign.document import Attempt, CampaignRow
-from foreshock.reports.html import REPORT
+from foreshock.reports.links import Links
 from foreshock.reports.operation_text import clip
 
 OUTCOMES: Final = ("failed", "flaky", "error", "unknown", "running", "waiting", "passed")
@@ -111,32 +108,6 @@ class CellTests(NamedTuple):
     lines: tuple[TestLine, ...]
     seeds: tuple[tuple[int, str | None], ...]
     left_out: Tally
-
-
-class Links:
-    """The way from the page of a campaign to the reports of its tests.
-
-    Paths are taken relative to where the campaign said that it was, so that a store that was moved keeps its links.
-    """
-
-    def __init__(self, page_folder: Path, directory: str) -> None:
-        self._folder = page_folder
-        self._directory = directory or str(page_folder)
-        self._known: dict[str, str | None] = {}
-
-    def to(self, run: str) -> str | None:
-        """The address of a run's report, or ``None`` where there is none."""
-        if not run:
-            return None
-        if run not in self._known:
-            self._known[run] = self._find(run)
-        return self._known[run]
-
-    def _find(self, run: str) -> str | None:
-        relative = os.path.relpath(os.path.join(run, REPORT), self._directory)  # noqa: PTH118 - ten thousand times
-        if os.path.isfile(os.path.join(self._folder, relative)):  # noqa: PTH113, PTH118
-            return quote(Path(relative).as_posix())
-        return None
 
 
 def place_text(row: CampaignRow) -> str:

@@ -25,7 +25,7 @@ from foreshock.reports.rendering import render, write_page
 from foreshock.reports.scales import NS_PER_MS, duration, number, percent
 from foreshock.reports.spans import long_duration
 
-_SCRIPTS = ("page.js", "campaign.js")
+_SCRIPTS = ("page.js", "tables.js")
 _STYLES = ("campaign.css", "compare.css")
 Comparison = RunComparison | CampaignComparison
 

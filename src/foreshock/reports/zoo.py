@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -14,10 +13,15 @@ from foreshock.harness.reporter import Reporter
 from foreshock.harness.verdict import ExitCode
 from foreshock.harness.zoo.document import BugRow, CorrectRow, ZooDocument
 from foreshock.harness.zoo.journal import DOCUMENT
-from foreshock.reports.html import REPORT
+from foreshock.reports.links import Links
+from foreshock.reports.plots import Plot
 from foreshock.reports.rendering import render, write_page
+from foreshock.reports.spans import long_duration
+from foreshock.reports.zoo_plot import hunts_plot
 
 PAGE = "zoo.html"
+_SCRIPTS = ("page.js", "tables.js")
+_STYLES = ("campaign.css",)
 _FAMILIES = {"target": "Targets that are wrong by themselves", "finding": "Known weaknesses"}
 
 
@@ -35,11 +39,15 @@ class ZooPage(NamedTuple):
 
     verdict: str
     document: ZooDocument
+    found: int
+    plot: Plot | None
     families: tuple[Family, ...]
     correct: tuple[CorrectRow, ...]
     failures: tuple[tuple[CorrectRow, int, str | None], ...]
     """A row, the place of one of its failures, and the link to that test's report."""
     jobs: str
+    took: str
+    simulated: str
 
 
 class ZooReporter(Reporter):
@@ -56,26 +64,31 @@ class ZooReporter(Reporter):
             document = msgspec.json.decode(path.read_bytes(), type=ZooDocument)
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             raise HarnessError(f"{path} is not what a run of the zoo writes: {error}") from error
-        return write_page(run / PAGE, render("zoo.html.j2", ("page.js",), page=zoo_page(document, run)))
+        return write_page(run / PAGE, render("zoo.html.j2", _SCRIPTS, _STYLES, page=zoo_page(document, run)))
 
 
 def zoo_page(document: ZooDocument, directory: Path) -> ZooPage:
     """Put the page together; links are relative to ``directory``."""
+    links = Links(directory, document.run)
     words = {ExitCode.VALID: "valid", ExitCode.INVALID: "invalid"}
     rows = sorted(document.bugs, key=lambda row: (_family(row), row.name))
     return ZooPage(
         verdict=words.get(ExitCode(document.exit), "unknown"),
         document=document,
+        found=sum(row.found for row in rows),
+        plot=hunts_plot(rows),
         families=tuple(
-            _make_family(title, list(members), directory) for (_, title), members in groupby(rows, _family)
+            _make_family(title, list(members), links) for (_, title), members in groupby(rows, _family)
         ),
         correct=document.correct,
         failures=tuple(
-            (row, place, _link(failure.run, directory))
+            (row, place, links.to(failure.run))
             for row in document.correct
             for place, failure in enumerate(row.failures)
         ),
         jobs=f"{document.jobs} at a time",
+        took=long_duration(document.seconds),
+        simulated=long_duration(document.simulated_seconds),
     )
 
 
@@ -86,13 +99,5 @@ def _family(row: BugRow) -> tuple[int, str]:
     return 0, f"Planted bugs: {row.name.partition('/')[0]}"
 
 
-def _make_family(title: str, rows: list[BugRow], directory: Path) -> Family:
-    return Family(
-        title, sum(row.found for row in rows), tuple((row, _link(row.run, directory)) for row in rows)
-    )
-
-
-def _link(run: str | None, directory: Path) -> str | None:
-    if run is None or not (Path(run) / REPORT).is_file():
-        return None
-    return Path(os.path.relpath(Path(run) / REPORT, directory)).as_posix()
+def _make_family(title: str, rows: list[BugRow], links: Links) -> Family:
+    return Family(title, sum(row.found for row in rows), tuple((row, links.to(row.run)) for row in rows))

@@ -65,39 +65,6 @@ function listenToMatrix() {
   if (location.hash.startsWith("#cell-")) openTests(location.hash.slice(1));
 }
 
-/** What a cell of a table is sorted by. @param {HTMLTableRowElement} row @param {number} column */
-function sortValue(row, column) {
-  const cell = row.cells[column];
-  const given = cell?.dataset.value ?? cell?.textContent?.trim() ?? "";
-  const number = Number(given.replace(/[\s\u202f\u00a0]/g, ""));
-  return given !== "" && Number.isFinite(number) ? number : given;
-}
-
-/** A button in every head of a table sorts by its column, and by the same again the other way round. */
-function makeSortable(/** @type {HTMLTableElement} */ table) {
-  const heads = [...table.tHead?.rows[0]?.cells ?? []];
-  for (const [column, head] of heads.entries()) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.append(...head.childNodes);
-    if (!button.textContent?.trim()) continue;
-    head.append(button);
-    button.addEventListener("click", () => {
-      const down = head.getAttribute("aria-sort") === "ascending";
-      for (const other of heads) other.removeAttribute("aria-sort");
-      head.setAttribute("aria-sort", down ? "descending" : "ascending");
-      const body = table.tBodies[0];
-      const keyed = [...body.rows].map((row) => ({ row, value: sortValue(row, column) }));
-      keyed.sort(({ value: one }, { value: other }) => {
-        const order = typeof one === "number" && typeof other === "number"
-          ? one - other : String(one).localeCompare(String(other));
-        return down ? -order : order;
-      });
-      body.append(...keyed.map(({ row }) => row));
-    });
-  }
-}
-
 /** Words and outcomes choose which tests are seen; a field without any is not. */
 function listenToFilter() {
   const input = document.getElementById("filter");
@@ -152,4 +119,3 @@ function listenToFilter() {
 
 listenToMatrix();
 listenToFilter();
-for (const table of document.querySelectorAll("table.sortable")) makeSortable(/** @type {HTMLTableElement} */ (table));
