@@ -68,5 +68,5 @@ def _hunt(row: BugRow, x: Logarithmic, y: float) -> list[Markup]:
         svg.text(clip(row.name, NAME_CHARACTERS_MAX), LEFT - 12, y + 4, "hunt-name", anchor="end"),
         svg.line(LEFT, y, end, y, f"hunt {kind}"),
         sign,
-        svg.text(told, end + 10, y + 4, "tick"),
+        svg.text(told, end + 10, y + 4, "tick told"),
     ]
