@@ -43,6 +43,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("foreshock.harness.cli.report", "Render the reports of a stored run again."),
     "serve": ("foreshock.harness.cli.serve", "Show the store in a browser, also while tests run."),
     "compare": ("foreshock.harness.cli.compare", "Show what differs between two runs, or two campaigns."),
+    "new-target": (
+        "foreshock.harness.cli.new_target",
+        "Write a target of your own, which works as it stands, and its test.",
+    ),
     "list": ("foreshock.harness.cli.list", "Show targets, workloads, nemeses, backends, bugs, runs and campaigns."),
     "doctor": ("foreshock.harness.cli.doctor", "Say what this machine can do, and what mends the rest."),
     "heal": ("foreshock.harness.cli.heal", "Undo the faults that a dead run left."),
