@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from foreshock.harness.cli.common import (
+    check_reporters,
     console,
     option,
     output_options,
     print_json,
     relative,
+    reporter_option,
     set_up_logging,
     spare_stdout,
     store_option,
@@ -27,7 +29,7 @@ from foreshock.harness.errors import ForeshockError
 from foreshock.harness.verdict import ExitCode
 
 if TYPE_CHECKING:
-    from foreshock.harness.campaign.document import CampaignDocument
+    from foreshock.harness.campaign.document import CampaignDocument, Group
     from foreshock.harness.campaign.journal import Journal
     from foreshock.harness.campaign.planning import Planned
     from foreshock.harness.campaign.runner import Watcher
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     help="Run the tests on a Dask cluster, such as tcp://host:8786.",
 )
 @option("--junit", type=click.Path(), default=None, help="Write a JUnit file there, too.")
+@reporter_option
 @click.option("--dry-run", is_flag=True, help="List the tests, and run none.")
 @store_option
 @output_options
@@ -71,6 +74,7 @@ def command(
     fresh: bool,
     scheduler: str | None,
     junit: str | None,
+    reporters: tuple[str, ...],
     dry_run: bool,
     store: Path,
     as_json: bool,
@@ -87,6 +91,7 @@ def command(
     set_up_logging(verbose=verbose)
     junit_path = None if junit is None else file_to_write(junit, "--junit", (file,))
     with spare_stdout(as_json=as_json):
+        check_reporters(reporters)
         planned = plan_campaign(file, shard)
     if dry_run:
         return _list(planned, as_json=as_json)
@@ -107,7 +112,7 @@ def command(
     )
     with spare_stdout(as_json=as_json):
         document = _run(planned, given, quiet=quiet, as_json=as_json)
-        reports, errors = _report(Path(document.directory), junit_path)
+        reports, errors = _report(Path(document.directory), junit_path, reporters)
     if as_json:
         print_json(document)
     else:
@@ -172,7 +177,15 @@ def _executor(planned: Planned, given: Given, journal: Journal) -> tuple[Any, in
     if given.scheduler is not None:
         from foreshock.harness.campaign.dask_executor import DaskExecutor
 
-        return DaskExecutor(given.scheduler, given.store), given.jobs or 1
+        on_cluster = DaskExecutor(
+            given.scheduler,
+            given.store,
+            report=specification.report,
+            keep=specification.keep,
+            give_up_after_s=specification.give_up_after_s,
+            jobs=given.jobs,
+        )
+        return on_cluster, given.jobs or 1
     from foreshock.harness.campaign.admission import Room
     from foreshock.harness.campaign.local_executor import LocalExecutor
 
@@ -199,12 +212,12 @@ def _watcher(stack: contextlib.ExitStack, *, quiet: bool, as_json: bool) -> Watc
     return stack.enter_context(LiveWatcher())
 
 
-def _report(directory: Path, junit: Path | None) -> tuple[list[Path], list[str]]:
+def _report(directory: Path, junit: Path | None, asked: Sequence[str]) -> tuple[list[Path], list[str]]:
     """What the reporters make of the campaign's folder."""
     from foreshock.harness.publish import report_all
     from foreshock.harness.registry import Kind, load
 
-    reports, errors = report_all(directory)
+    reports, errors = report_all(directory, asked)
     if junit is not None:
         try:
             written = load(Kind.REPORTERS, "junit")().report(directory)
@@ -222,10 +235,7 @@ def _show(document: CampaignDocument, reports: Sequence[Path], *, quiet: bool) -
     if quiet:
         return
     rows = [
-        *[
-            ("failure", f"{group.reason} ({len(group.tests)} tests, such as {group.replay})")
-            for group in document.groups
-        ],
+        *[("failure", _told(group)) for group in document.groups],
         ("campaign", relative(document.directory)),
         *[("report", relative(path)) for path in reports],
         ("again", document.command),
@@ -233,6 +243,12 @@ def _show(document: CampaignDocument, reports: Sequence[Path], *, quiet: bool) -
     for name, text in rows:
         out.print(f"  [dim]{name:<11}[/dim]", end="")
         out.print(text, markup=False)
+
+
+def _told(group: Group) -> str:
+    """One kind of failure in a line."""
+    count = f"{len(group.tests)} tests" if len(group.tests) > 1 else "1 test"
+    return f"{group.reason} ({count}{', such as ' * bool(group.replay)}{group.replay})"
 
 
 def _list(planned: Planned, *, as_json: bool) -> int:
