@@ -57,7 +57,7 @@ def test_the_target_survives_kills_and_pauses(
         "--nemesis",
         "kill,pause",
         "--seed",
-        "1",
+        "2",
         "--no-report",
         "--json",
     )
