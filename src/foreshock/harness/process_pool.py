@@ -30,6 +30,8 @@ Work = Callable[[Any, Note], Any]
 """What a worker does with a task: a function of a module, for another process must find it."""
 
 SET_DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG (prctl(2))
+BEGUN, NOTE, DONE = "begun", "note", "done"
+"""What a worker says: that it has begun with a task, something about it, what came of it."""
 SAID_BYTES_MAX: Final = 2_000
 """Of what a worker said before it died this much is told."""
 
@@ -145,11 +147,14 @@ class ProcessPool(Generic[T]):
         """What a worker says: a note, or the end of its task, be it that of the worker as well."""
         worker, ticket = self._busy[pipe]
         try:
-            is_note, value = worker.pipe.recv()
+            word, value = worker.pipe.recv()
         except (EOFError, OSError):
             gone = self.give_up(ticket, worker, "")
             return msgspec.structs.replace(gone, lost=worker.last_words())
-        if is_note:
+        if word == BEGUN:
+            worker.began = time.monotonic()  # what it imported until now is no part of the task
+            return None
+        if word == NOTE:
             worker.note = value
             return None
         del self._busy[pipe]
@@ -182,7 +187,8 @@ def _serve(
     with contextlib.suppress(EOFError, OSError):
         while True:
             task = pipe.recv()
-            pipe.send((False, work(task, lambda value: pipe.send((True, value)))))
+            pipe.send((BEGUN, None))
+            pipe.send((DONE, work(task, lambda value: pipe.send((NOTE, value)))))
 
 
 def _signal_name(number: int) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.harness.campaign.pretended import Interrupting, Pretended, journal_in, run, planned_test
+from tests.harness.campaign.pretended import Interrupting, Pretended, journal_in, planned_test, run
 
 from foreshock.harness.campaign.document import CAMPAIGN, JOURNAL, CampaignDocument, CampaignRow
 from foreshock.harness.campaign.journal import Journal

@@ -25,8 +25,8 @@ from foreshock.harness.process_pool import Note, die_with_parent
 from foreshock.harness.progress import SilentProgress, Snapshot
 from foreshock.harness.request import Request
 from foreshock.harness.runner import run_test
-from foreshock.harness.store import Store
-from foreshock.harness.summary import read_summary
+from foreshock.harness.store import TEST, Store, read_json
+from foreshock.harness.summary import summarize
 from foreshock.harness.verdict import ExitCode
 
 NOTE_EVERY_S: Final = 0.5
@@ -88,7 +88,9 @@ def _report(wanted: Reported, resolved: Resolved) -> publish.Reported:
 
 
 def _done(task: Task, outcome: publish.Outcome, began: float) -> Attempt:
-    summary = read_summary(outcome.run)
+    # Not what is on disk: where that is full, the judgement says so, and the file is not there.
+    started = str(read_json(outcome.run / TEST).get("started", ""))
+    summary = summarize(outcome.judgement, started)
     if task.keep == "failures" and summary.exit == ExitCode.VALID:
         shutil.rmtree(outcome.run, ignore_errors=True)
         summary = msgspec.structs.replace(summary, run="")
