@@ -40,7 +40,7 @@ class TerminalView(SilentProgress):
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> TerminalView:
-        self._stack.enter_context(_no_caret_c())
+        self._stack.enter_context(no_caret_c())
         with contextlib.suppress(OSError):
             self._live.start()
         return self
@@ -115,7 +115,7 @@ def sparkline(values: tuple[float, ...]) -> str:
 
 
 @contextlib.contextmanager
-def _no_caret_c() -> Iterator[None]:
+def no_caret_c() -> Iterator[None]:
     """Keep the terminal from echoing Ctrl-C as ``^C`` into the panel; other keys are echoed as ever."""
     try:
         before = termios.tcgetattr(sys.stdin)

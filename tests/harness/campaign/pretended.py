@@ -55,6 +55,7 @@ class Pretended:
         self.room = room
         self.started: list[tuple[int, int]] = []
         self.interrupts = 0
+        self.errors: list[str] = []
         self._on_start = on_start
         self._under_way: list[Job] = []
 

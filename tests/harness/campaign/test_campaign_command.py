@@ -64,7 +64,7 @@ def test_the_verdict_where_all_is_and_the_command_again(
     (folder,) = (store / "campaigns" / "small").iterdir()
     words = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines[1:]}
     assert words["campaign"] == str(folder)
-    assert words["again"] == f"foreshock campaign {file} --store '{store}'"
+    assert words["again"] == f"foreshock campaign {file} --jobs 1 --store '{store}'"
     assert words["report"] == str(folder / "campaign.html")
     assert len(list(store.glob(f"*/*/{TEST}"))) == 4
     assert not list(store.glob("*/*/report.html"))  # pages of what failed alone

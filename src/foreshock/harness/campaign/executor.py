@@ -38,7 +38,13 @@ class Finished(msgspec.Struct, frozen=True):
 
 
 class Executor(Protocol):
-    """Runs jobs. Used as a context: leaving it ends what is under way, healed and torn down."""
+    """Runs jobs. Used as a context: leaving it ends what is under way, healed and torn down.
+
+    ``errors`` are sentences about what went wrong beside the tests, such as a fault that could not be healed after a
+    worker was lost.
+    """
+
+    errors: list[str]
 
     def __enter__(self) -> Executor:
         """Begin; raises :class:`HarnessError` when there is nowhere to run anything."""

@@ -112,6 +112,8 @@ class Campaign:
                 break
             for finished in self._executor.finished(POLL_S):
                 self._done(finished)
+            for error in self._executor.errors:
+                self._error(error)
             if told < self._interrupts + bool(self._why_stopped):
                 told += 1
                 self._executor.interrupt()

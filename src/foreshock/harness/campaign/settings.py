@@ -27,8 +27,15 @@ FIELDS: Final = {
     for field in msgspec.structs.fields(Request)
     if field.name not in ("seed", OPTIONS)
 }
-KINDS: Final = {"target": Kind.TARGETS, "workload": Kind.WORKLOADS, "bug": Kind.BUGS}
-NONE: Final = "none"
+KINDS: Final = {
+    "target": Kind.TARGETS,
+    "workload": Kind.WORKLOADS,
+    "nemesis": Kind.NEMESES,
+    "backend": Kind.BACKENDS,
+    "bug": Kind.BUGS,
+    "checker": Kind.CHECKERS,
+}
+NONE, AUTO = "none", "auto"
 VALUES_MAX: Final = 1_000
 _EXPECTED: Final = re.compile(r"Expected (.*?)(?:, got .*)? - at `\$\.\w+`")
 
@@ -139,17 +146,17 @@ class Settings:
     def _check_name(self, place: Place, name: str, value: str) -> None:
         """A plug-in's name is looked up at once, while its line is at hand."""
         kind = KINDS.get(name)
-        if name == "nemesis":
+        if kind is None:
+            return
+        wanted: Sequence[str] = (value,)
+        if kind is Kind.NEMESES:
             try:
-                wanted: Sequence[str] = tuple(weighted_nemeses(value))
+                wanted = tuple(weighted_nemeses(value))
             except UsageError as error:
                 raise self.source.error(place, str(error)) from None
-            kind = Kind.NEMESES
-        elif name == "backend":
-            wanted, kind = (value,) if value != "auto" else (), Kind.BACKENDS
-        elif kind is not None:
-            wanted = (value,)
-        else:
+        elif kind is Kind.CHECKERS:
+            wanted = [word.strip() for word in value.split(",") if word.strip()]
+        elif kind is Kind.BACKENDS and value == AUTO:
             return
         for one in wanted:
             if ":" not in one and one not in names(kind):

@@ -18,6 +18,7 @@ from foreshock.harness.campaign.executor import Running
 from foreshock.harness.campaign.rows import judged, name_of
 from foreshock.harness.campaign.runner import Standing, Watcher
 from foreshock.harness.patient_console import PatientConsole
+from foreshock.harness.terminal_view import no_caret_c
 
 LINES_EVERY_S: Final = 10.0
 REDRAW_S: Final = 0.2
@@ -63,8 +64,10 @@ class LiveWatcher(LineWatcher):
         super().__init__()
         self._console = console or PatientConsole(stderr=True, highlight=False)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> LiveWatcher:
+        self._stack.enter_context(no_caret_c())
         with contextlib.suppress(OSError):
             self._live.start()
         return self
@@ -72,6 +75,7 @@ class LiveWatcher(LineWatcher):
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(OSError):
             self._live.stop()
+        self._stack.close()
 
     def show(self, standing: Standing) -> None:
         """Redraw the panel, a few times a second."""

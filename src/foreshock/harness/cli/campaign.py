@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
+import msgspec
 
 from foreshock.harness.cli.common import (
     check_reporters,
@@ -95,12 +96,10 @@ def command(
         planned = plan_campaign(file, shard)
     if dry_run:
         return _list(planned, as_json=as_json)
-    words = [
-        str(file),
-        *(["--shard", shard] if shard else []),
-        *(["--scheduler", scheduler] if scheduler else []),
-    ]
-    words += [] if str(store) == "store" else ["--store", str(store)]
+    words = [str(file)]
+    for name, value in (("--shard", shard), ("--jobs", jobs), ("--rerun", rerun), ("--scheduler", scheduler)):
+        words += [] if value is None else [name, str(value)]
+    words += ["--fail-fast"] * fail_fast + ([] if str(store) == "store" else ["--store", str(store)])
     given = Given(
         store=store,
         jobs=jobs or planned.specification.jobs,
@@ -113,13 +112,15 @@ def command(
     with spare_stdout(as_json=as_json):
         document = _run(planned, given, quiet=quiet, as_json=as_json)
         reports, errors = _report(Path(document.directory), junit_path, reporters)
+    if errors:
+        document = _with_errors(document, errors)
     if as_json:
         print_json(document)
     else:
         _show(document, reports, quiet=quiet)
-    for error in (*document.harness_errors, *errors):
+    for error in document.harness_errors:
         click.echo(f"foreshock: {error}", err=True)
-    return ExitCode.worst((ExitCode(document.exit), ExitCode.HARNESS_ERROR if errors else ExitCode.VALID))
+    return document.exit
 
 
 class Given(NamedTuple):
@@ -243,6 +244,15 @@ def _show(document: CampaignDocument, reports: Sequence[Path], *, quiet: bool) -
     for name, text in rows:
         out.print(f"  [dim]{name:<11}[/dim]", end="")
         out.print(text, markup=False)
+
+
+def _with_errors(document: CampaignDocument, errors: Sequence[str]) -> CampaignDocument:
+    """The document with what reporters could not do."""
+    return msgspec.structs.replace(
+        document,
+        exit=int(ExitCode.worst((ExitCode(document.exit), ExitCode.HARNESS_ERROR))),
+        harness_errors=(*document.harness_errors, *errors),
+    )
 
 
 def _told(group: Group) -> str:
