@@ -120,14 +120,46 @@ def stopped(process: ProcessIdentity) -> bool:
 
 
 def signal_group(process: ProcessIdentity, number: signal.Signals) -> bool:
-    """Send a signal to the process group that this process leads; false when the process is gone."""
+    """Send a signal to the process group that this process leads, and to those of its descendants that left it.
+
+    False when the process is gone.
+    """
     if not alive(process):
         return False
+    strays = descendants_outside_group(process)
     try:
         os.killpg(process.pid, number)
     except ProcessLookupError:
         return False
+    if number in (signal.SIGSTOP, signal.SIGKILL):
+        strays = {*strays, *descendants_outside_group(process)}  # what was made meanwhile; now no more is
+    for stray in sorted(strays, key=lambda each: each.pid):
+        if alive(stray):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(stray.pid, number)
     return True
+
+
+def descendants_outside_group(process: ProcessIdentity) -> set[ProcessIdentity]:
+    """What the process has started, and what that has, in other process groups; none where there is no ``/proc``.
+
+    A server whose workers have sessions of their own (PostgreSQL) is more than a group.
+    """
+    children: dict[int, list[int]] = {}
+    groups: dict[int, int] = {}
+    for name in os.listdir(_PROC) if _PROC.exists() else ():  # noqa: PTH208 - names are all that is wanted
+        fields = _stat_fields(int(name)) if name.isdigit() else None
+        if fields is not None:
+            children.setdefault(int(fields[1]), []).append(int(name))
+            groups[int(name)] = int(fields[2])
+    family, found = [process.pid], set()
+    while family:
+        for child in children.pop(family.pop(), ()):
+            family.append(child)
+            stray = identify(child) if groups[child] != process.pid else None
+            if stray is not None:
+                found.add(stray)
+    return found
 
 
 def processes_of_run(run: str) -> list[int]:

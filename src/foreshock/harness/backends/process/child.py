@@ -14,6 +14,8 @@ from typing import Final
 
 from foreshock.harness.backends.process_identity import (
     ProcessIdentity,
+    alive,
+    descendants_outside_group,
     identify,
     signal_group,
     stopped,
@@ -104,13 +106,18 @@ class Child:
         return "paused" if self.paused() else "running"
 
     async def kill(self) -> None:
-        """Kill the node's whole process group and wait until its process is gone."""
+        """Kill all of the node's processes and wait until they are gone."""
         process = self._process
         if process is None or process.poll() is not None:
             return
         self.killed = True
+        strays = set() if self.identity is None else descendants_outside_group(self.identity)
         self.signal(signal.SIGKILL)
-        await self._until(lambda: process.poll() is not None, "die of SIGKILL", _DEATH_TIMEOUT_S)
+        await self._until(
+            lambda: process.poll() is not None and not any(map(alive, strays)),
+            "die of SIGKILL",
+            _DEATH_TIMEOUT_S,
+        )
 
     async def pause(self) -> None:
         """Stop the process group and wait until its process is stopped; nothing when it does not run."""
