@@ -47,7 +47,7 @@ def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
 
 
-def judged(  # noqa: PT028
+def judged(
     capsys: pytest.CaptureFixture[str], store: Path, *words: str, report: bool = False
 ) -> tuple[int, Any]:
     more = () if report else ("--no-report",)
