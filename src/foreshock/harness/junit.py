@@ -102,7 +102,9 @@ def _outcome(summary: TestSummary) -> tuple[str, str, str]:
 def _case_of_row(row: CampaignRow) -> Case:
     suite = "/".join(f"{value}" for value in row.cell.values() if value not in ("", "none"))
     name = f"seed {row.seed}"
-    attempts = [(attempt, _of_attempt(attempt)) for attempt in row.attempts]
+    # An attempt that was lost with its worker says nothing where another one came to an end.
+    ends = [attempt for attempt in row.attempts if attempt.summary is not None] or row.attempts
+    attempts = [(attempt, _of_attempt(attempt)) for attempt in ends]
     if row.outcome in ("waiting", "running") or not attempts:
         return Case(suite=suite, name=name, seed=row.seed, tag="skipped", message="it was not run")
     order = (*_TAGS, "")

@@ -39,6 +39,8 @@ LOOK_EVERY_S: Final = 0.5
 UNSEEN_S: Final = 5.0
 """A worker that a test was given to is not taken for gone before it could be seen."""
 FETCHED_WITHIN_S: Final = 120.0
+AHEAD: Final = 1
+"""So many simulated tests more than it has threads are with a worker, lest it be idle while results travel."""
 LEFT_WITHIN_S: Final = 330.0
 """Real tests that were told to end may take so long to heal and to tear down; then the campaign leaves."""
 
@@ -266,7 +268,8 @@ class DaskExecutor:
         best: tuple[float, str] | None = None
         for address, worker in self._workers.items():
             there = [one for one in under_way if one.worker == address]
-            if address in self._unfit or len(there) >= worker.threads:
+            room = worker.threads + AHEAD * simulated
+            if address in self._unfit or len(there) >= room:
                 continue
             load = len(there) / worker.threads
             if self._admits(worker, there, simulated=simulated) and (best is None or (load, address) < best):

@@ -88,7 +88,9 @@ def faults_of(summary: TestSummary) -> tuple[str, ...]:
 
 def _failures(rows: Sequence[CampaignRow]) -> Iterator[_Failure]:
     for row in rows:
-        judged = [(kind, attempt) for attempt in row.attempts if (kind := _kind(attempt)) is not None]
+        # One that was lost with its worker says nothing where another one came to an end.
+        ends = [attempt for attempt in row.attempts if attempt.summary is not None] or row.attempts
+        judged = [(kind, attempt) for attempt in ends if (kind := _kind(attempt)) is not None]
         if not judged:
             continue
         worst = min((kind for kind, _ in judged), key=_KINDS.index)
