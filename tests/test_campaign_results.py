@@ -324,7 +324,7 @@ def test_a_test_on_the_command_line_writes_junit_where_it_is_told_to(tmp_path: P
         "--repeat",
         "2",
     ]
-    path = tmp_path / "new" / "tests.xml"
+    path = tmp_path / "tests.xml"
     assert (
         main(
             [
@@ -347,37 +347,20 @@ def test_a_test_on_the_command_line_writes_junit_where_it_is_told_to(tmp_path: P
     assert [case.get("name") for case in root.iter("testcase")] == ["seed 1", "seed 2"]
 
 
-def test_a_junit_file_that_cannot_be_written_is_a_harness_error_and_no_verdict(
+def test_a_junit_file_that_cannot_be_written_is_said_before_anything_is_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    for path, words in ((tmp_path, "is a folder"), (tmp_path / "missing" / "x.xml", "there is no folder")):
+        code = main(["test", "--backend", "sim", "--store", str(tmp_path / "store"), "--junit", str(path)])
+        assert code == 4
+        assert words in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_disk_that_does_not_take_the_junit_file_is_a_harness_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    words = [
-        "--target",
-        "raft",
-        "--workload",
-        "register",
-        "--backend",
-        "sim",
-        "--time-limit",
-        "1",
-        "--no-report",
-        "--seed",
-        "1",
-    ]
-    code = main(
-        [
-            "test",
-            *words,
-            "--store",
-            str(tmp_path / "s"),
-            "--json",
-            "--junit",
-            str(tmp_path / "file" / "x.xml"),
-        ]
-    )
-    said = capsys.readouterr()
-    assert (code, json.loads(said.out)["verdict"]) == (3, "valid")
-    assert "x.xml cannot be written" in said.err
+    with pytest.raises(HarnessError, match=r"x\.xml cannot be written: Not a directory"):
+        write_junit(tmp_path / "file" / "x.xml", "name", [])
 
 
 # --- tables and reporters of one's own --------------------------------------------------------------------

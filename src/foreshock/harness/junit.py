@@ -10,6 +10,7 @@ well. There a test case has no properties, so those of a suite name the run of e
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -79,11 +80,11 @@ def write_junit(path: Path, name: str, cases: Sequence[Case], *, seconds: float 
     data = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         scratch.write_bytes(data + b"\n")
         scratch.replace(path)
     except OSError as error:
-        scratch.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            scratch.unlink(missing_ok=True)
         raise HarnessError(f"{path} cannot be written: {error.strerror}") from error
     return path
 

@@ -26,6 +26,7 @@ from foreshock.harness.cli.common import (
 )
 from foreshock.harness.cli.completion import complete
 from foreshock.harness.cli.fault_options import fault_options
+from foreshock.harness.cli.outputs import file_to_write
 from foreshock.harness.errors import ForeshockError, UsageError
 from foreshock.harness.registry import Kind
 from foreshock.harness.request import Request
@@ -159,7 +160,7 @@ def _use_config(ctx: click.Context, _parameter: click.Parameter, path: Path | No
 @reporter_option
 @option(
     "--junit",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(),
     default=None,
     help="Write JUnit's XML of all tests to this file.",
 )
@@ -174,7 +175,7 @@ def command(
     repeat: int,
     report: bool,
     reporters: tuple[str, ...],
-    junit: Path | None,
+    junit: str | None,
     dry_run: bool,
     store: Path,
     as_json: bool,
@@ -191,6 +192,7 @@ def command(
     from foreshock.harness.store import Store
 
     set_up_logging(verbose=verbose)
+    junit_path = None if junit is None else file_to_write(junit, "--junit")
     request = _request(settings, {**ctx.meta.get(FILE_OPTIONS, {}), **parse_assignments(assignments)})
     with spare_stdout(as_json=as_json):
         resolved = resolve(request)
@@ -217,7 +219,7 @@ def command(
             show_outcome(outcome, quiet=quiet)
         if outcome.judgement.interrupted:
             break
-    unwritten = None if junit is None else _write_junit(junit, outcomes)
+    unwritten = None if junit_path is None else _write_junit(junit_path, outcomes)
     if repeat == 1:
         if as_json:
             print_json(outcomes[0].judgement)
