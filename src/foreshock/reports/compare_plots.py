@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -158,7 +158,7 @@ def _rate_plot(sides: Sequence[ReadRun], x: Linear, buckets: Buckets) -> Plot:
 
 
 def _points(
-    series: Floats, buckets: Buckets, x: Linear, y: Callable[[float], float], end_ns: int
+    series: Floats, buckets: Buckets, x: Linear, y: Linear | Logarithmic, end_ns: int
 ) -> list[tuple[float, float] | None]:
     """The middle of each bucket, up to the end of its run."""
     edges = buckets.edges_ns()
@@ -243,14 +243,14 @@ def _spread_plot(sides: Sequence[ReadRun]) -> Plot | None:
         body.append(svg.line(x(tick), top, x(tick), bottom, "grid"))
         body.append(svg.text(duration(tick), x(tick), bottom + 17, "tick", anchor="middle"))
     grid = np.geomspace(low, high, STEPS)
-    for side, each in zip(SIDES, sorted_ns, strict=True):
+    for letter, each in zip(SIDES, sorted_ns, strict=True):
         longer = 1 - np.searchsorted(each, grid, side="right") / len(each)
         points = [
             (x(float(at)), y(float(share))) for at, share in zip(grid, longer, strict=True) if share > 0
         ]
-        body.append(svg.element("path", d=svg.path(points), class_=f"series {side}"))
+        body.append(svg.element("path", d=svg.path(points), class_=f"series {letter}"))
         if points:
-            body.append(svg.text(side.upper(), points[-1][0] + 8, points[-1][1], f"side-label {side}"))
+            body.append(svg.text(letter.upper(), points[-1][0] + 8, points[-1][1], f"side-label {letter}"))
     caption = "The share of ok operations that took longer than each latency; both scales are logarithmic."
     drawing = svg.figure(
         "plot-spread",

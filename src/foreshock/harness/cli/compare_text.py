@@ -66,10 +66,9 @@ def _show_runs(comparison: RunComparison, out: Console) -> None:
         figures.append((name, _value(figure, figure.first), _value(figure, figure.second), figure.says))
     _table(out, ("figure", "A", "B", "is it noise?"), figures, rows_max=2 * ROWS_MAX)
     if comparison.recoveries:
-        head = ("recovery after", "faults A", "B", "median A", "B", "is it noise?")
         _table(
             out,
-            head,
+            ("recovery after", "faults A", "B", "median A", "B", "is it noise?"),
             [
                 (
                     row.kind,
