@@ -89,7 +89,7 @@ def test_a_plug_in_that_cannot_be_used_is_said_before_anything_is_deployed(
         ),
         ("def (\n", "does not import: SyntaxError: invalid syntax"),
         ("import sys\nsys.exit(7)\n", "does not import: SystemExit: 7"),
-        ("X = 1\n", "is not a subclass of foreshock.harness.target.Target"),
+        ("X = 1\n", "is not a subclass of foreshock.harness.Target"),
     ],
 )
 def test_a_plug_in_that_does_not_import_says_why(

@@ -411,7 +411,7 @@ def test_the_reports_of_a_campaign_are_written_again_by_its_folder(
         ("{tmp}/gone.py:Mine", "there is no file"),
         ("{tmp}/mine.py:Nothing", "has no class 'Nothing'"),
         ("{tmp}/mine.py:NoReporter", "is not a subclass of foreshock.harness.Reporter"),
-        ("{tmp}/mine.py:Half", "does not define report: it needs def report(self, run: Path) -> Path | None"),
+        ("{tmp}/mine.py:Half", "does not define report: write def report(self, run: Path) -> Path | None"),
     ],
 )
 def test_a_reporter_that_is_none_is_said_before_anything_is_deployed(

@@ -126,7 +126,7 @@ def test_a_checker_of_ones_own_judges_beside_the_others_also_later_and_from_else
         ((*LATENCY[-2:], "-o", "quantile=2"), "quantile=2.0 is no share: give a number from 0 to 1"),
         (
             ("--checker", "examples/stutter_nemesis.py:Stutter"),
-            "is not a subclass of foreshock.harness.checker.Checker",
+            "is not a subclass of foreshock.harness.Checker",
         ),
     ],
 )

@@ -40,8 +40,8 @@ TARGETS = {
     class X(Target):
         def comand(self, node): return ["true"]
     """: "it does not define command (did you mean 'comand'?): write def command(self, node: Node) -> Sequence[str]",
-    "def X(): pass": "the function, no class, is not a subclass of foreshock.harness.target.Target: write class X(Target)",
-    "class X(Workload): pass": "the class X is not a subclass of foreshock.harness.target.Target: write class X(Target)",
+    "def X(): pass": "the function, no class, is not a subclass of foreshock.harness.Target: write class X(Target)",
+    "class X(Workload): pass": "the class X is not a subclass of foreshock.harness.Target: write class X(Target)",
     """
     class X(Raft):
         def command(self): return ["true"]

@@ -26,7 +26,7 @@ def load_class(kind: Kind, name: str, base: type[Any]) -> type[Any]:
     if not isinstance(found, type) or not issubclass(found, base):
         what = f"class {found.__name__}" if isinstance(found, type) else f"{type(found).__name__}, no class,"
         raise PlugInError(
-            f"the {kind.singular} {name!r}: the {what} is not a subclass of {base.__module__}.{base.__name__}: "
+            f"the {kind.singular} {name!r}: the {what} is not a subclass of foreshock.harness.{base.__name__}: "
             f"write class {getattr(found, '__name__', 'Mine')}({base.__name__})"
         )
     check_class(f"the {kind.singular} {name!r}", found, base)

@@ -10,10 +10,11 @@ from typing import Literal
 import msgspec
 
 from foreshock.harness.blame import describe
-from foreshock.harness.errors import ForeshockError, HarnessError, PlugInError
+from foreshock.harness.errors import ForeshockError, HarnessError
 from foreshock.harness.history import History
 from foreshock.harness.judge import Judgement
-from foreshock.harness.registry import Kind, load, names
+from foreshock.harness.plug_in_contract import load_class
+from foreshock.harness.registry import Kind, names
 from foreshock.harness.reporter import Reporter
 from foreshock.harness.store import HISTORY_PARQUET, RESULTS, TEST, read_json, write_json
 from foreshock.harness.summary import SUMMARY, summarize
@@ -85,20 +86,14 @@ def load_reporter(name: str) -> type[Reporter]:
 
     Raises :class:`UsageError` when there is none and :class:`PlugInError` when it does not keep its contract.
     """
-    found = load(Kind.REPORTERS, name)
-    if not isinstance(found, type) or not issubclass(found, Reporter):
-        raise PlugInError(f"the reporter {name!r} is not a subclass of foreshock.harness.Reporter")
-    if missing := sorted(found.__abstractmethods__):
-        raise PlugInError(
-            f"the reporter {name!r} does not define {', '.join(missing)}: it needs "
-            "def report(self, run: Path) -> Path | None"
-        )
-    return found
+    return load_class(Kind.REPORTERS, name, Reporter)
 
 
 def of_publishing(sentence: str) -> bool:
     """Whether a harness error stems from judging or publishing, and so may be gone when that is done again."""
-    return sentence.startswith(("the checker ", "the reporter ", "the list of checkers ", HISTORY_PARQUET))
+    of_checkers = ": checkers() " in sentence or ": the checker " in sentence
+    beginnings = ("the checker ", "the reporter ", "the list of checkers ", HISTORY_PARQUET)
+    return of_checkers or sentence.startswith(beginnings)
 
 
 def _written(run: Path, judgement: Judgement) -> list[str]:

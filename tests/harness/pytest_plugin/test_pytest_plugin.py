@@ -210,7 +210,7 @@ MISUSES = {
     "time_limit=0": "Misused: time_limit=0 is out of bounds: expected a number > 0",
     "rate='fast'": "Misused: rate='fast' is no number",
     "nemesis=3": "Misused: nemesis=3 is no nemesis: give its name, file.py:Class, or the class itself",
-    "target=int": "is not a subclass of foreshock.harness.target.Target",
+    "target=int": "is not a subclass of foreshock.harness.Target",
     "options={'no': 1}": "Misused: there is no option 'no' here",
     "expect='good'": "Misused: expect='good' is nothing to expect: say 'valid' or 'invalid'",
     "backend='moon'": "Misused: there is no backend 'moon'",
