@@ -100,7 +100,9 @@ class LiveHistory:
     def _take(self, data: bytes) -> None:
         lines = (self._rest + data).split(b"\n")
         self._rest = lines.pop()
-        if lines and self._skipping:
+        if self._skipping and not lines:
+            self._rest = b""  # still the same line
+        elif self._skipping:
             lines, self._skipping = lines[1:], False
         if len(self._rest) > LINE_BYTES_MAX:  # no event is so long: pass over it to where it ends
             self._rest, self._skipping = b"", True

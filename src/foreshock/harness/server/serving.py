@@ -23,13 +23,15 @@ from foreshock.harness.server import headers
 from foreshock.harness.server.site import Site
 from foreshock.harness.server.views import Pages
 
-REQUEST_S: Final = 10.0
+REQUEST_S: Final = 5.0
 """How long a client may take to send a request, the first one or the next."""
 LINE_BYTES_MAX: Final = 8 << 10
 HEADER_BYTES_MAX: Final = 8 << 10
 HEADERS_MAX: Final = 64
-AHEAD_BYTES_MAX: Final = 64 << 10
-"""How much a client may send while its request is being answered."""
+UNANSWERED_BYTES_MAX: Final = 128 << 10
+"""How much a client may have sent of what has not been answered."""
+REQUESTS_MAX: Final = 500
+"""How many requests one connection may make, so that none is served for ever while others wait."""
 CONNECTIONS_MAX: Final = 256
 BACKLOG: Final = 128
 SERVER_ERROR: Final = 500
@@ -45,7 +47,9 @@ class GuardedConnection(web.RequestHandler):
         super().__init__(manager, **settings)
         self.server = manager
         self.busy = False
-        self._ahead_bytes = 0
+        self._answered = 0
+        self._received_bytes = 0
+        self._sends_no_more = False
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -54,28 +58,43 @@ class GuardedConnection(web.RequestHandler):
         if len(self.server.connections) > CONNECTIONS_MAX:
             self._break()
             return
-        self.await_request()
+        self._await_request()
 
-    def await_request(self) -> None:
+    def answered(self) -> None:
+        """One request more has its answer."""
+        self._answered += 1
+        if self._answered >= REQUESTS_MAX:
+            self.close()
+            return
+        self.busy = bool(self._messages)
+        if self.busy:
+            return
+        self._received_bytes = 0
+        if self._sends_no_more:
+            self.close()
+        else:
+            self._await_request()
+
+    def _await_request(self) -> None:
         """From now on the clock runs for the next request."""
-        self.busy = False
-        self._ahead_bytes = 0
         if self.transport is not None:
             self._timer = asyncio.get_running_loop().call_later(REQUEST_S, self._break)
 
-    def begin_answer(self) -> None:
-        """A whole request is there."""
-        self.busy = True
-        self._stop_timer()
-
     def data_received(self, data: bytes) -> None:
         """Take in what was sent, if it is not too much to be kept."""
-        if self.busy:
-            self._ahead_bytes += len(data)
-            if self._ahead_bytes > AHEAD_BYTES_MAX:
-                self._break()
-                return
+        self._received_bytes += len(data)
+        if self._received_bytes > UNANSWERED_BYTES_MAX:
+            self._break()
+            return
         super().data_received(data)
+        if self._messages:
+            self.busy = True
+            self._stop_timer()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client sends no more: what it has asked for it still gets."""
+        self._sends_no_more = True
+        return self.busy
 
     def handle_error(
         self,
@@ -134,11 +153,10 @@ class GuardedServer(web.Server):
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol
         assert isinstance(connection, GuardedConnection)
-        connection.begin_answer()
         try:
             return await self.site.answer(request)
         finally:
-            connection.await_request()
+            connection.answered()
 
 
 def bind(host: str, port: int) -> list[socket.socket]:

@@ -79,7 +79,9 @@ class Site:
             raise  # the client went away, or did not take what it had asked for
         except Exception:
             logger.exception("%s could not be answered", request.message.path[:PATH_LOGGED_MAX])
-            return await self._problem(RequestError(500, "The server met something that it cannot deal with."))
+            return await self._problem(
+                RequestError(500, "The server met something that it cannot deal with.")
+            )
 
     async def close(self) -> None:
         """End all streams and readers."""
