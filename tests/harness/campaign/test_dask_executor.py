@@ -19,7 +19,6 @@ import pytest
 
 from foreshock.harness.campaign import dask_cluster
 from foreshock.harness.campaign.dask_executor import DaskExecutor
-from foreshock.harness.campaign.dask_worker import own_sources
 from foreshock.harness.campaign.document import CampaignTest
 from foreshock.harness.campaign.executor import Finished, Job
 from foreshock.harness.errors import HarnessError, UsageError
@@ -96,7 +95,6 @@ def eventually(condition: Callable[[], Any], what: str) -> Any:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     made = Cluster(tmp_path_factory.mktemp("cluster"))
-    own_sources.cache_clear()  # whoever works on the sources while tests run has workers that are newer
     try:
         for name in WORKERS:
             made.begin_worker(name)
@@ -279,9 +277,22 @@ def alive(process: psutil.Process) -> bool:
 def test_another_foreshock_on_the_workers_is_said_before_anything_is_run(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dask_cluster, "own_sources", lambda: "0123456789abcdef")
-    with pytest.raises(HarnessError, match=r"has another Foreshock .* the same must be installed on both"):
+    monkeypatch.setattr(dask_cluster.foreshock, "__version__", "9.9.9")
+    with pytest.raises(
+        HarnessError, match=r"has Foreshock .* this machine has 9\.9\.9: the same must be installed"
+    ):
         DaskExecutor(cluster.address, tmp_path).__enter__()
+
+
+def test_other_sources_of_the_same_foreshock_are_told_of(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dask_cluster, "own_sources", lambda: "0123456789abcdef")
+    told: list[str] = []
+    with DaskExecutor(cluster.address, tmp_path, warn=told.append):
+        pass
+    assert told
+    assert all("other sources of it" in sentence for sentence in told)
 
 
 def test_no_scheduler_is_one_sentence_in_time(tmp_path: Path) -> None:
@@ -301,7 +312,6 @@ def test_an_address_that_is_none_is_wrong_usage(address: str, tmp_path: Path) ->
 
 def test_a_scheduler_without_workers_and_one_that_goes_away_are_each_one_sentence(tmp_path: Path) -> None:
     alone = Cluster(tmp_path)
-    own_sources.cache_clear()
     try:
         with pytest.raises(HarnessError, match="has no workers: start some"):
             DaskExecutor(alone.address, tmp_path / "ours", reached_within_s=0.5).__enter__()

@@ -15,15 +15,16 @@ import queue
 import secrets
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 import msgspec
 
+import foreshock
 from foreshock.harness.campaign.dask_cluster import WorkerPlace, connect, mended, unfit_of, workers_of
-from foreshock.harness.campaign.dask_worker import Answer, Order, interrupt_orders, own_sources, run_order
+from foreshock.harness.campaign.dask_worker import Answer, Order, interrupt_orders, run_order
 from foreshock.harness.campaign.delivery import PACKED_BYTES_MAX, receive, ship
 from foreshock.harness.campaign.document import Attempt
 from foreshock.harness.campaign.executor import Finished, Job, Running
@@ -74,6 +75,7 @@ class DaskExecutor:
         reached_within_s: float = REACHED_WITHIN_S,
         silent_s: float = SILENT_S,
         packed_bytes_max: int = PACKED_BYTES_MAX,
+        warn: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._address = address
         self._store = store.absolute()
@@ -84,6 +86,7 @@ class DaskExecutor:
         self._reached_within_s = reached_within_s
         self._silent_s = silent_s
         self._packed_bytes_max = packed_bytes_max
+        self._warn = warn
         self._topic = f"foreshock-{secrets.token_hex(6)}"
         self._client: Any = None
         self._workers: dict[str, WorkerPlace] = {}
@@ -145,7 +148,7 @@ class DaskExecutor:
             simulated=simulated,
             bound_s=self._give_up_after_s or bound_of(resolved_of(job.test.request)),
             packed_bytes_max=self._packed_bytes_max,
-            sources=own_sources(),
+            version=foreshock.__version__,
             topic=self._topic,
         )
         future: Any = self._client.submit(
@@ -213,7 +216,7 @@ class DaskExecutor:
             ) from None
         self._workers = workers_of(client)
         self._seen_s = self._staffed_s = time.monotonic()
-        for why in unfit_of(client, self._workers).values():
+        for why in unfit_of(client, self._workers, self._warn).values():
             raise HarnessError(why)
         client.subscribe_topic(self._topic, self._hear)
         threading.Thread(target=self._watch, args=(client,), daemon=True).start()
@@ -232,7 +235,7 @@ class DaskExecutor:
                 continue
             try:
                 workers = workers_of(client)
-                unfit = unfit_of(client, set(workers) - set(self._workers))
+                unfit = unfit_of(client, set(workers) - set(self._workers), self._warn)
             except Exception:
                 logger.debug("the scheduler did not say who its workers are", exc_info=True)
                 continue

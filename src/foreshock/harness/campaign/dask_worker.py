@@ -51,7 +51,7 @@ logger = logging.getLogger("foreshock")
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker is sent. ``sources`` is the digest of the sender's Foreshock; ``topic`` hears how it stands."""
+    """What a worker is sent. ``version`` is that of the sender's Foreshock; ``topic`` hears how it stands."""
 
     token: str
     request: Request
@@ -62,7 +62,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     simulated: bool
     bound_s: float
     packed_bytes_max: int
-    sources: str
+    version: str
     topic: str
 
 
@@ -94,8 +94,8 @@ def run_order(data: bytes) -> tuple[bytes, bytes]:
     order = msgspec.msgpack.decode(data, type=Order)
     worker = get_worker()
     name = _name_of(worker)
-    if order.sources != own_sources():
-        unfit = f"the worker {name} has another Foreshock ({foreshock.__version__}, sources {own_sources()})"
+    if order.version != foreshock.__version__:
+        unfit = f"the worker {name} has Foreshock {foreshock.__version__}"
         return _answer(Answer(attempt=_lost(order, name, unfit, 0.0), lost=True, unfit=unfit))
     began = time.monotonic()
     side = _side(str(worker.local_directory))
@@ -264,9 +264,8 @@ class _Side:
         del self._workers[ended.ticket]
         identity = self._identities.pop(ended.ticket)
         if ended.lost is not None and identity is not None:
-            recover(
-                [identity]
-            )  # which what was simulated has no need of, and which costs next to nothing then
+            left = recover([identity]).errors  # what was simulated has nothing to undo
+            ended = msgspec.structs.replace(ended, lost="; ".join((ended.lost, *left)))
         self._waiting.pop(ended.ticket).set_result(ended)
 
 

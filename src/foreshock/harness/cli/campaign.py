@@ -185,6 +185,7 @@ def _executor(planned: Planned, given: Given, journal: Journal) -> tuple[Any, in
             keep=specification.keep,
             give_up_after_s=specification.give_up_after_s,
             jobs=given.jobs,
+            warn=lambda sentence: click.echo(f"foreshock: {sentence}", err=True),
         )
         return on_cluster, given.jobs or 1
     from foreshock.harness.campaign.admission import Room
