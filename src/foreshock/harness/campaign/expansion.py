@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from foreshock.harness.campaign.document import CampaignTest
-from foreshock.harness.campaign.settings import NONE, Value, request_of, text_of
+from foreshock.harness.campaign.settings import NONE, NOTHING, UNSET, Value, request_of, text_of
 from foreshock.harness.campaign.specification import TESTS_MAX, Seeds, Specification
 from foreshock.harness.errors import UsageError
 from foreshock.harness.request import Request
@@ -80,7 +80,7 @@ def combinations_of(specification: Specification) -> tuple[Combination, ...]:
     varied = _varied(specification, found)
     placed = [
         msgspec.structs.replace(
-            one, cell={name: text_of(one.settings.get(name, _default(name))) for name in varied}
+            one, cell={name: _text(name, one.settings.get(name, _default(name))) for name in varied}
         )
         for one in found
     ]
@@ -182,6 +182,10 @@ def _adjusted(specification: Specification, combination: Combination) -> Combina
 def matches(values: Mapping[str, Any], where: Mapping[str, tuple[Value, ...]]) -> bool:
     """Whether a combination has, of each axis, one of the values."""
     return all(values.get(axis, _default(axis)) in wanted for axis, wanted in where.items())
+
+
+def _text(name: str, value: Value) -> str:
+    return UNSET if value is None and name not in NOTHING else text_of(value)
 
 
 def _default(name: str) -> Value:

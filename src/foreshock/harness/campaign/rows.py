@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from foreshock.harness.campaign.document import Attempt, CampaignRow, CampaignTest, Outcome
+from foreshock.harness.campaign.expansion import ALWAYS
+from foreshock.harness.campaign.settings import NONE, UNSET
 from foreshock.harness.store import HISTORY
 from foreshock.harness.summary import TestSummary
 from foreshock.harness.verdict import ExitCode, Verdict
@@ -69,8 +71,12 @@ def strays(test: CampaignTest, attempts: Sequence[Attempt]) -> str | None:
 
 
 def name_of(test: CampaignTest) -> str:
-    """A test in words: ``raft register kill sim, seed 7``."""
-    words = [text for name, text in test.cell.items() if not (name in ("bug", "nemesis") and text == "none")]
+    """A test in words: ``raft register kill sim nodes=3, seed 7``."""
+    words = [
+        text if name in ALWAYS else f"{name}={text}"
+        for name, text in test.cell.items()
+        if text not in (NONE, UNSET)
+    ]
     return f"{' '.join(words)}, seed {test.request.seed}"
 
 

@@ -35,7 +35,9 @@ KINDS: Final = {
     "bug": Kind.BUGS,
     "checker": Kind.CHECKERS,
 }
-NONE, AUTO = "none", "auto"
+NONE, AUTO, UNSET = "none", "auto", "default"
+NOTHING: Final = ("bug", "schedule", "quiet-windows", "checker")
+"""The settings of which there can be none at all; of others there is what the target or the harness is made for."""
 VALUES_MAX: Final = 1_000
 _EXPECTED: Final = re.compile(r"Expected (.*?)(?:, got .*)? - at `\$\.\w+`")
 
