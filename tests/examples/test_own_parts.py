@@ -56,12 +56,9 @@ def judged(
     return code, json.loads(out)
 
 
-def test_a_service_of_ones_own_is_tested_and_what_is_lost_is_found(
+def test_in_a_service_of_ones_own_what_is_lost_is_found(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, found = judged(capsys, tmp_path / "a", *COUNTERS)
-    assert (code, found["verdict"], found["harness_errors"]) == (0, "valid", [])
-    assert found["faults"]["kill"] > 0
     verdicts = []
     for seed in ("1", "2", "3"):  # a kill must come between an answer and the writing: one more try is cheap
         code, found = judged(capsys, tmp_path / seed, *COUNTERS[:-1], seed, "-o", "durable=false")

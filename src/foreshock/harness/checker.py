@@ -74,6 +74,7 @@ class Checker(ABC):
     """Judges a finished history. Pure: no side effects, no clock but the deadline."""
 
     name: str
+    """Its name, in a word."""
 
     judges_the_end: ClassVar[bool] = False
     """Whether it judges how the test ended: it is then left out for a test that was cut short before its end."""

@@ -20,6 +20,7 @@ class Model(Protocol):
     """A sequential specification. States are hashable values; ``step`` is pure."""
 
     name: str
+    """Its name, in a word."""
 
     def initial(self) -> Hashable:
         """The state before any operation."""

@@ -63,12 +63,15 @@ class Nemesis(ABC, Generic[OptionsT_co]):
     """
 
     Options: ClassVar[type[Options]] = Options
+    """The class of its options (``-o KEY=VALUE``)."""
     name: ClassVar[str]
+    """Its name, in a word."""
     requires: ClassVar[frozenset[type[Any]]] = frozenset()
     """The capabilities that the cluster must offer."""
     uses: ClassVar[frozenset[type[Any]]] = frozenset()
     """The capabilities that it makes use of where the cluster offers them, and can do without."""
     shades: ClassVar[tuple[Shade, ...]] = ()
+    """How its faults are drawn on a plot."""
     fells: ClassVar[frozenset[str]] = frozenset()
     """Kinds of its faults in the ledger under which a node may end by itself, and is none the worse for it: it stopped
     before it promised anything (a full disk). Its healing starts such nodes again."""

@@ -11,6 +11,7 @@ class Reporter(ABC):
     """Writes something people read. A reporter that fails is a harness error and never changes the verdict."""
 
     name: str
+    """Its name, in a word."""
     on_request: ClassVar[bool] = False
     """Whether it writes only when it is asked for (``--reporter NAME``, or ``--reporter file.py:Class``)."""
 

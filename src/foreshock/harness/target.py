@@ -46,6 +46,8 @@ class Target(ABC, Generic[OptionsT_co]):
     """The class of the target's options (``-o KEY=VALUE``)."""
 
     default_nodes: ClassVar[int] = 5
+    """How many nodes are deployed where nobody says so (``--nodes``)."""
+
     minimum_nodes: ClassVar[int] = 1
     """How many nodes it takes at least; a plan with fewer is refused."""
 
@@ -110,7 +112,10 @@ class Target(ABC, Generic[OptionsT_co]):
 
     @abstractmethod
     def command(self, node: Node) -> Sequence[str]:
-        """The command that runs the node in the foreground, logging to stdout and stderr."""
+        """The command that runs the node in the foreground, logging to stdout and stderr: its words, the program first.
+
+        It must not go into the background: the process that it starts is the one that faults strike.
+        """
 
     def environment(self, node: Node) -> Mapping[str, str]:  # noqa: ARG002
         """Environment variables of the node's process, beside the usual ones."""

@@ -22,12 +22,16 @@ class WorkloadContext(msgspec.Struct, frozen=True):
     """What a workload may know of its test."""
 
     nodes: tuple[str, ...]
+    """The names of the nodes, in order."""
     concurrency: int
+    """How many processes there are at a time."""
     rate: float
     """Operations per second over all processes; 0 means as fast as they can."""
     time_limit_ns: int
+    """How long the main phase lasts."""
     seed: int
     runtime: Runtime
+    """The clock and the sources of chance of the test."""
     operation_timeout_ms: int = 5_000
     """After this an operation is info: one that waits by design must wait for less."""
 
@@ -39,8 +43,11 @@ class Workload(ABC, Generic[OptionsT_co]):
     """One workload, made once a test. ``service`` is the client protocol that a target must offer for it."""
 
     Options: ClassVar[type[Options]] = Options
+    """The class of the workload's options (``-o KEY=VALUE``)."""
     name: ClassVar[str]
+    """Its name, in a word."""
     service: ClassVar[str]
+    """The service that its operations ask for: ``register``, ``lock``, ``cache``, or one of its own."""
 
     def __init__(self, options: OptionsT_co, context: WorkloadContext) -> None:
         self.options = options
@@ -66,10 +73,11 @@ class Workload(ABC, Generic[OptionsT_co]):
         """The checkers that judge the history, by the name that the results show."""
 
     async def invoke(self, client: Any, operation: Operation, runtime: Runtime) -> Any:
-        """Perform one operation; its return value is the result.
+        """Perform one operation; its return value is the result, and what it raises says how it ended otherwise.
 
         The default calls the client's method named by ``operation.f``: with the key, and then the value when
-        there is one (a list or tuple is spread over the arguments). Blocking methods run in a thread.
+        there is one (a list or tuple is spread over the arguments). Blocking methods run in a thread. Raises
+        :class:`~foreshock.harness.errors.PlugInError` where the client has no method of that name.
         """
         method = getattr(client, operation.f, None)
         if method is None:
