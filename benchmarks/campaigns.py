@@ -1,8 +1,8 @@
 """What a campaign costs beside its tests, and how well it keeps cores busy.
 
-The same simulated tests are run in one process, in a loop; as a campaign one at a time; and as a campaign with two at a
-time: whole commands, from the start of Python to the last line, in rounds, of which the best of each counts. Where other
-programs want the cores as well, ratios of time on the clock say little: then those of CPU time are beside them.
+The same simulated tests are run in one process, in a loop; as a campaign one at a time; and as a campaign with two
+at a time: whole commands, from the start of Python to the last line, in rounds, of which the best of each counts.
+Where other programs want the cores as well, ratios of time on the clock say little: that of CPU time is beside them.
 """
 
 from __future__ import annotations

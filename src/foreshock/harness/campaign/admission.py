@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +36,7 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
 
     cores: float
     memory_bytes: int
+    simulated: bool = False
     ports: int = 0
     networks: int = 0
     alone: str = ""
@@ -64,21 +65,26 @@ class Room:
         together = [*others, demand]
         if self._jobs is not None and len(together) > self._jobs:
             return False
-        if self._jobs is None and math.fsum(one.cores for one in together) > self.cores + 1e-9:
-            return False
         return (
-            sum(one.memory_bytes for one in together) <= self._memory_bytes
+            (self._jobs is not None or self._has_cores_for(together))
+            and sum(one.memory_bytes for one in together) <= self._memory_bytes
             and demand.memory_bytes <= available_bytes()
             and sum(one.ports for one in together) <= PORTS_MAX
             and sum(one.networks for one in together) <= NETWORKS_MAX
             and (not demand.alone or all(one.alone != demand.alone for one in others))
         )
 
+    def _has_cores_for(self, together: Sequence[Demand]) -> bool:
+        """Real tests mostly wait, and go before those that simulate: these take the cores that are left, or one."""
+        real = math.fsum(one.cores for one in together if not one.simulated)
+        simulated = sum(one.simulated for one in together)
+        return real <= self.cores and simulated <= max(1, self.cores - int(real))
+
 
 def demand_of(resolved: Resolved) -> Demand:
     """What a test takes."""
     if resolved.backend.simulated:
-        return Demand(cores=1.0, memory_bytes=HARNESS_BYTES)
+        return Demand(cores=1.0, memory_bytes=HARNESS_BYTES, simulated=True)
     backend, nodes = resolved.backend.name, len(resolved.plan.nodes)
     return Demand(
         cores=CORES_BY_HARNESS + nodes * CORES_BY_NODE.get(backend, CORES_OF_ANOTHER),

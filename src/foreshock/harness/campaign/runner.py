@@ -22,6 +22,7 @@ from foreshock.harness.verdict import ExitCode, Verdict
 
 POLL_S: Final = 0.25
 ERRORS_MAX: Final = 100
+LOOK_AHEAD: Final = 256
 _STOPPING: Final = ("failed", "flaky", "error")
 
 
@@ -85,7 +86,7 @@ class Campaign:
         self._rows: dict[str, CampaignRow] = {}
         """Of the tests that are done."""
         self._again: deque[CampaignTest] = deque()
-        self._next: CampaignTest | None = None
+        self._waiting: deque[CampaignTest] = deque()
         self._running: set[str] = set()
         self._exhausted = False
         self._interrupts = 0
@@ -133,45 +134,46 @@ class Campaign:
         return self._journal.spent_s + time.monotonic() - self._began_s
 
     def _next_job(self) -> Job | None:
-        """The next job, where there is room for it: what is to be run again comes first."""
-        if self._again:
-            test = self._again[0]
-            job = Job(test, len(self._journal.attempts.get(test.key, ())) + 1)
-            if not self._executor.can_start(job):
-                return None
-            self._again.popleft()
-            return job
-        if self._next is None:
-            self._next = self._next_test()
-        if self._next is None or self._stopped:
-            return None
-        job = Job(self._next, len(self._journal.attempts.get(self._next.key, ())) + 1)
-        if not self._executor.can_start(job):
-            return None
-        self._next = None
-        return job
+        """The next job for which there is room; what is to be run again comes first.
 
-    def _next_test(self) -> CampaignTest | None:
-        """The next test that is not done; those that are, by an earlier command, are taken as they are."""
-        while not self._exhausted and not self._stopped:
-            if self._ways.for_s is not None and self._elapsed_s >= self._ways.for_s:
-                self._exhausted = True
-                break
+        Where there is none for a test, those behind it wait as well, but for tests of other backends: a container's
+        test that has to wait for memory does not keep a core from the simulator.
+        """
+        self._look_ahead()
+        refused: set[str] = set()
+        for waiting in (self._again, self._waiting):
+            for place, test in enumerate(waiting):
+                if test.request.backend in refused:
+                    continue
+                job = Job(test, len(self._journal.attempts.get(test.key, ())) + 1)
+                if self._executor.can_start(job):
+                    del waiting[place]
+                    return job
+                refused.add(test.request.backend)
+        return None
+
+    def _look_ahead(self) -> None:
+        """Fetch tests that are not done; those that are, by an earlier command, are taken as they are."""
+        if self._ways.for_s is not None and self._elapsed_s >= self._ways.for_s:
+            self._waiting.clear()
+            self._exhausted = True
+        while not self._exhausted and not self._stopped and len(self._waiting) < LOOK_AHEAD:
             test = next(self._coming, None)
             if test is None:
                 self._exhausted = True
-                break
-            self._tests[test.key] = test
+                return
             attempts = self._journal.attempts.get(test.key, [])
-            if not attempts or not is_settled(attempts, rerun=self._ways.rerun):
-                return test
-            self._settle(test, attempts, told=False)
-        return None
+            if attempts and is_settled(attempts, rerun=self._ways.rerun):
+                self._tests[test.key] = test
+                self._settle(test, attempts, told=False)
+            else:
+                self._waiting.append(test)
 
     def _is_over(self) -> bool:
-        return self._exhausted and self._next is None and not self._again
+        return self._exhausted and not self._waiting and not self._again
 
     def _start(self, job: Job) -> None:
+        self._tests[job.test.key] = job.test
         self._executor.start(job)
         self._running.add(job.test.key)
 
