@@ -45,10 +45,9 @@ class LinKv:
     service: ClassVar[str] = "register"
 
     def __init__(self, context: ClientContext) -> None:
-        self._context = context
+        self._context, self._requests = context, 0
         self._name = f"c{context.process + 1}"
         self._connection: Connection | None = None
-        self._requests = 0
 
     async def open(self) -> None:
         """Connect; raises when the node is down."""

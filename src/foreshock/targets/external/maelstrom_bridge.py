@@ -204,7 +204,10 @@ def log(text: str) -> None:
 def main() -> None:
     """The entry point."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    code = asyncio.run(Bridge(json.loads(sys.argv[1])).run())
+    try:
+        code = asyncio.run(Bridge(json.loads(sys.argv[1])).run())
+    except OSError as problem:
+        sys.exit(f"maelstrom_bridge: the node cannot be run: {problem}")
     log(f"the node ended with {code}")
     sys.exit(code if code >= 0 else 128 - code)
 

@@ -18,6 +18,7 @@ from foreshock.harness.errors import Definite, OperationError
 from foreshock.harness.runtime import Runtime
 from foreshock.harness.services import Client
 from foreshock.harness.target import ClientContext, Target
+from foreshock.targets.external.weaknesses import SENTINEL_EXHIBITS, SENTINEL_PROMISES
 from foreshock.targets.locks.redis_lock import RedisLock, RedisLockClient, RedisLockOptions
 from foreshock.targets.redis.connection import ASK_TIMEOUT_MS, RedisConnection, RedisError, Word, ask
 from foreshock.targets.redis.register_client import RedisRegister
@@ -90,6 +91,7 @@ class RedisSentinel(Target[SentinelOptions]):
     Options = SentinelOptions
     default_nodes, minimum_nodes, port, tells_addresses = 6, 2, 6379, True
     packages = binaries = ("redis-server", "redis-sentinel")
+    promises, exhibits = SENTINEL_PROMISES, SENTINEL_EXHIBITS
     services: ClassVar[dict[str, type[Any]]] = {"register": RedisRegister, "lock": Lock}
 
     def __init__(self, options: SentinelOptions, *, seed: int) -> None:
