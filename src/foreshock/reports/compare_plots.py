@@ -133,11 +133,14 @@ def _lines(series: Sequence[Sequence[tuple[float, float] | None]], labels: Seque
     for side, points in zip(SIDES, series, strict=True):
         yield svg.element("path", d=svg.path(points), class_=f"series {side}")
         last = [point for point in points if point is not None][-1:]
-        ends += [(last[0][1], side)] if last else []
-    floor = -math.inf
-    for y, side in sorted(ends):
-        floor = max(y + 4, floor + 14)
-        yield svg.text(labels[SIDES.index(side)], WIDTH - RIGHT + 6, floor, f"side-label {side}")
+        ends += [(last[0][1], last[0][0], side)] if last else []
+    before: tuple[float, float] | None = None
+    for y, x, side in sorted(ends):
+        # Where both end at the same place, one letter makes room for the other.
+        close = before is not None and abs(x - before[0]) < 16
+        floor = max(y + 4, before[1] + 14) if before is not None and close else y + 4
+        before = (x, floor)
+        yield svg.text(labels[SIDES.index(side)], x + 7, floor, f"side-label {side}")
 
 
 def _rate_plot(sides: Sequence[ReadRun], x: Linear, buckets: Buckets) -> Plot:
