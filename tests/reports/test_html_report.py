@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from tests.reports import runs, tapes
+from tests.reports import runs, service_runs, tapes
 
 from foreshock.harness.errors import HarnessError
 from foreshock.harness.registry import Kind, load
@@ -26,6 +26,9 @@ MAKERS = (
     runs.killed_run,
     runs.empty_run,
     runs.single_run,
+    service_runs.lock_run,
+    service_runs.cache_run,
+    service_runs.nasty_run,
 )
 
 
@@ -160,7 +163,8 @@ def test_a_red_verdict_leads_to_core_fault_logs_and_command(tmp_path: Path) -> N
     assert [step for step in steps if step not in text] == []
     places = [text.index(step, text.index("Why it is invalid")) for step in steps]
     assert places == sorted(places)
-    assert text.count(runs.REPLAY) == 2
+    # At the top, at the end of the path, and at the end of the page.
+    assert text.count(runs.REPLAY) == 3
 
 
 def test_the_counterexample_draws_every_operation_its_order_and_where_it_dies(tmp_path: Path) -> None:
@@ -216,6 +220,19 @@ def test_hostile_values_are_text_and_never_markup(tmp_path: Path) -> None:
     assert "{{7*7}}" in "".join(page.words)
     assert "background:url" not in html
     assert "\x1b" not in html
+
+
+def test_nothing_on_a_page_hides_or_is_endless(tmp_path: Path) -> None:
+    html = HtmlReporter().report(service_runs.nasty_run(tmp_path)).read_text(encoding="utf-8")
+    page = Page(html)
+    shown = "".join(page.words) + "".join(
+        value or "" for tag, attributes in page.elements for value in attributes.values() if tag != "style"
+    )
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]", shown)
+    assert "a\\u0000b\\u001b[31m\\u202egnp.exe" in shown
+    assert "more characters)" in shown
+    # Fourteen values of 1.1 MB came in, many times over.
+    assert len(html) < 3_000_000
 
 
 def test_only_the_pages_own_script_may_run(tmp_path: Path) -> None:

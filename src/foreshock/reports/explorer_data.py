@@ -33,6 +33,8 @@ GRID_ROWS = 72
 GRID_FLOOR_US = 1
 """The grid's rows run from this latency to the greatest one, logarithmically."""
 _TEXT_BYTES_PER_OPERATION = 40
+_LABEL_CHARACTERS_MAX = 300
+_NAME_CHARACTERS_MAX = 160
 _NEVER = 0xFFFFFFFF
 
 
@@ -79,8 +81,8 @@ def explorer_data(
         "total": columns.total,
         "end_us": columns.end_ns // NS_PER_US,
         "lanes": _lane_count(columns, concurrency),
-        "f": columns.f_names,
-        "nodes": columns.node_names,
+        "f": [clip(name, _NAME_CHARACTERS_MAX) for name in columns.f_names],
+        "nodes": [clip(name, _NAME_CHARACTERS_MAX) for name in columns.node_names],
         "arrays": arrays,
         "data": data,
         "text": _texts(columns, chosen),
@@ -88,14 +90,16 @@ def explorer_data(
         "marked": np.flatnonzero(
             np.isin(columns.invoke_index[chosen], [i for i in marked if i is not None])
         ).tolist(),
-        "faults": [
-            [window.start_ns // NS_PER_US, window.end_ns // NS_PER_US, window.color, window.label]
-            for window in windows[:ANOMALIES_MAX]
-        ],
+        "faults": [_fault(window) for window in windows[:ANOMALIES_MAX]],
         "anomalies": _anomalies(columns, windows, violations, moments),
         "holds": holds_document(beliefs, columns.end_ns) if beliefs else None,
     }
     return ExplorerData(msgspec.json.encode(document), len(chosen), left_out)
+
+
+def _fault(window: FaultWindow) -> list[Any]:
+    label = clip(window.label, _LABEL_CHARACTERS_MAX)
+    return [window.start_ns // NS_PER_US, window.end_ns // NS_PER_US, window.color, label]
 
 
 def _choose(columns: Columns, violations: Sequence[Violation]) -> tuple[Integers, str]:
@@ -209,7 +213,7 @@ def _anomalies(
     if len(found) > ANOMALIES_MAX:
         # Violations come first in the list, so that a thinned list keeps them.
         found = [*found[: len(violations)], *found[len(violations) :: len(found) // ANOMALIES_MAX + 1]]
-    return [[at // NS_PER_US, label] for at, label in sorted(found)]
+    return [[at // NS_PER_US, clip(label, _LABEL_CHARACTERS_MAX)] for at, label in sorted(found)]
 
 
 def _bursts(columns: Columns, mask: Mask, name: str) -> list[tuple[int, str]]:

@@ -102,6 +102,8 @@ def _effect(value: Any) -> str:
             return ": ".join(part for part in (str(value.get("kind", "")), _grudge(value["grudge"])) if part)
         if value and all(isinstance(unheard, list | tuple) for unheard in value.values()):
             return _grudge(value)
+        if isinstance(value.get("spec"), str) and isinstance(value.get("means"), str) and len(value) == 2:
+            return f"{value['spec']}, {value['means']}"
     return msgspec.json.encode(value, enc_hook=str).decode()
 
 

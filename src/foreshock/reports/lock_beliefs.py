@@ -1,14 +1,15 @@
 """Who held which lock when, as far as the clients knew: every hold of a run, the overlapping ones, and the waits.
 
-A process holds from the return of an ok ``acquire`` until the earliest of: the call of its ``release`` or of its next
-``acquire`` of that lock; the call of its last acknowledged ``acquire`` or ``renew`` plus ``ttl_ms``; the return of a
-``renew`` that failed; the return of an operation that came to nothing, for then nobody goes on under its name. That is
-what the checker ``mutex`` judges; here it is drawn, for runs without a verdict too. Times are those of the clients.
+A process holds from the return of an ok ``acquire`` until the earliest of: the call of its ``release``, or of an ok
+``acquire`` of that lock again; the call of its last acknowledged ``acquire`` or ``renew`` plus ``ttl_ms``; the return
+of a ``renew`` that failed; the return of an operation that came to nothing, for then nobody goes on under its name. An
+ok ``renew`` of what had run out is a new hold. That is what the checker ``mutex`` judges; here it is drawn, for runs
+without a verdict too. Times are those of the clients.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from foreshock.reports.scales import NS_PER_MS
 
 NEVER = (1 << 63) - 1
 ACQUIRE, RENEW, RELEASE, USE = "acquire", "renew", "release", "use"
+_OF_LOCKS = (ACQUIRE, RENEW, RELEASE)
 READ, PERMIT, REENTRANT = "read", "permit", "reentrant"
 OVERLAPS_MAX = 1_000
 """So many overlaps are told one by one; all are counted."""
@@ -41,6 +43,8 @@ class LockHold:
     token: Any
     mode: str
     permits: int
+    position: int
+    """Where its acquire is among the operations."""
     depth: int = 1
     given_up_ns: int = NEVER
     overlapping: bool = False
@@ -114,7 +118,8 @@ def rows_of(columns: Columns, *names: str) -> Integers:
 
 def field_of(value: Any, name: str) -> Any:
     """A field of a result or a value that is an object; ``None`` where it has none."""
-    return value.get(name) if isinstance(value, Mapping) else None
+    # What a history holds is JSON, so an object is a dict: asked a million times, that is all that is quick.
+    return value.get(name) if type(value) is dict else None
 
 
 def _holds(columns: Columns) -> Iterator[LockHold]:
@@ -125,6 +130,7 @@ def _holds(columns: Columns) -> Iterator[LockHold]:
     tracker = _Tracker()
     rows = map(
         _Event,
+        wanted.tolist(),
         [columns.f_names[code] for code in columns.f[wanted].tolist()],
         columns.process[wanted].tolist(),
         map(lock_name, columns.values("key", wanted)),
@@ -142,6 +148,7 @@ def _holds(columns: Columns) -> Iterator[LockHold]:
 class _Event(NamedTuple):
     """An operation that may begin or end a hold."""
 
+    position: int
     f: str
     process: int
     lock: Any
@@ -160,34 +167,27 @@ class _Tracker:
 
     def take(self, event: _Event) -> Iterator[LockHold]:
         """One more operation; gives the holds that it ends."""
-        place = event.process, event.lock
-        hold = self.held.get(place)
-        if event.f == RENEW and hold is not None:
-            if event.outcome == OK:
-                hold.expiry_ns = _expiry_ns(event.called_ns, event.result)
-            elif event.outcome == FAIL:
-                yield self._end(place, event.returned_ns)
-        elif event.f == RELEASE and hold is not None:
-            hold.depth -= 1
-            if hold.depth == 0 or event.outcome == FAIL:
-                yield self._end(place, event.called_ns)
-        elif event.f == ACQUIRE:
-            yield from self._acquire(event, place, hold)
-        if event.outcome == INFO:
-            at_ns = event.returned_ns if event.returned_ns >= 0 else NEVER
+        if event.f in _OF_LOCKS:
+            yield from self._step(event, (event.process, event.lock))
+        if event.outcome == INFO and event.returned_ns >= 0:
             for mine in [place for place in self.held if place[0] == event.process]:
-                yield self._end(mine, at_ns)
+                yield self._end(mine, event.returned_ns)
 
-    def _acquire(self, event: _Event, place: tuple[int, Any], hold: LockHold | None) -> Iterator[LockHold]:
-        granted = event.outcome == OK
-        if hold is not None and hold.mode == REENTRANT and (not granted or _goes_deeper(hold, event.result)):
-            if granted:
-                hold.depth, hold.expiry_ns = hold.depth + 1, _expiry_ns(event.called_ns, event.result)
+    def _step(self, event: _Event, place: tuple[int, Any]) -> Iterator[LockHold]:
+        hold = self.held.get(place)
+        granted = event.outcome == OK and event.f != RELEASE
+        if hold is not None and granted and event.returned_ns < hold.expiry_ns:
+            depth = _depth(event, hold)
+            if event.f == RENEW or depth > 1:
+                hold.depth, hold.expiry_ns = depth, _expiry_ns(event.called_ns, event.result)
+                return
+        if hold is not None and event.f == RELEASE and event.outcome != FAIL and hold.depth > 1:
+            hold.depth -= 1
             return
-        if hold is not None:
-            yield self._end(place, event.called_ns)
+        if hold is not None and (ended_ns := _end_ns(event, granted)) < NEVER:
+            yield self._end(place, ended_ns)
         if granted:
-            self.held[place] = _granted(event)
+            self.held[place] = _granted(event, hold)
 
     def _end(self, place: tuple[int, Any], at_ns: int) -> LockHold:
         hold = self.held.pop(place)
@@ -195,28 +195,41 @@ class _Tracker:
         return hold
 
 
-def _granted(event: _Event) -> LockHold:
+def _granted(event: _Event, before: LockHold | None) -> LockHold:
+    asked = event.f == ACQUIRE or before is None
     mode, permits = field_of(event.value, "mode"), field_of(event.value, "permits")
     result = event.result
     return LockHold(
-        lock=event.lock,
-        process=event.process,
-        granted_ns=event.called_ns,
-        start_ns=event.returned_ns,
-        expiry_ns=_expiry_ns(event.called_ns, result),
-        token=result if isinstance(result, int) else field_of(result, "token"),
-        mode=mode if isinstance(mode, str) else "",
-        permits=permits if isinstance(permits, int) else 1,
+        event.lock,
+        event.process,
+        event.called_ns,
+        event.returned_ns,
+        _expiry_ns(event.called_ns, result),
+        result if type(result) is int else field_of(result, "token"),
+        (mode if type(mode) is str else "") if asked or before is None else before.mode,
+        (permits if type(permits) is int else 1) if asked or before is None else before.permits,
+        event.position,
+        _depth(event, before),
     )
 
 
-def _goes_deeper(hold: LockHold, result: Any) -> bool:
-    """Whether a holder acquired a re-entrant lock once more."""
-    depth = field_of(result, "depth")
-    if isinstance(depth, int):
-        return depth > 1
-    token = result if isinstance(result, int) else field_of(result, "token")
-    return token is not None and bool(token == hold.token)
+def _end_ns(event: _Event, granted: bool) -> int:
+    """When an operation ends the hold that its process had; ``NEVER`` where it does not."""
+    if event.f == RELEASE or (event.f == ACQUIRE and granted):
+        return event.called_ns
+    return event.returned_ns if event.f == RENEW and (granted or event.outcome == FAIL) else NEVER
+
+
+def _depth(event: _Event, hold: LockHold | None) -> int:
+    """How often the process holds the lock after a grant."""
+    if event.f != ACQUIRE:
+        return 1 if hold is None else hold.depth
+    depth = field_of(event.result, "depth")
+    if type(depth) is int:
+        return depth
+    if hold is None or field_of(event.value, "mode") != REENTRANT:
+        return 1
+    return hold.depth + 1 if hold.token == field_of(event.result, "token") else 1
 
 
 def _expiry_ns(called_ns: int, result: Any) -> int:
@@ -232,7 +245,7 @@ def _overlaps(holds: list[LockHold]) -> Iterator[HoldOverlap]:
             heappop(lasting)
         others = [holds[place] for _, place in lasting if holds[place].process != hold.process]
         disturbed = [other for other in others if not _may_share(other, hold)]
-        if hold.mode == PERMIT and len(others) < hold.permits:
+        if hold.mode == PERMIT and len(others) < min(other.permits for other in (*others, hold)):
             disturbed = [other for other in disturbed if other.mode != PERMIT]
         if disturbed:
             end_ns = min(hold.end_ns, max(other.end_ns for other in disturbed))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -70,11 +71,9 @@ def holds_plot(beliefs: Beliefs, axis: Axis) -> Plot:
 
 def _lane(holds: Sequence[LockHold], axis: Axis, top: float, bars_max: int) -> Iterator[Markup]:
     """The bars of one lock; where there are more than can be told apart, neighbours become one."""
-    ordered = sorted(holds, key=lambda hold: hold.start_ns)
-    width = (WIDTH - LEFT - RIGHT) / bars_max if len(ordered) > bars_max else 0.0
-    for group in _neighbours(ordered, axis, width):
+    for group in _neighbours(holds, axis, bars_max):
         left = axis.x(group[0].start_ns)
-        right = max(axis.x(min(hold.end_ns, axis.end_ns)) for hold in group)
+        right = axis.x(min(max(hold.end_ns for hold in group), axis.end_ns))
         if len(group) > 1:
             words = f"{counted(len(group), 'hold')} from {moment(group[0].start_ns)}"
             yield _bar(words, left, max(right - left, 1.0), top, "lock-hold many")
@@ -84,16 +83,14 @@ def _lane(holds: Sequence[LockHold], axis: Axis, top: float, bars_max: int) -> I
             yield svg.text(f"p{group[0].process}", left + 5, top + LANE / 2 + 4, "hold-label")
 
 
-def _neighbours(ordered: Sequence[LockHold], axis: Axis, width: float) -> Iterator[list[LockHold]]:
-    """Holds that begin within so little of a drawing's width, together."""
-    group: list[LockHold] = []
-    for hold in ordered:
-        if group and axis.x(hold.start_ns) - axis.x(group[0].start_ns) >= width:
-            yield group
-            group = []
-        group.append(hold)
-    if group:
-        yield group
+def _neighbours(holds: Sequence[LockHold], axis: Axis, bars_max: int) -> Iterator[list[LockHold]]:
+    """The holds in order of their beginning, one by one; if they are too many, those that begin close by together."""
+    ordered = sorted(holds, key=lambda hold: hold.start_ns)
+    if len(ordered) <= bars_max:
+        yield from ([hold] for hold in ordered)
+        return
+    for _, group in groupby(ordered, key=lambda hold: hold.start_ns * bars_max // axis.end_ns):
+        yield list(group)
 
 
 def hold_words(hold: LockHold) -> str:

@@ -21,7 +21,7 @@ from foreshock.reports.lock_beliefs import (
     rows_of,
 )
 from foreshock.reports.lock_plots import holds_plot, overlap_words, tokens_plot, waits_plot
-from foreshock.reports.lock_tokens import Tokens, tokens_of
+from foreshock.reports.lock_tokens import Tokens, Uses, tokens_of, uses_of
 from foreshock.reports.operation_text import value_text
 from foreshock.reports.plots import Axis, Plot
 from foreshock.reports.scales import NS_PER_US, counted, duration, moment, number
@@ -110,12 +110,13 @@ def lock_section(columns: Columns, axis: Axis) -> LockSection | None:
     """The part about locks; ``None`` where the history has none."""
     if not is_lock_history(columns):
         return None
-    beliefs, tokens = beliefs_of(columns), tokens_of(columns)
+    beliefs, uses = beliefs_of(columns), uses_of(columns)
+    tokens = tokens_of(columns, beliefs, uses)
     asked = rows_of(columns, ACQUIRE)
     plots = [holds_plot(beliefs, axis)] if beliefs.holds else []
     plots += [tokens_plot(tokens, axis)] if tokens else []
     back = list(_token_rows(columns, tokens))
-    late = [*_late_holds(beliefs.holds), *_late_uses(columns)]
+    late = [*_late_holds(beliefs.holds), *_late_uses(columns, uses)]
     return LockSection(
         sentences=tuple(_sentences(beliefs, tokens, len(back), late)),
         plots=(*plots, waits_plot(columns, asked)),
@@ -257,28 +258,26 @@ def _late_holds(holds: Sequence[LockHold]) -> list[LateRow]:
     ]
 
 
-def _late_uses(columns: Columns) -> list[LateRow]:
-    """Uses of the guarded resource that ended ok when the belief they were made in had run out."""
-    rows = rows_of(columns, USE)
-    rows = rows[(columns.outcome[rows] == OK) & columns.completed[rows]]
-    found = []
-    for position, value in zip(rows.tolist(), columns.values("value", rows), strict=True):
-        until_ns = field_of(value, "until_ns")
-        past_ns = int(columns.complete_ns[position]) - until_ns if type(until_ns) is int else 0
-        if past_ns > 0:
-            found.append((past_ns, position, until_ns, field_of(value, "token")))
-    found.sort(key=lambda use: -use[0])
-    chosen = np.array([use[1] for use in found], dtype=np.int64)
-    locks = columns.values("key", chosen)
-    return [
-        LateRow(
-            lock=name_of(lock),
+def _late_uses(columns: Columns, uses: Uses) -> list[LateRow]:
+    """Uses of the guarded resource that ended ok when the belief they were made in had run out, the latest first."""
+    ended = columns.complete_ns[uses.position].tolist()
+    limits = [field_of(value, "until_ns") for value in uses.value]
+    late = [
+        (at_ns - until_ns, place)
+        for place, (at_ns, until_ns) in enumerate(zip(ended, limits, strict=True))
+        if type(until_ns) is int and at_ns > until_ns
+    ]
+    rows = []
+    for past_ns, place in sorted(late, reverse=True):
+        position = int(uses.position[place])
+        row = LateRow(
+            lock=name_of(uses.lock[place]),
             process=int(columns.process[position]),
-            token=_token_text(token),
-            ran_out=moment(until_ns),
+            token=_token_text(field_of(uses.value[place], "token")),
+            ran_out=moment(limits[place]),
             what=USE,
             past=duration(past_ns),
             zoom=zoom_of(int(columns.invoke_ns[position]), int(columns.complete_ns[position])),
         )
-        for (past_ns, position, until_ns, token), lock in zip(found, locks, strict=True)
-    ]
+        rows.append(row)
+    return rows

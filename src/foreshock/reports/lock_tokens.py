@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from foreshock.reports.columns import OK, Columns, Integers
-from foreshock.reports.lock_beliefs import ACQUIRE, PERMIT, USE, field_of, lock_name, rows_of
+from foreshock.reports.lock_beliefs import PERMIT, READ, USE, Beliefs, field_of, lock_name, rows_of
 
 _LIMIT = 1 << 62
+_SHARED = (PERMIT, READ)
 
 
 class Tokens(NamedTuple):
@@ -26,36 +28,56 @@ class Tokens(NamedTuple):
     went_back: np.ndarray[Any, np.dtype[np.bool_]]
 
 
-def tokens_of(columns: Columns) -> dict[Any, tuple[Tokens, Tokens]]:
+class Uses(NamedTuple):
+    """The ok uses of the guarded resource: their positions, the locks they were made under, and their values."""
+
+    position: Integers
+    lock: list[Any]
+    value: list[Any]
+
+
+def uses_of(columns: Columns) -> Uses:
+    """What the guarded resource accepted."""
+    rows = rows_of(columns, USE)
+    rows = rows[(columns.outcome[rows] == OK) & columns.completed[rows]]
+    return Uses(rows, list(map(lock_name, columns.values("key", rows))), columns.values("value", rows))
+
+
+def tokens_of(columns: Columns, beliefs: Beliefs, uses: Uses) -> dict[Any, tuple[Tokens, Tokens]]:
     """For each lock whose grants or uses bear tokens: those granted, and those accepted."""
-    granted = _borne(columns, ACQUIRE)
-    used = _borne(columns, USE)
+    # Of several holders of a semaphore any may come first, and of readers; and to go deeper is the same grant.
+    granted = _by_lock(
+        (hold.position for hold in beliefs.holds),
+        (hold.lock for hold in beliefs.holds),
+        (None if hold.mode in _SHARED else hold.token for hold in beliefs.holds),
+    )
+    used = _by_lock(
+        uses.position.tolist(),
+        uses.lock,
+        (None if field_of(value, "mode") in _SHARED else field_of(value, "token") for value in uses.value),
+    )
     nothing = _ordered(columns, [], [], strict=True)
     found = {}
     for lock in dict.fromkeys((*granted, *used)):
-        grants = _ordered(columns, *granted[lock], strict=True) if lock in granted else nothing
-        uses = _ordered(columns, *used[lock], strict=False) if lock in used else nothing
-        found[lock] = grants, uses
+        found[lock] = (
+            _ordered(columns, *granted[lock], strict=True) if lock in granted else nothing,
+            _ordered(columns, *used[lock], strict=False) if lock in used else nothing,
+        )
     return found
 
 
-def _borne(columns: Columns, f: str) -> dict[Any, tuple[list[int], list[int]]]:
-    """The positions and tokens of the ok operations that bear one, by lock."""
-    rows = rows_of(columns, f)
-    rows = rows[(columns.outcome[rows] == OK) & columns.completed[rows]]
-    told = columns.values("result" if f == ACQUIRE else "value", rows)
-    asked = columns.values("value", rows) if f == ACQUIRE else told
-    locks = map(lock_name, columns.values("key", rows))
+def _by_lock(
+    positions: Iterable[int], locks: Iterable[Any], tokens: Iterable[Any]
+) -> dict[Any, tuple[list[int], list[int]]]:
+    """Positions and tokens by lock, of those that bear one."""
     borne: dict[Any, tuple[list[int], list[int]]] = {}
-    for position, lock, bearer, value in zip(rows.tolist(), locks, told, asked, strict=True):
-        token = bearer if type(bearer) is int and f == ACQUIRE else field_of(bearer, "token")
-        # Of several holders of a semaphore any may come first; and to go deeper is the same grant.
-        shared = isinstance(value, dict) and value.get("mode") in (PERMIT, "read")
-        deeper = isinstance(bearer, dict) and (bearer.get("depth") or 1) != 1
-        if type(token) is int and abs(token) < _LIMIT and not shared and not deeper:
-            places, tokens = borne.setdefault(lock, ([], []))
-            places.append(position)
-            tokens.append(token)
+    for position, lock, token in zip(positions, locks, tokens, strict=True):
+        if type(token) is int and -_LIMIT < token < _LIMIT:
+            places = borne.get(lock)
+            if places is None:
+                places = borne[lock] = [], []
+            places[0].append(position)
+            places[1].append(token)
     return borne
 
 

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 
 VALUE_CHARACTERS_MAX = 80
+TEXT_CHARACTERS_MAX = 20_000
+"""No text on a page is longer, whatever a history, a reason or a name holds."""
+_DECEIVING = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)
+"""Control characters, marks that change the direction of text, what has no width, and half surrogates."""
 
 
 def clip(content: str, characters_max: int) -> str:
     """Shorten a text, and show by an ellipsis that it was."""
     return content if len(content) <= characters_max else content[: characters_max - 1] + "…"
+
+
+def presentable(content: str) -> str:
+    """A text as a page may show it: what would hide or turn around its neighbours is written out, and it has an end."""
+    if len(content) > TEXT_CHARACTERS_MAX:
+        left_out = len(content) - TEXT_CHARACTERS_MAX
+        content = f"{content[:TEXT_CHARACTERS_MAX]}… ({left_out} more characters)"
+    return spelled_out(content)
+
+
+def spelled_out(content: str) -> str:
+    """A text in which nothing hides or turns around its neighbours."""
+    return _DECEIVING.sub(lambda found: f"\\u{ord(found.group()):04x}", content)
 
 
 def value_text(value: Any, characters_max: int = VALUE_CHARACTERS_MAX) -> str:

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from foreshock.harness.errors import HarnessError
+from foreshock.reports.operation_text import presentable
 from foreshock.reports.scales import bytes_text, counted, duration, moment, number
 
 
@@ -61,6 +62,11 @@ def embed_json(document: bytes) -> Markup:
     return Markup(text)
 
 
+def _finalized(value: Any) -> Any:
+    """What a template writes: texts as they may be shown, markup as it is."""
+    return presentable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 @cache
 def _asset(name: str) -> str:
     return (files("foreshock.reports") / "assets" / name).read_text(encoding="utf-8")
@@ -72,6 +78,7 @@ def _environment() -> Environment:
         loader=PackageLoader("foreshock.reports", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_finalized,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -6,13 +6,19 @@ from collections.abc import Iterable
 
 from markupsafe import Markup, escape
 
+from foreshock.reports.operation_text import presentable, spelled_out
+
 _NOTHING = Markup("")
 
 
 def _attribute(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.2f}".rstrip("0").rstrip(".")
-    return str(value)
+    return spelled_out(value) if isinstance(value, str) else str(value)
+
+
+def _content(child: str | Markup) -> str:
+    return str(child) if isinstance(child, Markup) else str(escape(presentable(child)))
 
 
 def element(name: str, *children: str | Markup, **attributes: object) -> Markup:
@@ -24,7 +30,7 @@ def element(name: str, *children: str | Markup, **attributes: object) -> Markup:
             parts.append(f' {written}="{escape(_attribute(value))}"')
     if not children:
         return Markup("".join((*parts, "/>")))
-    return Markup("".join((*parts, ">", *(str(escape(child)) for child in children), f"</{name}>")))
+    return Markup("".join((*parts, ">", *map(_content, children), f"</{name}>")))
 
 
 def join(parts: Iterable[Markup]) -> Markup:

@@ -68,6 +68,26 @@ class ViolationPath(NamedTuple):
         """The operations drawn, in order of invocation."""
         return self.layout.bars
 
+    @property
+    def core_size(self) -> int:
+        """How many operations the core has."""
+        return sum(bar.in_core for bar in self.layout.bars)
+
+    @property
+    def fault_words(self) -> str:
+        """The fault that tells the most, in a few words."""
+        if not self.faults:
+            return "no fault in force"
+        last = max(self.faults, key=lambda fault: fault.window.end_ns)
+        nodes = ", ".join(last.window.nodes)
+        return clip(f"{last.window.kind} on {nodes}" if nodes else last.window.kind, 48)
+
+    @property
+    def log_words(self) -> str:
+        """Whose logs are quoted, in a few words."""
+        nodes = list(dict.fromkeys(part.log.node for part in self.excerpts))
+        return clip(", ".join(nodes), 48) if nodes else "no logs"
+
 
 class Found(NamedTuple):
     """A counterexample with the operations that it names and the time it happened at (``None``: not known)."""

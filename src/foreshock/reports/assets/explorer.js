@@ -11,6 +11,8 @@ class Explorer extends Painter {
     /** @type {Promise<string[]> | null} */
     this.tokens = null;
     this.queued = false;
+    /** What was read out last; it stays until the view moves. @type {string | undefined} */
+    this.words = undefined;
     this.listen();
     this.draw();
   }
@@ -18,14 +20,14 @@ class Explorer extends Painter {
   draw() {
     if (this.queued) return;
     this.queued = true;
-    requestAnimationFrame(() => { this.queued = false; this.paint(); this.say(); });
+    requestAnimationFrame(() => { this.queued = false; this.paint(); this.say(this.words); });
   }
 
   /** Say in words what is shown. @param {string} [what] */
   say(what) {
     const shown = Math.max(0, this.after(this.to) - this.after(this.from));
     const range = `${at(this.from, 1)} to ${at(this.to, 1)}, ${shown.toLocaleString("en")} operation${shown === 1 ? "" : "s"}${this.source.grid ? " one by one" : ""}`;
-    this.status.textContent = what ? `${what}. ${range}` : range;
+    this.status.textContent = what ? `${presentable(what)}. ${range}` : range;
   }
 
   /** Show a stretch of time, kept within the run and not below ten microseconds. @param {number} from @param {number} to */
@@ -34,6 +36,7 @@ class Explorer extends Painter {
     this.from = Math.min(Math.max(from, 0), this.end - span);
     this.to = this.from + span;
     this.tip.hidden = true;
+    this.words = undefined;
     this.draw();
   }
 
@@ -58,8 +61,11 @@ class Explorer extends Painter {
     // Not clamped to the run, so that the moment is always in the middle and the next step goes on from it.
     this.from = target[0] - half;
     this.to = target[0] + half;
+    this.tip.hidden = true;
+    this.pointed = null;
+    this.words = target[1];
     this.paint();
-    this.say(target[1]);
+    this.say(this.words);
   }
 
   /** The operation under a point, if any is near. @param {number} x @param {number} y @returns {number | null} */
@@ -159,7 +165,8 @@ class Explorer extends Painter {
       this.show(start[next] - half, start[next] + half);
     }
     await this.read(next, this.x(start[next]), this.y(latency[next]));
-    this.say([...this.tip.children].map((child) => child.textContent).join(" "));
+    this.words = [...this.tip.children].map((child) => child.textContent).join(" ");
+    this.say(this.words);
   }
 
   listen() {

@@ -2,8 +2,17 @@
 /** @param {string} name @param {string} text @returns {HTMLElement} */
 function make(name, text) {
   const made = document.createElement(name);
-  made.textContent = text;
+  made.textContent = presentable(text);
   return made;
+}
+
+/**
+ * What would hide or turn around its neighbours is written out.
+ * @param {string} text @returns {string}
+ */
+function presentable(text) {
+  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]/g,
+    (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
 /** @param {number} us @returns {string} a length of time in the unit that suits it */
