@@ -16,12 +16,9 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 import aiohttp
 from msgspec import Meta
 
-from foreshock.harness.cluster import Cluster, Endpoint, Node
+from foreshock.harness import Client, ClientContext, Cluster, Endpoint, Grant, Node, Options, Runtime, Target
 from foreshock.harness.errors import Definite, Indefinite, OperationError
-from foreshock.harness.options import Options
-from foreshock.harness.runtime import Runtime
-from foreshock.harness.services import Client, Grant, Key
-from foreshock.harness.target import ClientContext, Target
+from foreshock.harness.services import Key
 from foreshock.targets.external.findings import ETCD_EXHIBITS, ETCD_PROMISES
 
 _MS: Final = 1_000_000
@@ -35,7 +32,7 @@ _READS: Final = "linearizable: a quorum confirms each; serializable: a member an
 class EtcdOptions(Options, frozen=True, kw_only=True):
     """How reads are served, how long a lock's lease lasts, and how soon a leader is missed."""
 
-    reads: Annotated[Literal["linearizable", "serializable"], Meta(description=_READS)] = "linearizable"
+    read_mode: Annotated[Literal["linearizable", "serializable"], Meta(description=_READS)] = "linearizable"
     ttl_s: Annotated[int, Meta(description="how long a lease lasts (s)", ge=1, le=3_600)] = 2
     election_ms: Annotated[int, Meta(description="silence before an election (ms)", ge=50, le=50_000)] = 500
 
@@ -70,6 +67,7 @@ class EtcdRegister(Client):
 
     def __init__(self, context: ClientContext, options: EtcdOptions) -> None:
         self.context, self.options = context, options
+        self.leases: dict[Key, str] = {}
 
     async def ask(self, path: str, **body: Any) -> dict[str, Any]:
         return await ask(self.context.node.endpoint, self.context.timeout_ms, path, **body)
@@ -79,7 +77,7 @@ class EtcdRegister(Client):
         return await self.ask("kv/txn", compare=[compare], success=[{"request_put": {"key": key, **put}}])
 
     async def read(self, key: Key) -> Any:
-        local = self.options.reads == "serializable"
+        local = self.options.read_mode == "serializable"
         found = (await self.ask("kv/range", key=coded(key), serializable=local)).get("kvs")
         return json.loads(base64.b64decode(found[0]["value"])) if found else None
 
@@ -96,10 +94,6 @@ class EtcdLock(EtcdRegister):
     """A key that was not there, created on a lease: it stays until the lease is revoked, or runs out."""
 
     service: ClassVar[str] = "lock"
-
-    def __init__(self, context: ClientContext, options: EtcdOptions) -> None:
-        super().__init__(context, options)
-        self.leases: dict[Key, str] = {}
 
     async def acquire(self, key: Key, wait_ms: int) -> Grant:
         runtime, name = self.context.runtime, coded(f"lock {key}")
@@ -140,17 +134,17 @@ class Etcd(Target[EtcdOptions]):
     promises, exhibits = ETCD_PROMISES, ETCD_EXHIBITS
 
     def command(self, node: Node) -> Sequence[str]:
-        peer, election_ms = node.further["peer"], self.options.election_ms
-        places = {**peer.peers, node.name: peer.address or peer.listen}
-        urls = {name: f"http://{place.host}:{place.port}" for name, place in places.items()}
-        command = ["etcd", "--name", node.name, "--data-dir", node.data_directory]
-        for flag in ("--listen-client-urls", "--advertise-client-urls"):
-            command += [flag, f"http://{node.listen.host}:{node.listen.port}"]
-        command += ["--listen-peer-urls", f"http://{peer.listen.host}:{peer.listen.port}"]
-        command += ["--initial-advertise-peer-urls", urls[node.name]]
-        command += ["--initial-cluster", ",".join(f"{name}={url}" for name, url in sorted(urls.items()))]
-        command += ["--heartbeat-interval", str(election_ms // 10), "--election-timeout", str(election_ms)]
-        return command
+        peer, place = node.further["peer"], "{0.host}:{0.port}".format
+        told = {**peer.peers, node.name: peer.address}
+        everybody = ",".join(f"{name}=http://{place(at)}" for name, at in sorted(told.items()))
+        client, election_ms = f"http://{place(node.listen)}", self.options.election_ms
+        return [
+            *("etcd", "--name", node.name, "--data-dir", node.data_directory, "--initial-cluster", everybody),
+            *("--listen-client-urls", client, "--advertise-client-urls", client),
+            *("--listen-peer-urls", f"http://{place(peer.listen)}"),
+            *("--initial-advertise-peer-urls", f"http://{place(peer.address)}"),
+            *("--heartbeat-interval", str(election_ms // 10), "--election-timeout", str(election_ms)),
+        ]
 
     async def ready(self, node: Node, runtime: Runtime) -> bool:
         with contextlib.suppress(OperationError):  # a range needs a leader

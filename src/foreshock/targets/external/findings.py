@@ -12,3 +12,7 @@ from foreshock.harness.exhibit import Exhibit, Promise
 
 ETCD_PROMISES: Final[tuple[Promise, ...]] = ()
 ETCD_EXHIBITS: Final[tuple[Exhibit, ...]] = ()
+ZOOKEEPER_PROMISES: Final[tuple[Promise, ...]] = ()
+ZOOKEEPER_EXHIBITS: Final[tuple[Exhibit, ...]] = ()
+POSTGRESQL_PROMISES: Final[tuple[Promise, ...]] = ()
+POSTGRESQL_EXHIBITS: Final[tuple[Exhibit, ...]] = ()
