@@ -10,8 +10,9 @@ import pytest
 from tests.commands import run_here
 
 from foreshock.harness.checker import Checker
+from foreshock.harness.cluster import Backend
 from foreshock.harness.nemesis import Nemesis
-from foreshock.harness.plug_in_contract import load_class
+from foreshock.harness.plug_in_contract import load_class, load_like
 from foreshock.harness.registry import Kind, names
 from foreshock.harness.reporter import Reporter
 from foreshock.harness.target import Target
@@ -220,6 +221,39 @@ NEMESES = {
 }
 
 
+BACKENDS = {
+    "class X: pass": "it does not define available: write def available(self) -> str | None",
+    "def X(): pass": "the function is no class: write class X",
+    """
+    class X(SimBackend):
+        def cluster(self, specification): return None
+    """: "cluster takes (specification), and is called with (specification, runtime): write def cluster(self, specification",
+    """
+    class X(SimBackend):
+        async def available(self): return None
+    """: "available is async, and is not awaited: write def available(self) -> str | None",
+    """
+    class X(SimBackend):
+        Options = dict
+    """: "its attribute 'Options' is type <class 'dict'>: it must be a class of typed fields",
+}
+
+
+@pytest.mark.parametrize("code", BACKENDS)
+def test_a_mistake_in_a_backend_is_one_sentence(
+    code: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        HEAD + "from foreshock.harness.backends.sim import SimBackend\n" + textwrap.dedent(code) + "\n"
+    )
+    exit_code, _, err = run_here(
+        capsys, "test", "--backend", f"{path}:X", "--time-limit", "1", "--store", str(tmp_path / "store")
+    )
+    assert exit_code == 3
+    assert f"the backend '{path}:X': {BACKENDS[code]}" in err
+
+
 def said(kind: str, code: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
     """What the command says of the class X in a file of that code."""
     path = tmp_path / "mine.py"
@@ -271,6 +305,11 @@ def test_a_mistake_in_a_nemesis_is_one_sentence(
     exit_code, text, name = said("nemesis", code, tmp_path, capsys)
     assert exit_code == 3
     assert f"the nemesis '{name}': {NEMESES[code]}" in text
+
+
+def test_every_backend_of_ours_keeps_its_contract() -> None:
+    for name in names(Kind.BACKENDS):
+        assert load_like(Kind.BACKENDS, name, Backend)
 
 
 @pytest.mark.parametrize("kind", BASES)

@@ -32,7 +32,7 @@ from foreshock.harness.errors import NotAvailable, PlugInError, UsageError
 from foreshock.harness.nemesis import Nemesis
 from foreshock.harness.options import Options, nearest, option_names, parse_options
 from foreshock.harness.own_checkers import checker_options, load_checkers, make_checkers
-from foreshock.harness.plug_in_contract import load_class
+from foreshock.harness.plug_in_contract import load_class, load_like
 from foreshock.harness.registry import Kind, load, names, short_name
 from foreshock.harness.request import Request
 from foreshock.harness.safety import check_allowed, parse_allowed
@@ -246,7 +246,7 @@ def choose_backend(name: str) -> Backend:
     if name not in names(Kind.BACKENDS) and ".py:" not in name:
         known = ["auto", *names(Kind.BACKENDS)]
         raise UsageError(f"there is no backend {name!r}{nearest(name, known)}")
-    chosen: Backend = load(Kind.BACKENDS, name)()
+    chosen: Backend = load_like(Kind.BACKENDS, name, Backend)()
     reason = chosen.available()
     if reason is not None:
         raise NotAvailable(f"the backend {name!r} is not available here: {reason}")

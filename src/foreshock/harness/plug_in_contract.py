@@ -33,6 +33,24 @@ def load_class(kind: Kind, name: str, base: type[Any]) -> type[Any]:
     return found
 
 
+def load_like(kind: Kind, name: str, protocol: type[Any]) -> type[Any]:
+    """The plug-in's class, which has every method and attribute of a protocol, and need not inherit from it."""
+    found = load(kind, name)
+    who = f"the {kind.singular} {name!r}"
+    if not isinstance(found, type):
+        raise PlugInError(
+            f"{who}: the {type(found).__name__} is no class: write class {getattr(found, '__name__', 'Mine')}"
+        )
+    for member in [member for member, value in vars(protocol).items() if inspect.isfunction(value)]:
+        if not member.startswith("_") and not hasattr(found, member):
+            raise PlugInError(f"{who}: it does not define {member}: write {_written(protocol, member)}")
+    for attribute in protocol.__annotations__:
+        if not hasattr(found, attribute):
+            raise PlugInError(f"{who}: it has no attribute {attribute!r}")
+    check_class(who, found, protocol)
+    return found
+
+
 def check_class(who: str, found: type[Any], base: type[Any]) -> None:
     """Raise :class:`PlugInError`, one sentence that begins with ``who``, for the first mistake of the class."""
     problem = next(_problems(found, base), None)
