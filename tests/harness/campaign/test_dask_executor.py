@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -18,7 +19,8 @@ import psutil
 import pytest
 
 from foreshock.harness.campaign import dask_cluster
-from foreshock.harness.campaign.dask_executor import DaskExecutor
+from foreshock.harness.campaign.dask_cluster import WorkerPlace
+from foreshock.harness.campaign.dask_executor import DaskExecutor, _UnderWay
 from foreshock.harness.campaign.document import CampaignTest
 from foreshock.harness.campaign.executor import Finished, Job
 from foreshock.harness.errors import HarnessError, UsageError
@@ -224,6 +226,24 @@ def test_interrupted_tests_end_early_the_simulated_at_once_and_the_real_when_the
     assert Path(summary.run).is_dir()
 
 
+def test_a_campaign_that_is_killed_leaves_no_test_under_way(cluster: Cluster, tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path\n"
+        "from tests.harness.campaign.test_dask_executor import LONG, DaskExecutor, seeds\n"
+        "executor = DaskExecutor(sys.argv[1], Path(sys.argv[2])).__enter__()\n"
+        "for job in seeds(3, LONG): executor.start(job)\n"
+        "while not all(one.phase for one in executor.running()): executor.finished(0.1)\n"
+        "os._exit(9)\n"
+    )
+    root = Path(__file__).resolve().parents[3]
+    words = [sys.executable, "-c", code, cluster.address, str(tmp_path / "theirs")]
+    assert subprocess.run(words, cwd=root, timeout=DEADLINE_S, check=False).returncode == 9
+    with DaskExecutor(cluster.address, tmp_path / "ours") as executor:
+        ended = run_all(executor, seeds(6))  # which fill every worker
+    assert {finished.attempt.worker.split()[0] for finished in ended} == set(WORKERS)
+    assert not any(finished.lost for finished in ended)
+
+
 def test_a_worker_that_is_killed_takes_its_clusters_with_it_and_its_tests_run_again(
     cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -272,6 +292,43 @@ def alive(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+@pytest.mark.parametrize(
+    ("workers", "there", "simulated", "real"),
+    [
+        ({"a1": ("a", 2, None)}, [], "a1", "a1"),
+        ({"a1": ("a", 2, None)}, [("a1", True)], "a1", None),
+        ({"a1": ("a", 2, None)}, [("a1", True)] * 3, None, None),
+        ({"a1": ("a", 2, None)}, [("a1", False)], None, None),
+        ({"a1": ("a", 1, None), "a2": ("a", 1, None)}, [("a1", False)], "a2", None),
+        ({"a1": ("a", 1, None), "b1": ("b", 1, None)}, [("a1", False)], "b1", "b1"),
+        ({"a1": ("a", 4, 2)}, [("a1", False)], "a1", "a1"),
+        ({"a1": ("a", 4, 2)}, [("a1", False)] * 2, "a1", None),
+        ({"a1": ("a", 4, 0), "b1": ("b", 4, None)}, [("b1", True)], "a1", None),
+        ({"a1": ("a", 1, None), "b1": ("b", 4, None)}, [("a1", True), ("b1", True)], "b1", None),
+    ],
+    ids=[
+        "idle", "a simulated test is there", "full, and one ahead", "a real test is alone", "one real test a machine",
+        "another machine", "declared room", "declared room is full", "none is declared", "the least load",
+    ],
+)  # fmt: skip
+def test_a_worker_gets_what_it_can_bear(
+    workers: dict[str, tuple[str, int, int | None]],
+    there: list[tuple[str, bool]],
+    simulated: str | None,
+    real: str | None,
+    tmp_path: Path,
+) -> None:
+    executor = DaskExecutor("tcp://nowhere:1", tmp_path)
+    executor._client = SimpleNamespace(status="running")
+    executor._workers = {address: WorkerPlace(*place) for address, place in workers.items()}
+    executor._under_way = {
+        str(number): _UnderWay(jobs_of(QUICK)[0], address, None, is_simulated, 0.0, {})
+        for number, (address, is_simulated) in enumerate(there)
+    }
+    assert executor._choose(simulated=True) == simulated
+    assert executor._choose(simulated=False) == real
 
 
 def test_another_foreshock_on_the_workers_is_said_before_anything_is_run(
