@@ -87,7 +87,7 @@ def claim_newest(
     if not root.is_dir():
         return None
     for directory in sorted((path for path in root.iterdir() if (path / PLAN).is_file()), reverse=True):
-        if not is_done(directory) and _digest_in(directory) == digest:
+        if _digest_in(directory) == digest and not is_done(directory):
             with contextlib.suppress(InUse):
                 return JournalFolder(directory, journal)
     return None

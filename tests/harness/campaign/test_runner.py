@@ -10,6 +10,7 @@ import pytest
 from tests.harness.campaign.pretended import Interrupting, Pretended, journal_in, planned_test, run
 
 from foreshock.harness.campaign.document import CAMPAIGN, JOURNAL, CampaignDocument, CampaignRow
+from foreshock.harness.campaign.executor import Job
 from foreshock.harness.campaign.journal import Journal
 from foreshock.harness.errors import HarnessError
 from foreshock.harness.journal_folder import InUse, JournalFolder
@@ -38,6 +39,7 @@ CASES = {
     "lost once": (["lost", "valid"], "passed", "valid", 0, 2),
     "lost twice, then invalid": (["lost", "lost", "invalid"], "failed", "invalid", 1, 5),
     "lost each time": (["lost"], "error", "unknown", 3, 3),
+    "interrupted by somebody else": (["interrupted", "valid"], "passed", "valid", 0, 2),
     "invalid, lost, invalid, invalid": (["invalid", "lost", "invalid", "invalid"], "failed", "invalid", 1, 4),
 }
 
@@ -226,3 +228,43 @@ def test_the_document_in_the_folder_is_the_one_that_is_returned(tmp_path: Path) 
     assert document.summary == "2 tests: 1 passed, 1 failed"
     assert [group.reason for group in document.groups] == ["why"]
     assert [row for row in document.rows if isinstance(row, CampaignRow) and row.outcome == "failed"]
+
+
+def test_each_ctrl_c_is_passed_on_once(tmp_path: Path) -> None:
+    class Twice(Interrupting):
+        def ended(self, row: object, test: object) -> None:
+            self.campaign.interrupt()
+            self.campaign.interrupt()
+
+    executor = Pretended({}, room=3)
+    run(tmp_path, [planned_test(seed) for seed in range(3)], executor, watcher=Twice(0))
+    assert executor.interrupts == 2
+
+
+def test_what_the_executor_could_not_heal_is_told_and_makes_the_exit_code_3(tmp_path: Path) -> None:
+    executor = Pretended({})
+    executor.errors.append("run r1: partition n1: the container is gone")
+    document = run(tmp_path, [planned_test(1)], executor)
+    assert (document.exit, document.verdict, document.harness_errors) == (3, "valid", tuple(executor.errors))
+
+
+def test_a_test_that_has_no_room_does_not_hold_up_those_of_other_backends(tmp_path: Path) -> None:
+    class Crowded(Pretended):
+        def can_start(self, job: Job) -> bool:
+            return job.test.request.backend == "sim" or (3, 1) in self.started
+
+    tests = [
+        planned_test(0, "docker"),
+        planned_test(1, "docker"),
+        planned_test(2, "sim"),
+        planned_test(3, "sim"),
+    ]
+    executor = Crowded({})
+    assert run(tmp_path, tests, executor).complete
+    assert executor.started == [(2, 1), (3, 1), (0, 1), (1, 1)]
+
+
+def test_a_store_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HarnessError, match=r"the campaign's folder .* cannot be made: Not a directory"):
+        journal_in(tmp_path / "file")

@@ -30,8 +30,9 @@ _FAILING: Final = (ExitCode.INVALID, ExitCode.HARNESS_ERROR)
 
 
 def judged(attempts: Iterable[Attempt]) -> list[TestSummary]:
-    """The attempts that came to a judgement."""
-    return [attempt.summary for attempt in attempts if attempt.summary is not None]
+    """The attempts that came to a judgement. One that was cut short did so only where it is a proof."""
+    found = [attempt.summary for attempt in attempts if attempt.summary is not None]
+    return [end for end in found if not end.interrupted or end.verdict == "invalid"]
 
 
 def is_settled(attempts: Sequence[Attempt], *, rerun: int) -> bool:

@@ -15,7 +15,7 @@ from foreshock.harness.campaign.document import Attempt, CampaignDocument, Campa
 from foreshock.harness.campaign.executor import Executor, Finished, Job, Running
 from foreshock.harness.campaign.full_disk import filled, full_disk_in
 from foreshock.harness.campaign.journal import Journal
-from foreshock.harness.campaign.rows import exit_of, is_settled, row_of, strays, summary_of
+from foreshock.harness.campaign.rows import exit_of, is_settled, judged, row_of, strays, summary_of
 from foreshock.harness.campaign.triage import groups_of
 from foreshock.harness.errors import HarnessError
 from foreshock.harness.verdict import ExitCode, Verdict
@@ -298,5 +298,4 @@ class Campaign:
 
 def _is_cut_short(finished: Finished) -> bool:
     """Whether an attempt was ended before its time, and proves nothing: an ``invalid`` is one even then."""
-    summary = finished.attempt.summary
-    return finished.lost or (summary is not None and summary.interrupted and summary.verdict != "invalid")
+    return finished.lost or (finished.attempt.summary is not None and not judged([finished.attempt]))
