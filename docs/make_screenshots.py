@@ -11,9 +11,12 @@ which ``PICTURES`` lists; what two of them need is run once.
 
 from __future__ import annotations
 
+import json
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -50,6 +53,9 @@ RAFT = (
     "--time-limit", "10", "--seed", "1",
 )  # fmt: skip
 
+LIVE = ("test", "--target", "raft", "--workload", "register", "--nemesis", "partition,kill,pause", "--interval", "4",
+        "--backend", "process", "--time-limit", "90", "--rate", "60")  # fmt: skip
+
 
 class Studio:
     """A store for what is run, and a browser to look at it."""
@@ -78,17 +84,20 @@ class Studio:
     def take(
         self,
         name: str,
-        page: Path,
+        page: Path | str,
         *,
         at: str = "body",
         script: str = "",
+        until: str = "true",
         height: int = 900,
         dark: bool = False,
     ) -> None:
-        """Take a picture of a page from an element on, after a script has run in it."""
-        self.browser.open(page.as_uri(), width=1200, height=height, dark=dark)
+        """Take a picture of a page, in a file or at an address, from an element on, after a script has run in it."""
+        address = page if isinstance(page, str) else page.as_uri()
+        self.browser.open(address, width=1200, height=height, dark=dark)
         self.browser.send("Emulation.setScrollbarsHidden", hidden=True)
         self.browser.until("document.documentElement.classList.contains('js')")
+        self.browser.until(until)
         if script:
             self.browser.evaluate(script)
         self.browser.evaluate("document.documentElement.style.scrollBehavior = 'auto'")
@@ -106,6 +115,19 @@ class Studio:
         if size > BYTES_MAX:
             raise SystemExit(f"{path} has more than {BYTES_MAX} bytes: take less of the page")
         self.browser.close_page()
+
+    def wait(self, condition: str, seconds: float = 120) -> None:
+        """Wait until a condition holds, across a change of the page too."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                if self.browser.evaluate(f"new Promise((done) => setTimeout(() => done({condition}), 100))"):
+                    return
+            except AssertionError as error:
+                if "navigated" not in str(error) and "context" not in str(error):
+                    raise
+            if time.monotonic() > end:
+                raise SystemExit(f"{condition} did not come to hold within {seconds:g} s")
 
     @cached_property
     def campaign(self) -> Path:
@@ -139,7 +161,83 @@ def compare(studio: Studio) -> None:
     studio.take("compare-time", page, at="#time", dark=True)
 
 
-PICTURES: dict[str, Callable[[Studio], None]] = {"campaign": campaign, "compare": compare}
+PAINTED = (
+    "new Promise((done) => { const canvas = document.querySelector('canvas');"
+    "const look = () => (canvas.dataset.painted ? done() : setTimeout(look, 20)); look(); })"
+)
+
+
+def test_page(studio: Studio) -> None:
+    """The page of a test that a planted bug has made invalid: its top, and its operations around the violation."""
+    studio.foreshock(
+        "test", "--target", "raft", "--workload", "register", "--nemesis", "partition,kill,pause", "--backend", "sim",
+        "--bug", "raft/vote-not-persisted", "--seed", "0",
+    )  # fmt: skip
+    page = studio.newest("*/*/report.html")
+    studio.take("test-page", page, height=1000)
+    studio.take("test-logs", page, at="#fault-1", height=1000)
+    studio.take("test-timeline", page, at="#explorer", height=640, script=PAINTED, dark=True)
+
+
+def locks(studio: Studio) -> None:
+    """Who held which lock when, where clocks jump: two held one at once."""
+    studio.foreshock(
+        "test", "--target", "redlock", "--workload", "lock", "--nemesis", "pause,clock", "--backend", "sim",
+        "--seed", "1",
+    )  # fmt: skip
+    studio.take("lock-page", studio.newest("*/*/report.html"), at="#locks h2", height=860)
+
+
+def cache(studio: Studio) -> None:
+    """How old what a cache answered was, its hits, and the load of its origin."""
+    studio.foreshock(
+        "test", "--target", "memory-cache", "-o", "mode=aside", "--workload", "cache", "--nemesis", "partition,kill",
+        "--backend", "sim", "--seed", "1",
+    )  # fmt: skip
+    studio.take("cache-page", studio.newest("*/*/report.html"), at="#cache h2", height=1120)
+
+
+def serve(studio: Studio) -> None:
+    """The server: its list of runs, and a real test while it runs."""
+    for more in (("--bug", "raft/vote-not-persisted"), ("--nemesis", "pause"), ("--seed", "6")):
+        studio.foreshock(*RAFT, *more)
+    studio.foreshock(
+        "test", "--target", "naive-cache", "--workload", "cache", "--nemesis", "partition", "--backend", "sim"
+    )
+    command = [sys.executable, "-m", "foreshock"]
+    server = [*command, "serve", "--port", "0", "--json"]
+    with subprocess.Popen(server, cwd=studio.folder, stdout=subprocess.PIPE) as serving:
+        assert serving.stdout is not None
+        address = json.loads(serving.stdout.readline())["address"]
+        with subprocess.Popen([*command, *LIVE], cwd=studio.folder, stderr=subprocess.DEVNULL) as test:
+            studio.browser.open(f"{address}?verdict=running")
+            studio.browser.until("document.querySelector('.runs .row')")
+            studio.browser.evaluate("void document.querySelector('.runs .row').click()")
+            studio.wait("Number(document.querySelector('#chart')?.dataset.painted) >= 50")
+            live = studio.browser.evaluate("location.href")
+            studio.browser.close_page()
+            for name, dark in (("serve-live", False), ("serve-live-dark", True)):
+                studio.take(
+                    name,
+                    live,
+                    height=960,
+                    dark=dark,
+                    until="Number(document.querySelector('#chart').dataset.painted) > 50",
+                )
+            for name, dark in (("serve-index", False), ("serve-index-dark", True)):
+                studio.take(name, address, height=960, dark=dark)
+            test.send_signal(signal.SIGINT)
+        serving.send_signal(signal.SIGINT)
+
+
+PICTURES: dict[str, Callable[[Studio], None]] = {
+    "campaign": campaign,
+    "compare": compare,
+    "serve": serve,
+    "test-page": test_page,
+    "locks": locks,
+    "cache": cache,
+}
 
 
 def main(names: list[str]) -> None:

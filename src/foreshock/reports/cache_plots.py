@@ -102,7 +102,8 @@ def _bars(
     if bound is not None:
         at = x(bound)
         yield svg.line(at, 12, at, HEIGHT, "needle")
-        yield svg.text("bound", at + 5, 20, "death-label")
+        anchor = "end" if bound > len(counts) * 0.7 else "start"
+        yield svg.text("bound", at + (-5 if anchor == "end" else 5), 12, "death-label", anchor=anchor)
 
 
 def ages_over_time_plot(
