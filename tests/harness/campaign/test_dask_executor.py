@@ -188,6 +188,21 @@ def test_a_target_that_is_a_file_goes_along_and_is_called_what_it_is_called_here
         assert "shipped/" not in (run / "report.html").read_text()
 
 
+def test_a_valid_run_that_is_not_kept_is_not_sent_and_speaks_of_our_files_all_the_same(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("from foreshock.targets.reference.raft_target import Raft\nclass Mine(Raft):\n    pass\n")
+    request = msgspec.structs.replace(QUICK, target=f"{file}:Mine")
+    with DaskExecutor(cluster.address, tmp_path / "ours", keep="failures") as executor:
+        (finished,) = run_all(executor, jobs_of(request))
+    summary = finished.attempt.summary
+    assert summary is not None, finished.attempt.error
+    assert (summary.verdict, summary.run, summary.target) == ("valid", "", f"{file}:Mine")
+    assert f"--target {file}:Mine" in summary.replay
+    assert not (tmp_path / "ours").exists()
+
+
 def test_a_run_that_is_too_large_to_send_keeps_its_verdict_and_says_so(
     cluster: Cluster, tmp_path: Path
 ) -> None:

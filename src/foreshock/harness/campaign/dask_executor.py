@@ -25,7 +25,7 @@ import msgspec
 import foreshock
 from foreshock.harness.campaign.dask_cluster import WorkerPlace, connect, mended, unfit_of, workers_of
 from foreshock.harness.campaign.dask_worker import Answer, Order, interrupt_orders, run_order
-from foreshock.harness.campaign.delivery import PACKED_BYTES_MAX, receive, ship
+from foreshock.harness.campaign.delivery import PACKED_BYTES_MAX, as_here, receive, ship
 from foreshock.harness.campaign.document import Attempt
 from foreshock.harness.campaign.executor import Finished, Job, Running
 from foreshock.harness.campaign.job import Standing, resolved_of
@@ -341,7 +341,7 @@ class DaskExecutor:
     def _kept(self, one: _UnderWay, answer: Answer, packed: bytes) -> Finished:
         attempt, request = answer.attempt, one.job.test.request
         if not packed:
-            return Finished(one.job, attempt, answer.lost)
+            return Finished(one.job, as_here(attempt, request, one.originals), answer.lost)
         try:
             summary = receive(packed, answer.test, self._store, request, one.originals)
         except ForeshockError as error:

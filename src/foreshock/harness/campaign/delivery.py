@@ -22,6 +22,7 @@ from typing import Any, Final
 import msgspec
 import zstandard
 
+from foreshock.harness.campaign.document import Attempt
 from foreshock.harness.errors import HarnessError, UsageError
 from foreshock.harness.request import Request
 from foreshock.harness.store import RESULTS, TEST, Store, read_json, write_json
@@ -132,6 +133,19 @@ def receive(
     return read_summary(run)
 
 
+def as_here(attempt: Attempt, request: Request, originals: Mapping[str, str]) -> Attempt:
+    """An attempt whose run was not sent, with the user's files called what they are called here."""
+    renamed = msgspec.convert(_with(msgspec.to_builtins(attempt), originals), Attempt)
+    if renamed.summary is None:
+        return renamed
+    summary = msgspec.structs.replace(renamed.summary, replay=_replay(request, renamed.summary))
+    return msgspec.structs.replace(renamed, summary=summary)
+
+
+def _replay(request: Request, summary: TestSummary) -> str:
+    return "foreshock test " + shlex.join(request.arguments(summary.backend, summary.seed))
+
+
 class _Bounded(io.BytesIO):
     """Memory that takes so much and no more."""
 
@@ -200,7 +214,7 @@ def _relocate(folder: Path, run: Path, request: Request, originals: Mapping[str,
     summary = read_summary(folder)
     there = str(read_json(folder / RESULTS).get("run", "")) or str(folder)
     changed = {there: str(run), **originals}
-    replay = "foreshock test " + shlex.join(request.arguments(summary.backend, summary.seed))
+    replay = _replay(request, summary)
     for name in _DOCUMENTS:
         if (folder / name).is_file():
             document = _with(read_json(folder / name), changed)
