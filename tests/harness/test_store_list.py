@@ -12,7 +12,7 @@ from tests.harness.server import stores
 from tests.reports import runs
 
 from foreshock.harness import store_list
-from foreshock.harness.campaign.document import JOURNAL
+from foreshock.harness.campaign.document import PLAN
 from foreshock.harness.store_campaigns import stored_campaigns
 from foreshock.harness.store_list import StoreList
 
@@ -88,8 +88,8 @@ def test_campaigns_are_told_with_whether_anybody_works_on_them(tmp_path: Path) -
     worked_on = stores.campaign(tmp_path, name="worked-on")
     os.utime(worked_on / "campaign.json", (0, 0))
     (stores.campaign(tmp_path, name="broken") / "campaign.json").write_text("{}")
-    with (worked_on / JOURNAL).open("wb") as journal:
-        fcntl.flock(journal, fcntl.LOCK_EX)
+    with (worked_on / PLAN).open("wb") as plan:
+        fcntl.flock(plan, fcntl.LOCK_EX)
         found = {Path(campaign.directory).parent.name: campaign for campaign in stored_campaigns(tmp_path)}
     assert {name: campaign.word for name, campaign in found.items()} == {
         "done": "invalid",

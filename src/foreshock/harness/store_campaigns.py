@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from foreshock.harness.campaign.document import CAMPAIGN, CAMPAIGNS, JOURNAL
+from foreshock.harness.campaign.document import CAMPAIGN, CAMPAIGNS, PLAN
 from foreshock.harness.store import run_folders
 
 CampaignState = Literal["finished", "running", "stopped"]
@@ -92,7 +92,7 @@ def campaign_state(folder: Path, *, complete: bool) -> CampaignState:
     """Whether anybody works on a campaign: who does holds its lock, or has just written its document."""
     if complete:
         return "finished"
-    if is_locked(folder) or is_locked(folder / JOURNAL):
+    if is_locked(folder / PLAN):
         return "running"
     with contextlib.suppress(OSError):
         if time.time() - (folder / CAMPAIGN).stat().st_mtime < FRESH_S:

@@ -74,7 +74,7 @@ def test_a_body_is_neither_read_nor_waited_for(server: Serving) -> None:
             b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n" + b"x" * 1000
         )
         assert client.recv(4096).startswith(b"HTTP/1.1 400 ")
-        client.settimeout(5)
+        client.settimeout(30)
         with contextlib.suppress(ConnectionError):
             while client.recv(1 << 16):
                 pass  # until it hangs up
@@ -98,22 +98,22 @@ def test_clients_that_never_finish_their_request_are_given_up(server: Serving) -
             client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: "[: number % 40])
         began = time.monotonic()
         assert server.get("/").status == 200  # nobody else waits for them
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 10
         for client in slow:
-            client.settimeout(20)
+            client.settimeout(30)
             with contextlib.suppress(ConnectionError):
                 assert client.recv(4096) == b""
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 30
 
 
 def test_more_connections_than_there_may_be_are_turned_away(server: Serving) -> None:
     with contextlib.ExitStack() as stack:
         open_ones = [stack.enter_context(server.connect()) for _ in range(300)]
-        open_ones[-1].settimeout(10)
+        open_ones[-1].settimeout(30)
         with contextlib.suppress(ConnectionError):
             open_ones[-1].sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert open_ones[-1].recv(4096) == b""
-    deadline = time.monotonic() + 10  # those that went away are noticed, and make room
+    deadline = time.monotonic() + 30  # those that went away are noticed, and make room
     while True:
         try:
             assert server.get("/").status == 200
@@ -128,7 +128,7 @@ def test_streams_are_counted_and_given_back(server: Serving) -> None:
         streams = [stack.enter_context(Stream(server, path)) for _ in range(65)]
         assert [stream.answer.status for stream in streams] == [200] * 64 + [503]
         assert streams[-1].answer.headers["Retry-After"] == "5"
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while (status := _status(server, path)) != 200:
         assert time.monotonic() < deadline, status
 
@@ -150,7 +150,7 @@ def test_it_ends_cleanly_with_streams_and_half_sent_requests_open(
             assert own.get("/").status == 200
             began = time.monotonic()
             assert own.end(number) == 0
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 10
             assert idle.recv(10) == b""
         assert own.said == ""
 

@@ -133,7 +133,6 @@ def campaign_view(root: Path, parts: tuple[str, ...]) -> CampaignView:
         running=() if state != "running" else _running(root),
         bad=tuple(CampaignTestLine(row, _address(root, row)) for row in bad[:BAD_ROWS_MAX]),
         bad_left_out=max(0, len(bad) - BAD_ROWS_MAX),
-        page=f"/store/{here}",
         links=tuple(links),
     )
 

@@ -112,7 +112,6 @@ class CampaignView(NamedTuple):
     running: tuple[RunLine, ...]
     bad: tuple[CampaignTestLine, ...]
     bad_left_out: int
-    page: str
     links: tuple[Link, ...]
 
 

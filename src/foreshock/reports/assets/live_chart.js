@@ -5,7 +5,7 @@
  * @typedef {{id: number, kind: string, what: string, nodes: string[], from_s: number, to_s: number|null, state: string}} LiveFault
  */
 
-const LEFT = 52, RIGHT = 14, TOP = 12, GAP = 26, RATE_HEIGHT = 150, LATENCY_HEIGHT = 120, LANE = 18, AXIS = 26, LANES_MAX = 14;
+const LEFT = 66, RIGHT = 14, TOP = 12, GAP = 26, RATE_HEIGHT = 150, LATENCY_HEIGHT = 120, LANE = 18, AXIS = 26, LANES_MAX = 14;
 const COLOR = /^#[0-9A-Fa-f]{3}(?:[0-9A-Fa-f]{3})?$/;
 
 /** @param {number} raw @returns {number} the next of 1, 2 and 5 times a power of ten */

@@ -14,15 +14,14 @@ async function refresh() {
   const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
   if (!answer.ok) throw new Error(String(answer.status));
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  if (document.querySelector("[data-live=head]") && !fresh.querySelector("[data-live=head]")) {
+    location.reload(); // what was under way is over: its report is here now
+    return;
+  }
   for (const part of document.querySelectorAll("[data-live]")) {
     const name = part.getAttribute("data-live");
     const news = fresh.querySelector(`[data-live="${name}"]`);
     if (!news || inUse(part) || news.innerHTML === part.innerHTML) continue;
-    const done = news.getAttribute("data-done");
-    if (done) {
-      location.replace(done);
-      return;
-    }
     part.replaceChildren(...document.adoptNode(news).childNodes);
   }
   document.title = fresh.title;
