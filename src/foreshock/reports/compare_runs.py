@@ -114,7 +114,8 @@ def _notes(
         return
     yield (
         "Noise is what varies within these two runs, block of time by block of time. What varies from run to run "
-        "is not seen by two runs: compare campaigns of many seeds to be sure. And of twenty figures one differs by chance."
+        "is not seen by two runs: compare campaigns of many seeds to be sure. And of twenty figures one differs "
+        "by chance."
     )
     if simulated and not same_seed:
         yield (
