@@ -107,7 +107,12 @@ def _claims(target: type[Target[Any]]) -> dict[str, Any]:
             for promise in target.promises
         ],
         "exhibits": [
-            {"name": exhibit.name, "shows": exhibit.shows, "budget": exhibit.budget, "test": _test(exhibit)}
+            {
+                "name": exhibit.name,
+                "shows": exhibit.shows,
+                "budget": exhibit.budget,
+                "test": _test(exhibit, target),
+            }
             for exhibit in target.exhibits
         ],
     }
@@ -127,14 +132,17 @@ def _found_by(bug: str) -> dict[str, Any]:
     """The target that a bug is planted in, and the test that finds it."""
     for name in names(Kind.TARGETS):
         with contextlib.suppress(PlugInError):  # a broken target is named in the list of targets
-            for exhibit in load(Kind.TARGETS, name).exhibits:
+            target = load(Kind.TARGETS, name)
+            for exhibit in target.exhibits:
                 if exhibit.name == bug:
-                    return {"target": name, "shows": exhibit.shows, "test": _test(exhibit)}
+                    return {"target": name, "shows": exhibit.shows, "test": _test(exhibit, target)}
     return {}
 
 
-def _test(exhibit: Exhibit) -> str:
-    return "foreshock test " + shlex.join(exhibit.request.arguments("sim", None))
+def _test(exhibit: Exhibit, target: type[Target[Any]]) -> str:
+    """The command of an exhibit's test, on real nodes where there are no simulated ones."""
+    backend = "sim" if target.can_simulate() else "auto"
+    return "foreshock test " + shlex.join(exhibit.request.arguments(backend, None))
 
 
 def _options(options: type[Options]) -> list[dict[str, Any]]:
