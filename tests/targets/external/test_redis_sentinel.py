@@ -1,0 +1,106 @@
+"""Redis with Sentinel, for real: what it loses in a partition comes out, and what it keeps stays valid."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.commands import foreshock
+
+from foreshock.harness.cluster import Endpoint, Node
+from foreshock.targets.external.redis_sentinel import RedisSentinel, SentinelOptions, halves
+
+SCHEDULE = str(Path(__file__).parents[3] / "examples" / "isolated_master.toml")
+STALLS = [
+    *("--nemesis", "stall", "--interval", "1", "--time-limit", "8", "--concurrency", "12"),
+    *("-o", "ttl_ms=1000", "-o", "use_ms=100", "-o", "locks=6", "-o", "stall.processes=some"),
+    *("-o", "stall.duration_ms_min=1000", "-o", "stall.duration_ms_max=2000"),
+]
+needs_redis = pytest.mark.skipif(shutil.which("redis-sentinel") is None, reason="redis-sentinel is not here")
+
+
+def node(index: int, count: int) -> Node:
+    at = {f"n{i + 1}": Endpoint(host=f"10.0.0.{i + 1}", port=6379) for i in range(count)}
+    name = f"n{index + 1}"
+    return Node(
+        name=name,
+        index=index,
+        endpoint=at[name],
+        listen=Endpoint(host="0.0.0.0", port=6379),
+        peers={peer: endpoint for peer, endpoint in at.items() if peer != name},
+        data_directory="/data",
+        cluster="run",
+        address=at[name],
+    )
+
+
+def outcome(store: Path, backend: str, *words: str) -> dict[str, Any]:
+    """What ``foreshock test`` says of a test."""
+    command = ["test", "--target", "redis-sentinel", "--backend", backend, "--store", str(store), "--json"]
+    return foreshock(*command, *words).document
+
+
+def faults_of(result: dict[str, Any]) -> list[dict[str, Any]]:
+    lines = Path(result["run"], "faults.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_the_first_half_are_servers_of_the_first_and_the_others_sentinels_with_a_majority_as_quorum() -> None:
+    target = RedisSentinel(SentinelOptions(down_after_ms=1_234), seed=1)
+    nodes = [node(index, 6) for index in range(6)]
+    commands = [" ".join(target.command(each)) for each in nodes]
+    assert [len(half) for half in halves(nodes)] == [3, 3]
+    assert ["replicaof 10.0.0.1 6379" in command for command in commands] == [False, True, True, *[False] * 3]
+    assert ["--sentinel" in command for command in commands] == [False] * 3 + [True] * 3
+    assert "sentinel monitor foreshock 10.0.0.1 6379 2" in commands[4]
+    assert "sentinel down-after-milliseconds foreshock 1234" in commands[5]
+    assert "replica-announce-ip 10.0.0.2" in commands[1]
+    assert "sentinel monitor foreshock 10.0.0.1 6379 3" in " ".join(target.command(node(8, 9)))
+
+
+@needs_redis
+@pytest.mark.slow
+def test_a_partition_loses_writes_and_double_grants_and_what_has_no_failover_is_valid(tmp_path: Path) -> None:
+    """Four tests at once: they mostly wait."""
+    isolated = ("--schedule", SCHEDULE, "--time-limit", "16", "--rate", "60")
+    tests = {
+        "lost": ("--workload", "register", *isolated),
+        "narrower": ("--workload", "register", *isolated, "-o", "min_replicas_to_write=1"),
+        "quiet": ("--workload", "register", "--nemesis", "stall", "--time-limit", "5", "--rate", "60"),
+        "stalled": ("--workload", "lock", *STALLS),
+    }
+    with ThreadPoolExecutor(len(tests)) as pool:
+        started = {
+            name: pool.submit(outcome, tmp_path / name, "process", *words, "--seed", "1")
+            for name, words in tests.items()
+        }
+        results = {name: each.result() for name, each in started.items()}
+    assert [result["harness_errors"] for result in results.values()] == [[]] * len(tests)
+    assert results["quiet"]["verdict"] == "valid", results["quiet"]["reason"]
+    assert results["lost"]["verdict"] == "invalid"
+    assert results["lost"]["reason"].startswith("linearizable: ")
+    assert [fault["event"] for fault in faults_of(results["lost"])] == ["planned", "verified", "healed"]
+    assert results["stalled"]["verdict"] == "invalid" or convicted_again(tmp_path, *STALLS)
+    refused = {name: results[name]["operations"]["fail"] for name in ("lost", "narrower")}
+    assert refused["narrower"] > refused["lost"] + 50  # a master without replicas refuses writes
+
+
+def convicted_again(store: Path, *words: str) -> bool:
+    """Whether one of two further tests convicts: stalls strike where they may."""
+    return any(
+        outcome(store / seed, "process", "--workload", "lock", *words, "--seed", seed)["verdict"] == "invalid"
+        for seed in ("2", "3")
+    )
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+def test_a_partition_loses_acknowledged_writes_in_containers(tmp_path: Path) -> None:
+    words = ("--workload", "register", "--schedule", SCHEDULE, "--time-limit", "16", "--seed", "2")
+    result = outcome(tmp_path, "docker", *words)
+    assert (result["verdict"], result["harness_errors"]) == ("invalid", [])
+    assert result["reason"].startswith("linearizable: ")
