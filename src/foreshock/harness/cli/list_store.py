@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from itertools import islice
@@ -31,7 +32,8 @@ def show_runs(
     if as_json:
         print_json({"runs": [_document(test) for test in shown]})
         return
-    lines = [f"{relative(test.run)}  {_line(test)}" for test in shown]
+    here = f"{Path.cwd()}{os.sep}"  # asked for once, and not for each of ten thousand
+    lines = [f"{test.run.removeprefix(here)}  {_line(test)}" for test in shown]
     filtered = "" if verdict is None and target is None else " that match"
     _print(lines or [f"no runs in {store}{filtered}"])
 
@@ -57,11 +59,13 @@ def verdict_or_state(test: StoredTest) -> str:
 
 def _print(lines: Iterable[str]) -> None:
     """Lines as plain text: what a foreign store calls its folders cannot speak to the terminal."""
-    text = "\n".join(
-        "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line) for line in lines
-    )
+    text = "\n".join(line if line.isprintable() else _printable(line) for line in lines)
     with reader_may_leave():
         sys.stdout.write(text + "\n")
+
+
+def _printable(line: str) -> str:
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line)
 
 
 def _limited(found: Iterable[Any], limit: int | None, *, as_json: bool) -> list[Any]:
