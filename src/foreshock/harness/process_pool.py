@@ -30,6 +30,8 @@ Work = Callable[[Any, Note], Any]
 """What a worker does with a task: a function of a module, for another process must find it."""
 
 SET_DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG (prctl(2))
+ENDING_S: Final = 5.0
+"""So long a worker whose pipe is closed may take to end by itself."""
 BEGUN, NOTE, DONE = "begun", "note", "done"
 """What a worker says: that it has begun with a task, something about it, what came of it."""
 SAID_BYTES_MAX: Final = 2_000
@@ -43,6 +45,8 @@ class Ended(msgspec.Struct, Generic[T], frozen=True):
     seconds: float
     result: Any = None
     lost: str | None = None
+    stillborn: bool = False
+    """Whether its worker was lost before it had begun with anything: then it could not even be started."""
 
 
 class Worker:
@@ -63,6 +67,7 @@ class Worker:
         self.began = 0.0
         self.seconds_max = 0.0
         self.note: Any = None
+        self.has_begun = False
 
     def start(self, task: Any, seconds_max: float) -> None:
         """Give it a task."""
@@ -81,6 +86,8 @@ class Worker:
         """How it ended, and what it said last; call it after :meth:`end`."""
         code = self.process.exitcode or 0
         how = f"exit code {code}" if code >= 0 else f"signal {_signal_name(-code)}"
+        if -code == signal.SIGKILL:
+            how += " (which the kernel sends where memory runs out)"
         self._said.seek(0, os.SEEK_END)
         self._said.seek(max(0, self._said.tell() - SAID_BYTES_MAX))
         lines = self._said.read().decode(errors="replace").strip().splitlines()
@@ -149,9 +156,11 @@ class ProcessPool(Generic[T]):
         try:
             word, value = worker.pipe.recv()
         except (EOFError, OSError):
+            worker.process.join(ENDING_S)  # its pipe is closed before it is gone, and how it ends is news
             gone = self.give_up(ticket, worker, "")
-            return msgspec.structs.replace(gone, lost=worker.last_words())
+            return msgspec.structs.replace(gone, lost=worker.last_words(), stillborn=not worker.has_begun)
         if word == BEGUN:
+            worker.has_begun = True
             worker.began = time.monotonic()  # what it imported until now is no part of the task
             return None
         if word == NOTE:

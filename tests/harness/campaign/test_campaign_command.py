@@ -133,9 +133,9 @@ def test_a_test_that_takes_its_process_along_costs_itself_alone_and_is_run_again
     plain, dying = msgspec.json.decode(out, type=CampaignDocument).rows
     assert (code, plain.outcome, len(plain.attempts), dying.outcome) == (0, "passed", 1, "passed")
     first, second = dying.attempts
-    assert (
-        first.error
-        == "the process that ran it ended with signal SIGKILL; the last that it said: so long, and thanks"
+    assert first.error == (
+        "the process that ran it ended with signal SIGKILL (which the kernel sends where memory runs out); "
+        "the last that it said: so long, and thanks"
     )
     assert second.summary is not None
     assert second.summary.verdict == "valid"

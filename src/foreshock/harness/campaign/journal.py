@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from foreshock import __version__
 from foreshock.harness.backends.process_identity import ProcessIdentity
 from foreshock.harness.campaign.document import CAMPAIGN, CAMPAIGNS, JOURNAL, Attempt, CampaignDocument
 from foreshock.harness.campaign.expansion import Combination, Shard
@@ -104,7 +105,8 @@ def digest_of(
     """
     digest = hashlib.sha256()
     plan = [(one.settings, one.cell, one.seeds) for one in combinations]
-    digest.update(msgspec.json.encode((plan, specification.for_s, str(shard or "")), order="deterministic"))
+    whole = (__version__, plan, specification.for_s, str(shard or ""))
+    digest.update(msgspec.json.encode(whole, order="deterministic"))
     for path in sorted(set(plug_ins)):
         digest.update(path.read_bytes() if path.is_file() else b"")
     return digest.hexdigest()[:16]

@@ -22,6 +22,7 @@ from foreshock.harness.campaign.job import Standing, Task, resolved_of, run_task
 from foreshock.harness.campaign.leftovers import recover
 from foreshock.harness.campaign.specification import Kept, Reported
 from foreshock.harness.conductor import DEPLOY_TIMEOUT_NS, HEAL_TIMEOUT_NS, SECOND_NS, TEARDOWN_TIMEOUT_NS
+from foreshock.harness.errors import HarnessError
 from foreshock.harness.plan import Resolved
 from foreshock.harness.process_pool import Ended, ProcessPool, Worker
 
@@ -30,6 +31,9 @@ NICENESS: Final = 5
 SIMULATED_SECONDS_MAX: Final = 300.0
 GRACE_S: Final = 300.0
 """So long a real test that was told to end may heal and tear down, before it is told again, and then killed."""
+
+
+STILLBORN_MAX: Final = 3
 
 
 class _UnderWay(msgspec.Struct):
@@ -70,6 +74,8 @@ class LocalExecutor:
         self._names: dict[int, str] = {}
         """By pid, how a person tells the workers apart."""
         self._ended: list[Finished] = []
+        self._stillborn = 0
+        """How many processes in a row have ended before they began with anything."""
         self.errors: list[str] = []
         """What could not be healed or removed after a worker that was lost."""
 
@@ -123,7 +129,7 @@ class LocalExecutor:
         now = time.monotonic()
         found = []
         for one in self._under_way.values():
-            note = one.worker.note if isinstance(one.worker.note, Standing) else Standing("")
+            note = one.worker.note if isinstance(one.worker.note, Standing) else Standing("starting")
             name = self._names[one.worker.process.pid or 0]
             found.append(Running(one.job, name, now - one.worker.began, note.phase, note.snapshot))
         return found
@@ -170,6 +176,9 @@ class LocalExecutor:
             self._ended.append(Finished(one.job, attempt))
             return
         del self._names[pid]
+        self._stillborn = self._stillborn + 1 if ended.stillborn else 0
+        if self._stillborn >= STILLBORN_MAX:
+            raise HarnessError(f"no process can be started that would run tests: {ended.lost}")
         if not one.simulated and one.identity is not None:
             self.errors += recover([one.identity]).errors
         attempt = Attempt(
@@ -186,7 +195,10 @@ class LocalExecutor:
             number = next(n for n in range(1, len(taken) + 2) if f"worker {n}" not in taken)
             self._names[pid] = f"worker {number}"
             if identity is not None:
-                self._begun(identity)
+                try:
+                    self._begun(identity)
+                except HarnessError as error:
+                    self.errors.append(str(error))
         return identity
 
 

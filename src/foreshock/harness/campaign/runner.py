@@ -114,7 +114,7 @@ class Campaign:
             for finished in self._executor.finished(POLL_S):
                 self._done(finished)
             for error in self._executor.errors:
-                self._error(error)
+                self._tell(error)
             if told < self._interrupts + bool(self._why_stopped):
                 told += 1
                 self._executor.interrupt()
@@ -231,11 +231,15 @@ class Campaign:
         try:
             self._journal.write(document or self.document())
         except HarnessError as error:
-            words = full_disk_in([str(error)])
-            if words is None:
-                self._error(str(error))
-            else:
-                self._stop_for_full_disk(words)
+            self._tell(str(error))
+
+    def _tell(self, sentence: str) -> None:
+        """What went wrong beside the tests: where that was for want of room, nothing more is started."""
+        words = full_disk_in([sentence])
+        if words is None:
+            self._error(sentence)
+        else:
+            self._stop_for_full_disk(words)
 
     def _standing(self) -> Standing:
         planned, for_s = self._ways.planned, self._ways.for_s
