@@ -2,6 +2,7 @@
 
 Written: :class:`HtmlReporter` from a stored run, its history read too, in a process of its own. Painted: from the start
 of the navigation to the frame after the one in which the view of all operations is painted, in a headless Chromium.
+After a key: how long the view takes to paint again when it is zoomed, panned or sent to the next anomaly.
 
 The peers, in the same run: for writing, the bare reading of the history (nothing can be quicker that looks at it) and
 pandas reading the same file and drawing nothing; for painting, a page of the same browser that shows the same latencies
@@ -176,16 +177,18 @@ def write(run: Path) -> dict[str, float]:
     path = run / "history.parquet"
     History.read(path)
     HtmlReporter().report(run)
-    figures = {"page": np.inf, "read": np.inf, "pandas": np.inf}
+    figures = {"page": np.inf, "page_cpu": np.inf, "read": np.inf, "pandas": np.inf}
     for _ in range(ROUNDS):
         for name, work in (
             ("page", lambda: HtmlReporter().report(run)),
             ("read", lambda: History.read(path)),
             ("pandas", lambda: pd.read_parquet(path)),
         ):
-            start = time.perf_counter()
+            start, start_cpu = time.perf_counter(), time.process_time()
             work()
             figures[name] = min(figures[name], time.perf_counter() - start)
+            if name == "page":
+                figures["page_cpu"] = min(figures["page_cpu"], time.process_time() - start_cpu)
     return figures
 
 
@@ -198,6 +201,22 @@ addEventListener("DOMContentLoaded", () => {
   watch.observe(canvas, { attributes: true });
 });
 """
+
+
+def answered(browser: Browser, page: Path) -> float:
+    """The longest time in seconds that painting took after a key: zooming, panning, the next anomaly, the whole run."""
+    browser.open(page.as_uri())
+    browser.until("document.querySelector('canvas')?.dataset.painted")
+    browser.evaluate("document.querySelector('canvas').focus()")
+    longest = 0.0
+    for key in ("+", "+", "n", "n", "j", "-", "0"):
+        browser.press(key)
+        browser.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        longest = max(
+            longest, float(browser.evaluate("document.querySelector('canvas').dataset.paintMs")) / 1000
+        )
+    browser.close_page()
+    return longest
 
 
 def painted(browser: Browser, page: Path) -> float:
@@ -229,6 +248,7 @@ def measure(browser: Browser, folder: Path, workload: str, count: int) -> dict[s
     figures: dict[str, Any] = {"workload": workload, "operations": count, **written(run)}
     figures["page_bytes"] = (run / REPORT).stat().st_size
     figures["painted"] = painted(browser, run / REPORT)
+    figures["answered"] = answered(browser, run / REPORT)
     if count <= SVG_MAX:
         figures["svg_painted"] = painted(browser, svg_page(run / "svg.html", history_of(workload, count)))
     return figures
@@ -272,10 +292,12 @@ def _say(figures: dict[str, Any], *, as_json: bool) -> bool:
     beside = f"inline SVG {svg:.2f} s ({svg / figures['painted']:.1f} x)" if svg else "inline SVG not tried"
     print(
         f"{figures['workload']:<9}{figures['operations']:>10,} operations"
-        f"  written {figures['page']:5.2f} s (aim {write_aim:g}; history alone {figures['read']:.2f} s: "
+        f"  written {figures['page']:5.2f} s ({figures['page_cpu']:.2f} s of CPU; aim {write_aim:g}; "
+        f"history alone {figures['read']:.2f} s: "
         f"{figures['page'] / figures['read']:.1f} x; pandas reads {figures['pandas']:.2f} s)"
         f"  painted {figures['painted']:5.2f} s (aim {paint_aim:g}; {beside}; "
-        f"empty page {figures['empty_painted']:.2f} s)"
+        f"empty page {figures['empty_painted']:.2f} s; "
+        f"after a key {figures['answered'] * 1000:.0f} ms)"
         f"  {figures['page_bytes'] / 1e6:.1f} MB{'  MISSED' if missed else ''}",
         flush=True,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from benchmarks.reports import store
 from tests.reports import runs, service_runs, zoos
 from tests.reports.browser import Browser, chromium
 
@@ -259,6 +260,27 @@ _FAINT = """(() => {
   }
   return faint;
 })()"""
+
+
+def test_a_page_of_very_many_operations_opens_and_answers_to_keys(browser: Browser, tmp_path: Path) -> None:
+    """260,000 operations of locks, which is more operations and more holds than are embedded one by one."""
+    store(tmp_path, "lock", 260_000)
+    page = HtmlReporter().report(tmp_path)
+    assert page.stat().st_size < 5_000_000
+    browser.open(page.as_uri())
+    browser.until(f"Number({PAINTED}) > 0")
+    assert "operations are drawn only as density" in browser.evaluate(
+        "document.querySelector('.left-out').textContent"
+    )
+    whole = browser.evaluate(STATUS)
+    browser.evaluate("document.querySelector('canvas').focus()")
+    browser.press("+")
+    browser.until(f"{STATUS} !== {whole!r}")
+    browser.press("n")
+    browser.until(f"/fault|lock|unknown|failed|slow/.test({STATUS})")
+    browser.press("j")
+    browser.until(f"{STATUS}.includes('outcome')")
+    assert browser.complaints() == []
 
 
 def test_a_page_prints_with_its_pictures_and_without_its_tools(

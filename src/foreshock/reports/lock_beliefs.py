@@ -86,7 +86,7 @@ def is_lock_history(columns: Columns) -> bool:
 
 def beliefs_of(columns: Columns) -> Beliefs:
     """Every hold and every overlap of a history of locks."""
-    found = Beliefs(list(_holds(columns)))
+    found = Beliefs(_holds(columns))
     by_lock: dict[Any, list[LockHold]] = {}
     for hold in found.holds:
         if hold.end_ns > hold.start_ns:
@@ -122,11 +122,13 @@ def field_of(value: Any, name: str) -> Any:
     return value.get(name) if type(value) is dict else None
 
 
-def _holds(columns: Columns) -> Iterator[LockHold]:
+def _holds(columns: Columns) -> list[LockHold]:
     """The holds, each when it is over; a process does one thing after the other, so the order of calls is its own."""
-    wanted = np.union1d(
-        rows_of(columns, ACQUIRE, RENEW, RELEASE), np.flatnonzero(columns.outcome == INFO)
-    ).astype(np.int64)
+    codes = [columns.f_names.index(name) for name in _OF_LOCKS if name in columns.f_names]
+    matters = np.isin(columns.f, codes) | (columns.outcome == INFO)
+    # An acquire that was refused changes nothing, and most of a crowded lock's are.
+    matters &= ~((columns.f == columns.f_names.index(ACQUIRE)) & (columns.outcome == FAIL))
+    wanted = np.flatnonzero(matters)
     tracker = _Tracker()
     rows = map(
         _Event,
@@ -141,8 +143,8 @@ def _holds(columns: Columns) -> Iterator[LockHold]:
         columns.values("result", wanted),
     )
     for event in rows:
-        yield from tracker.take(event)
-    yield from tracker.held.values()
+        tracker.take(event)
+    return [*tracker.over, *tracker.held.values()]
 
 
 class _Event(NamedTuple):
@@ -164,16 +166,17 @@ class _Tracker:
 
     def __init__(self) -> None:
         self.held: dict[tuple[int, Any], LockHold] = {}
+        self.over: list[LockHold] = []
 
-    def take(self, event: _Event) -> Iterator[LockHold]:
-        """One more operation; gives the holds that it ends."""
+    def take(self, event: _Event) -> None:
+        """One more operation."""
         if event.f in _OF_LOCKS:
-            yield from self._step(event, (event.process, event.lock))
+            self._step(event, (event.process, event.lock))
         if event.outcome == INFO and event.returned_ns >= 0:
             for mine in [place for place in self.held if place[0] == event.process]:
-                yield self._end(mine, event.returned_ns)
+                self._end(mine, event.returned_ns)
 
-    def _step(self, event: _Event, place: tuple[int, Any]) -> Iterator[LockHold]:
+    def _step(self, event: _Event, place: tuple[int, Any]) -> None:
         hold = self.held.get(place)
         granted = event.outcome == OK and event.f != RELEASE
         if hold is not None and granted and event.returned_ns < hold.expiry_ns:
@@ -185,14 +188,14 @@ class _Tracker:
             hold.depth -= 1
             return
         if hold is not None and (ended_ns := _end_ns(event, granted)) < NEVER:
-            yield self._end(place, ended_ns)
+            self._end(place, ended_ns)
         if granted:
             self.held[place] = _granted(event, hold)
 
-    def _end(self, place: tuple[int, Any], at_ns: int) -> LockHold:
+    def _end(self, place: tuple[int, Any], at_ns: int) -> None:
         hold = self.held.pop(place)
         hold.given_up_ns = at_ns
-        return hold
+        self.over.append(hold)
 
 
 def _granted(event: _Event, before: LockHold | None) -> LockHold:
