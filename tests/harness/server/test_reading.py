@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html import unescape
 from pathlib import Path
 from urllib.parse import quote
 
+import msgspec
 import pytest
+from tests.harness.server import stores
 from tests.harness.server.conftest import HOSTILE_NAME, SECRET
 from tests.harness.server.serving import Serving
 
@@ -261,6 +264,40 @@ def test_hostile_names_and_values_stay_text(server: Serving) -> None:
         assert "<img" not in page.text
     assert server.get(f"/store/{HOSTILE}{quote(HOSTILE_NAME, safe='')}").body == b"text"
     assert server.get(f"/store/{HOSTILE}").status == 200
+
+
+def test_what_nobody_would_write_spoils_its_own_line_at_most(tmp_path: Path) -> None:
+    extremes = {
+        "duration_s": 1e308, "seed": -(2**63), "target": "t" * 90_000, "nemeses": ["n" * 999] * 99, "verdict": "<b>",
+        "operations": {"ok": 2**63 - 1, "fail": -5}, "started": "9" * 5000, "exit": 99, "reason": "r" * 90_000,
+    }  # fmt: skip
+    for number, (name, value) in enumerate(extremes.items()):
+        run = stores.quick_run(tmp_path, number)
+        summary = json.loads((run / "summary.json").read_text())
+        (run / "summary.json").write_text(json.dumps({**summary, name: value}))
+    live = {
+        "phase": "p" * 9999,
+        "written": 1e308,
+        "pid": -1,
+        "snapshot": {
+            **msgspec.to_builtins(stores.snapshot()),
+            "elapsed_s": 1e308,
+            "time_limit_s": 1e-308,
+            "rate": -1e308,
+            "p50_ms": 1e308,
+        },
+    }
+    running = stores.running_run(tmp_path)
+    known = json.loads((running / "live.json").read_text())
+    (running / "live.json").write_text(json.dumps({**known, **live, "pid": known["pid"]}))
+    folder = stores.campaign(tmp_path, seconds=1e308, planned=-1, done=2**62, summary="s" * 90_000)
+    with Serving(tmp_path) as server:
+        page = server.get("/")
+        assert page.status == 200
+        assert len(rows(page.text)) == len(extremes) + 1
+        assert len(page.body) < 400_000
+        assert server.get(f"/live/{running.parent.name}/{running.name}/").status == 200
+        assert server.get(f"/store/{folder.relative_to(tmp_path)}/").status == 200
 
 
 def test_a_campaign_that_is_under_way_has_a_page(server: Serving) -> None:

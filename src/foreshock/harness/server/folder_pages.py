@@ -13,6 +13,7 @@ import msgspec
 
 from foreshock.harness.campaign.document import CAMPAIGN, CampaignDocument, CampaignRow
 from foreshock.harness.errors import HarnessError
+from foreshock.harness.server.bounds import bounded_summary, clamped, clipped
 from foreshock.harness.server.index import line_of
 from foreshock.harness.server.store_files import (
     RequestError,
@@ -101,7 +102,7 @@ def live_view(root: Path, parts: tuple[str, ...], document: Mapping[str, Any]) -
     test = stored_test(folder)
     if test is None:
         raise RequestError(404, "That folder is no run.")
-    known = test.summary
+    known = bounded_summary(test.summary)
     here = path_text(parts, folder=True)
     said = (known.target, known.bug or "", known.workload, ", ".join(known.nemeses), known.backend)
     return LiveView(
@@ -120,6 +121,9 @@ def campaign_view(root: Path, parts: tuple[str, ...]) -> CampaignView:
     """A campaign that has not ended; raises :class:`RequestError` when its document cannot be read."""
     folder = root.joinpath(*parts)
     document = _document(folder)
+    document = msgspec.structs.replace(
+        document, seconds=clamped(document.seconds), name=clipped(document.name)
+    )
     here = path_text(parts, folder=True)
     bad = [row for row in document.rows if row.outcome not in GOOD]
     state = campaign_state(folder, complete=document.complete)

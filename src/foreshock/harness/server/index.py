@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import parse_qs, urlencode
 
+import msgspec
+
 from foreshock.harness.live_file import read_live
+from foreshock.harness.server.bounds import NAME_MAX, bounded_campaign, bounded_live, bounded_summary, clipped
 from foreshock.harness.server.store_files import RequestError, path_text, shown
 from foreshock.harness.server.views import (
     CampaignLine,
@@ -105,6 +108,7 @@ class StoreIndex:
             targets=tuple(
                 Choice(name, count, query.address(target=name), query.target == name)
                 for name, count in sorted(targets.most_common(TARGETS_MAX))
+                if len(name) <= NAME_MAX
             ),
             text=query.text,
             verdict=query.verdict,
@@ -140,7 +144,7 @@ class StoreIndex:
             return self._tests, self._campaigns
 
     def _campaign_line(self, campaign: StoredCampaign) -> CampaignLine:
-        return CampaignLine(f"/store/{_within(self.root, campaign.directory)}", campaign)
+        return CampaignLine(f"/store/{_within(self.root, campaign.directory)}", bounded_campaign(campaign))
 
 
 def word_of(test: StoredTest) -> str:
@@ -153,7 +157,9 @@ def word_of(test: StoredTest) -> str:
 def line_of(root: Path, test: StoredTest, *, live: bool = False) -> RunLine:
     """A run in a list, with where it stands if that is wanted."""
     within = _within(root, test.run)
+    test = msgspec.structs.replace(test, summary=bounded_summary(test.summary), phase=clipped(test.phase))
     state = read_live(Path(test.run)) if live else None
+    state = None if state is None else bounded_live(state)
     return RunLine(f"/store/{within}", f"/files/{within}", shown(os.path.basename(test.run)), test, state)  # noqa: PTH119
 
 

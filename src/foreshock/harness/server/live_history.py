@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from foreshock.harness.server.bounds import TEXT_MAX, clipped
 from foreshock.harness.server.live_timeline import OUTCOMES, Timeline
 
 STEP_BYTES: Final = 1 << 20
@@ -23,7 +24,6 @@ LINE_BYTES_MAX: Final = 4 << 20
 UNDER_WAY_MAX: Final = 20_000
 LAST_KEPT: Final = 12
 PROBLEMS_KEPT: Final = 40
-TEXT_MAX: Final = 160
 TIME_MAX_NS: Final = 1 << 62
 NOTHING: Final = msgspec.Raw(b"null")
 _NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
@@ -43,11 +43,6 @@ class _Line(msgspec.Struct, gc=False):
 
 
 _decode = msgspec.json.Decoder(_Line).decode
-
-
-def clipped(text: str) -> str:
-    """A text of bounded length."""
-    return text if len(text) <= TEXT_MAX else f"{text[: TEXT_MAX - 1]}…"
 
 
 class LiveHistory:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from foreshock.harness.server.live_run import LiveRun
 from foreshock.harness.server.store_files import RequestError
 
 EVERY_S: Final = 0.5
+CATCH_UP_S: Final = 0.3
+"""How long it reads on in a history that is far ahead, before it tells of it."""
 EVERY_IDLE_S: Final = 2.0
 """How often a run is looked at of which nothing new is expected."""
 LINGER_S: Final = 5.0
@@ -56,7 +59,10 @@ class Watch:
             self._news.set()
 
     def _look(self) -> bool:
+        until = time.monotonic() + CATCH_UP_S
         more = self._live.advance()
+        while more and time.monotonic() < until:
+            more = self._live.advance()
         changes = self._live.changes()
         self.document = {**changes, "timeline": self._live.whole()["timeline"]}
         encode = msgspec.json.Encoder(enc_hook=str).encode

@@ -13,13 +13,13 @@ from foreshock.harness.errors import HarnessError
 from foreshock.harness.ledger import Fault, read_ledger
 from foreshock.harness.live_file import LiveState, read_live
 from foreshock.harness.progress import fault_text
-from foreshock.harness.server.live_history import LiveHistory, clipped
+from foreshock.harness.server.bounds import NAMES_MAX, bounded_live, clipped
+from foreshock.harness.server.live_history import LiveHistory
 from foreshock.harness.store import FAULTS, HISTORY, TEST
 from foreshock.harness.store_list import StoredTest, read_small, stored_test
 
 FAULTS_SHOWN_MAX: Final = 200
 LEDGER_BYTES_MAX: Final = 16 << 20
-NODES_SHOWN_MAX: Final = 100
 _SECOND_NS: Final = 1_000_000_000
 
 
@@ -54,7 +54,8 @@ class LiveRun:
     def advance(self) -> bool:
         """Read what has been written since; true when there is more of it. Blocks for a moment: call it in a thread."""
         self._test = stored_test(self.run)
-        self._live = read_live(self.run)
+        live = read_live(self.run)
+        self._live = None if live is None else bounded_live(live)
         self._read_plan()
         self._read_ledger()
         more = self._history.advance()
@@ -75,7 +76,7 @@ class LiveRun:
         snapshot = live.snapshot if live is not None else None
         history = self._history
         summary = self._test.summary if self._test is not None else None
-        nodes = dict(list(snapshot.nodes.items())[:NODES_SHOWN_MAX]) if snapshot is not None else {}
+        nodes = dict(snapshot.nodes) if snapshot is not None else {}
         return {
             "state": self.state,
             "phase": live.phase if live is not None else "",
@@ -117,7 +118,7 @@ class LiveRun:
 
     def _node_names(self) -> list[str]:
         nodes = self._plan.get("nodes")
-        return [clipped(str(node)) for node in nodes[:NODES_SHOWN_MAX]] if isinstance(nodes, list) else []
+        return [clipped(str(node)) for node in nodes[:NAMES_MAX]] if isinstance(nodes, list) else []
 
     def _read_plan(self) -> None:
         stamp = _stamp(self.run / TEST)
@@ -188,7 +189,7 @@ def _fault(fault: Fault, now_ns: int) -> dict[str, Any]:
         "id": fault.id,
         "kind": clipped(fault.kind),
         "what": clipped(fault_text(fault, now_ns).rpartition(" (")[0]),
-        "nodes": [clipped(node) for node in fault.nodes[:NODES_SHOWN_MAX]],
+        "nodes": [clipped(node) for node in fault.nodes[:NAMES_MAX]],
         "from_s": round(begin_ns / _SECOND_NS, 3),
         "to_s": None if end_ns is None else round(end_ns / _SECOND_NS, 3),
         "state": state,
