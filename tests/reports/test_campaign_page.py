@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.reports import campaigns, looking, runs
 from tests.reports.browser import Browser, chromium
@@ -97,6 +98,26 @@ def test_a_campaign_under_way_says_how_far_it_is(pages: dict[str, Path]) -> None
     assert page.having("div", "progress")
     assert "2 waiting" in page.text
     assert not looking.read(pages["passing"]).having("div", "progress")
+
+
+def test_a_failure_that_is_still_to_be_run_again_is_shown_as_it_stands(tmp_path: Path) -> None:
+    folder = campaigns.folder(tmp_path)
+    failed = campaigns.row(campaigns.cell(), 0, "failed")
+    once = msgspec.structs.replace(failed, outcome="waiting", attempts=failed.attempts[:1])
+    rows = [once, campaigns.row(campaigns.cell(), 1), campaigns.row(campaigns.cell(), 2, "waiting")]
+    campaigns.write(
+        folder, campaigns.document(folder, rows, groups=(campaigns.group([once]),), verdict="invalid")
+    )
+    page = looking.read(report(folder))
+    assert "1 of 3 tests are done, 1 that did not pass to be run again" in page.text
+    assert page.having("article", "failed")
+    lines = [attributes for attributes in page.having("tr", "waiting") if attributes.get("id")]
+    assert len(lines) == 1
+    assert "Not listed: 1 waiting" in page.text
+    shares = [
+        attributes["class"] for name, attributes in page.elements if name == "i" and "style" in attributes
+    ]
+    assert shares[:2] == ["passed", "waiting"]  # a bar that fills up
 
 
 def test_what_went_wrong_is_all_listed_and_what_passed_within_limits(pages: dict[str, Path]) -> None:

@@ -14,6 +14,7 @@ from foreshock.reports.campaign_matrix import Matrix, matrix_of
 from foreshock.reports.campaign_plots import attempts_of, strip, trend_plots, within_plots
 from foreshock.reports.campaign_tests import (
     BAD,
+    UNFINISHED,
     CellTests,
     Tally,
     TestLine,
@@ -50,6 +51,7 @@ class GroupView(NamedTuple):
     group: Group
     reason: str
     size: int
+    outcome: str
     tally: Tally
     place: str
     link: str | None
@@ -151,6 +153,8 @@ def _notes(document: CampaignDocument, tally: Tally) -> list[str]:
     notes = []
     if not document.complete:
         running = f", {number(tally.running)} under way" if tally.running else ""
+        again = sum(row.outcome in UNFINISHED and bool(row.attempts) for row in document.rows)
+        running += f", {number(again)} that did not pass to be run again" if again else ""
         notes.append(
             f"Not complete: {number(document.done)} of {number(document.planned)} tests are done{running}. "
             "This page shows what is known so far; the same command goes on where it was."
@@ -160,19 +164,24 @@ def _notes(document: CampaignDocument, tally: Tally) -> list[str]:
     return notes
 
 
+_GROUPED: Final = {"invalid": "failed", "error": "error"}
+
+
 def _groups(groups: Sequence[Group], rows: Sequence[CampaignRow], links: Links) -> tuple[GroupView, ...]:
     by_key = {row.key: row for row in rows}
     views = []
     for at, group in enumerate(groups, start=1):
         members = [by_key[key] for key in group.tests[:GROUP_TESTS_MAX] if key in by_key]
         lines = [line_of(row, links, "") for row in members]
+        tally = Tally.of(by_key[key].outcome for key in group.tests if key in by_key)
         views.append(
             GroupView(
                 number=at,
                 group=group,
                 reason=clip(group.reason, _REASON_CHARACTERS_MAX),
                 size=len(group.tests),
-                tally=Tally.of(by_key[key].outcome for key in group.tests if key in by_key),
+                outcome="flaky" if tally.worst == "flaky" else _GROUPED.get(group.verdict, "unknown"),
+                tally=tally,
                 place=place_text(members[0]) if members else "",
                 link=links.to(group.run),
                 tests=tuple(

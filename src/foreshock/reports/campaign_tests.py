@@ -17,6 +17,7 @@ OUTCOMES: Final = ("failed", "flaky", "error", "unknown", "running", "waiting", 
 """The outcomes of a test, those first that a reader looks for."""
 BAD: Final = ("failed", "flaky", "error", "unknown")
 DONE: Final = (*BAD, "passed")
+UNFINISHED: Final = ("running", "waiting")
 SIGNS: Final[Mapping[str, str]] = {
     "failed": "✗", "flaky": "~", "error": "!", "unknown": "?", "running": "▸", "waiting": "…", "passed": "✓",
 }  # fmt: skip
@@ -54,6 +55,11 @@ class Tally(NamedTuple):
     def counts(self) -> list[tuple[str, str, int]]:
         """Outcome, its sign and its count, of those that there are."""
         return [(name, SIGNS[name], count) for name, count in zip(OUTCOMES, self, strict=True) if count]
+
+    @property
+    def shares(self) -> list[tuple[str, str, int]]:
+        """The same for a bar that fills up: what has ended first."""
+        return sorted(self.counts, key=lambda count: count[0] in UNFINISHED)
 
     @property
     def worst(self) -> str:
@@ -130,6 +136,11 @@ def named(axis: str, value: str) -> str:
     return value.replace(",", ", ")
 
 
+def needs_a_line(row: CampaignRow) -> bool:
+    """Whether a reader wants to see a test: what went wrong, also where it is still to be run again."""
+    return row.outcome in BAD or (row.outcome in UNFINISHED and bool(row.attempts))
+
+
 def deciding(row: CampaignRow) -> Attempt | None:
     """The attempt that a row's verdict is from: the last with that verdict, else the last with a summary, else any."""
     with_verdict = [a for a in row.attempts if a.summary is not None and a.summary.verdict == row.verdict]
@@ -185,12 +196,12 @@ def tests_of(cells: Sequence[tuple[int, str, Sequence[CampaignRow]]], links: Lin
     """The tests of every cell, given by its number and its title, within the limits of the page."""
     found, lines_left, seeds_left = [], LINES_MAX, SEEDS_MAX
     anchors = _Anchors()
-    reserved = sum(row.outcome in BAD for _, _, rows in cells for row in rows)
+    reserved = sum(needs_a_line(row) for _, _, rows in cells for row in rows)
     # What went wrong is never left out for the sake of what did not.
     spare = max(0, lines_left - reserved)
     for number, title, rows in cells:
         ordered = sorted(rows, key=lambda row: (OUTCOMES.index(row.outcome), row.seed))
-        bad = [row for row in ordered if row.outcome in BAD][:lines_left]
+        bad = [row for row in ordered if needs_a_line(row)][:lines_left]
         good = [row for row in ordered if row.outcome == "passed"]
         own = good[: min(PASSED_LINES_MAX, spare)]
         lines_left, spare = lines_left - len(bad), spare - len(own)
