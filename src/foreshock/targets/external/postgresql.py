@@ -1,12 +1,9 @@
-"""PostgreSQL, one server: a register a row of a table, and advisory locks.
-
-A lock lives in the memory of the server and ends with the session that has it: who holds it is not told.
-``docs/external/postgresql.md`` shows what comes of that, and of settings that answer before the disk has.
-"""
+"""PostgreSQL, one server: a register a row, and advisory locks. ``docs/external/postgresql.md`` tells of it."""
 
 # ruff: noqa: D102, ARG002 - what the methods do is said by foreshock.harness.services and foreshock.harness.target
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 from collections.abc import Mapping, Sequence
@@ -21,34 +18,22 @@ from foreshock.harness.services import Key
 from foreshock.targets.external.findings import POSTGRESQL_EXHIBITS, POSTGRESQL_PROMISES
 
 _PROGRAMS: Final = "/usr/lib/postgresql/*/bin"
-_POLL_NS: Final = 50_000_000
-_WAIT_S: Final = 5
-_IN_DOUBT: Final = (
-    "08",
-    "57P",
-    "XX",
-)  # connections, shutdowns, internal errors: what was asked for may have been done
+_IN_DOUBT: Final = ("08", "57P", "XX")  # a connection, a shutdown, an error of its own: it may have been done
 # PostgreSQL refuses to run as root: so it is somebody else in a namespace of its own, or else the user postgres.
 _START: Final = """
+cd {data}
 PATH="$(ls -d {programs} | sort -V | tail -n 1):$PATH"
-mkdir -p {data} && cd {data}
-as=""
-if [ "$(id -u)" = 0 ]; then
-    if unshare --map-user=1000 true 2>/dev/null; then as="unshare --map-user=1000"
-    else chown postgres . && as="setpriv --reuid=postgres --regid=postgres --clear-groups"; fi
-fi
-if [ ! -e made ]; then
-    rm -rf database
+if [ "$(id -u)" != 0 ]; then as=""
+elif unshare --map-user=1000 true 2>/dev/null; then as="unshare --map-user=1000"
+else chown postgres . && as="setpriv --reuid=postgres --regid=postgres --clear-groups"; fi
+if [ ! -e made ]; then rm -rf database
     $as initdb -D {data}/database -U foreshock -A trust -E UTF8 --locale=C --no-instructions
     echo "host all all all trust" >> database/pg_hba.conf
     touch made && sync made .
 fi
 exec $as postgres -D {data}/database {settings}
 """
-_TABLES: Final = """
-CREATE TABLE register (key text PRIMARY KEY, value text NOT NULL);
-CREATE SEQUENCE tokens;
-"""
+_TABLES: Final = "CREATE TABLE register (key text PRIMARY KEY, value text NOT NULL); CREATE SEQUENCE tokens"
 
 
 class PostgresqlOptions(Options, frozen=True, kw_only=True):
@@ -58,33 +43,28 @@ class PostgresqlOptions(Options, frozen=True, kw_only=True):
     synchronous_commit: Annotated[bool, Meta(description="whether a commit waits until its log is")] = True
 
 
-async def connect(place: Endpoint, timeout_s: int = _WAIT_S) -> psycopg.AsyncConnection[Any]:
+async def connect(place: Endpoint) -> psycopg.AsyncConnection[Any]:
     """A session in which each statement is a transaction."""
-    return await psycopg.AsyncConnection.connect(
-        host=place.host,
-        port=place.port,
-        user="foreshock",
-        dbname="postgres",
-        connect_timeout=timeout_s,
-        autocommit=True,
-    )
+    where = f"host={place.host} port={place.port} user=foreshock dbname=postgres connect_timeout=5"
+    return await psycopg.AsyncConnection.connect(where, autocommit=True)
 
 
 class PostgresqlClient(Client):
     """One session; a statement is sent once."""
 
+    session: Any = None
+
     def __init__(self, context: ClientContext) -> None:
-        self.context = context
-        self.session: psycopg.AsyncConnection[Any]
+        self.runtime, self.endpoint = context.runtime, context.node.endpoint
 
     async def open(self) -> None:
-        self.session = await connect(self.context.node.endpoint)
+        self.session = await connect(self.endpoint)
 
     async def close(self) -> None:
-        if hasattr(self, "session"):
+        if self.session:
             await self.session.close()
 
-    async def run(self, statement: LiteralString, *values: Any) -> psycopg.AsyncCursor[Any]:
+    async def run(self, statement: LiteralString, *values: Any) -> Any:
         try:
             return await self.session.execute(statement, values)
         except psycopg.Error as error:
@@ -107,13 +87,11 @@ class PostgresqlRegister(PostgresqlClient):
         await self.run(insert, str(key), json.dumps(value))
 
     async def cas(self, key: Key, old: Any, new: Any) -> None:
-        if old is None:
-            insert = "INSERT INTO register VALUES (%s, %s) ON CONFLICT DO NOTHING"
-            done = await self.run(insert, str(key), json.dumps(new))
-        else:
-            update = "UPDATE register SET value = %s WHERE key = %s AND value = %s"
-            done = await self.run(update, json.dumps(new), str(key), json.dumps(old))
-        if not done.rowcount:
+        insert = "INSERT INTO register (value, key) VALUES (%s, %s) ON CONFLICT DO NOTHING"
+        update = "UPDATE register SET value = %s WHERE key = %s AND value = %s"
+        given = (json.dumps(new), str(key))
+        made = self.run(insert, *given) if old is None else self.run(update, *given, json.dumps(old))
+        if not (await made).rowcount:
             raise Definite(f"the value of {key} was not {old}")
 
 
@@ -123,23 +101,22 @@ class PostgresqlLock(PostgresqlClient):
     service: ClassVar[str] = "lock"
 
     async def acquire(self, key: Key, wait_ms: int) -> Grant:
-        until_ns = self.context.runtime.now() + wait_ms * 1_000_000
+        until_ns = self.runtime.now() + wait_ms * 1_000_000
         ask = "SELECT CASE WHEN pg_try_advisory_lock(%s) THEN nextval('tokens') END"
         while True:
             row = await (await self.run(ask, key)).fetchone()
-            if row is not None and row[0] is not None:
+            if row and row[0]:
                 return Grant(token=row[0])
-            if self.context.runtime.now() >= until_ns:
+            if self.runtime.now() >= until_ns:
                 raise Definite(f"the lock {key} is held")
-            await self.context.runtime.sleep(_POLL_NS)
+            await self.runtime.sleep(50_000_000)
 
     async def renew(self, key: Key, token: int | None) -> Grant:
-        await self.run("SELECT 1")  # the lock lasts as long as the session
-        return Grant(token=token)
+        return Grant(token=token)  # never asked for: a grant lasts as long as the session
 
     async def release(self, key: Key, token: int | None) -> None:
         row = await (await self.run("SELECT pg_advisory_unlock(%s)", key)).fetchone()
-        if row is None or not row[0]:
+        if not row or not row[0]:
             raise Definite(f"the lock {key} is not held")
 
 
@@ -153,23 +130,16 @@ class Postgresql(Target[PostgresqlOptions]):
     promises, exhibits = POSTGRESQL_PROMISES, POSTGRESQL_EXHIBITS
 
     def command(self, node: Node) -> Sequence[str]:
-        settings = {
-            "listen_addresses": node.listen.host,
-            "port": node.listen.port,
-            "unix_socket_directories": "",
-            "fsync": self.options.fsync,
-            "synchronous_commit": self.options.synchronous_commit,
-        }
-        words = shlex.join(f"--{name}={value}" for name, value in settings.items())
-        data = shlex.quote(node.data_directory)
-        return ["sh", "-ec", _START.format(programs=_PROGRAMS, data=data, settings=words)]
+        settings = f"-h {node.listen.host} -p {node.listen.port} -k ''"
+        settings += f" -c fsync={self.options.fsync} -c synchronous_commit={self.options.synchronous_commit}"
+        where = {"programs": _PROGRAMS, "data": shlex.quote(node.data_directory)}
+        return ["sh", "-ec", _START.format(settings=settings, **where)]
 
     async def ready(self, node: Node, runtime: Runtime) -> bool:
-        try:
-            await (await connect(node.endpoint, 2)).close()
-        except psycopg.Error:
-            return False
-        return True
+        with contextlib.suppress(psycopg.Error):
+            await (await connect(node.endpoint)).close()
+            return True
+        return False
 
     async def set_up(self, cluster: Cluster, runtime: Runtime) -> None:
         try:

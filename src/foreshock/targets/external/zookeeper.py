@@ -1,8 +1,4 @@
-"""ZooKeeper, by kazoo: a register a znode, and the lock recipe. ``docs/external/zookeeper.md`` tells of it.
-
-What a read promises is a matter of how it is made: a server answers from what it has, ``sync`` asks the leader first,
-and only a write of one's own goes through a quorum.
-"""
+"""ZooKeeper, by kazoo: a register a znode, and the lock recipe. ``docs/external/zookeeper.md`` tells of it."""
 
 # ruff: noqa: D102, ARG002 - what the methods do is said by foreshock.harness.services and foreshock.harness.target
 from __future__ import annotations
@@ -23,14 +19,12 @@ from foreshock.harness import Client, ClientContext, Cluster, Definite, Grant, N
 from foreshock.harness.services import Key
 from foreshock.targets.external.findings import ZOOKEEPER_EXHIBITS, ZOOKEEPER_PROMISES
 
-_READS: Final = (
-    "local: what the server has; sync: after a sync with the leader; quorum: after a write of one's own"
-)
+_READS: Final = "local: what its server has; sync: the leader is asked first; quorum: after a write"
 _JAR: Final = "/usr/share/java/zookeeper.jar"
-_JAVA: Final = f"""exec java -Xmx128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djdk.net.hosts.file=hosts \\
-  -Dorg.slf4j.simpleLogger.showDateTime=true "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSSZ" \\
-  -Djava.net.preferIPv4Stack=true -cp {_JAR}:/usr/share/java/slf4j-simple.jar \\
-  org.apache.zookeeper.server.quorum.QuorumPeerMain ./zoo.cfg"""
+_JAVA: Final = f"""L=-Dorg.slf4j.simpleLogger
+exec java -Xmx128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.net.preferIPv4Stack=true \\
+  $L.showDateTime=true "$L.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSSZ" -Djdk.net.hosts.file=hosts \\
+  -cp {_JAR}:/usr/share/java/slf4j-simple.jar org.apache.zookeeper.server.quorum.QuorumPeerMain ./zoo.cfg"""
 _SETTINGS: Final = (
     "tickTime=200 initLimit=25 syncLimit=15 admin.enableServer=false 4lw.commands.whitelist=srvr dataDir=./."
 )
@@ -60,13 +54,10 @@ class ZooKeeperRegister(Client):
 
     def close(self) -> None:  # type: ignore[override]
         self.zk.stop()
-        self.zk.close()
 
     def read(self, key: Key) -> Any:
-        if self.options.read_mode == "sync":
-            self.zk.sync(f"/register{key}")
-        if self.options.read_mode == "quorum":
-            self.put("/barrier", b"")
+        if self.options.read_mode != "local":
+            (self.zk.sync if self.options.read_mode == "sync" else self.put)("/barrier")
         with contextlib.suppress(NoNodeError):
             return json.loads(self.zk.get(f"/register{key}")[0] or "null")  # it is made empty
         return None
@@ -87,7 +78,7 @@ class ZooKeeperRegister(Client):
         except (BadVersionError, NodeExistsError, NoNodeError) as error:
             raise Definite(f"{path}: {type(error).__name__}") from error
 
-    def put(self, path: str, content: bytes) -> None:
+    def put(self, path: str, content: bytes = b"") -> None:
         self.zk.ensure_path(path)
         self.zk.set(path, content)
 
@@ -108,9 +99,7 @@ class ZooKeeperLock(ZooKeeperRegister):
         raise Definite(f"the lock {key} is held")
 
     def renew(self, key: Key, token: int | None) -> Grant:
-        if key not in self.locks or not self.zk.connected:
-            raise Definite(f"the lock {key} is not held, or nobody knows")
-        return Grant(token=token)
+        return Grant(token=token)  # never asked for: a grant lasts as long as the session
 
     def release(self, key: Key, token: int | None) -> None:
         if key not in self.locks or not self.locks.pop(key).release():
@@ -128,12 +117,8 @@ class ZooKeeper(Target[ZooKeeperOptions]):
 
     def command(self, node: Node) -> Sequence[str]:
         quorum, election = ({**each.peers, node.name: each.listen} for each in node.further.values())
-        names = sorted(quorum)
-        settings = [
-            *_SETTINGS.split(),
-            f"clientPort={node.listen.port}",
-            f"clientPortAddress={node.listen.host}",
-        ]
+        names, own = sorted(quorum), node.listen
+        settings = [*_SETTINGS.split(), f"clientPort={own.port}", f"clientPortAddress={own.host}"]
         for number, name in enumerate(names):
             settings.append(f"server.{number}={name}:{quorum[name].port}:{election[name].port}")
         hosts = ["127.0.0.1 localhost", *(f"{place.host} {name}" for name, place in quorum.items())]
