@@ -21,6 +21,7 @@ LOCKS_MAX = 12
 BARS_MAX = 1_500
 """Over all lanes; where there are more holds, those that touch at this size are drawn as one."""
 POINTS_MAX = 800
+HEADS_MAX = 40
 STEPS = 300
 LANE = 30.0
 LANE_GAP = 12.0
@@ -114,9 +115,10 @@ def _overlaps(beliefs: Beliefs, locks: Sequence[Any], axis: Axis) -> Iterator[Ma
         title = svg.element("title", overlap_words(overlap.holders))
         width = max(right - left, 2.0)
         yield svg.element("rect", title, class_="double", x=left, y=top, width=width, height=LANE)
-        # A stretch of a few ms is a hair: the mark above it is what is found.
-        at = left + width / 2
-        yield svg.element("path", d=f"M{at - 5:.1f} {top - 6:.1f}h10l-5 7z", class_="needle-head")
+        if beliefs.overlaps_total <= HEADS_MAX:
+            # A stretch of a few ms is a hair: the mark above it is what is found.
+            at = left + width / 2
+            yield svg.element("path", d=f"M{at - 5:.1f} {top - 6:.1f}h10l-5 7z", class_="needle-head")
 
 
 def overlap_words(holders: Sequence[LockHold]) -> str:
