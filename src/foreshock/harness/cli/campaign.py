@@ -86,6 +86,7 @@ def command(
 
     A campaign that was interrupted, or killed, goes on where it was when the same command is given again.
     """
+    from foreshock.harness.campaign.full_disk import full_disk_in
     from foreshock.harness.campaign.planning import plan_campaign
     from foreshock.harness.cli.outputs import file_to_write
 
@@ -111,14 +112,15 @@ def command(
     )
     with spare_stdout(as_json=as_json):
         document = _run(planned, given, quiet=quiet, as_json=as_json)
-        reports, errors = _report(Path(document.directory), junit_path, reporters)
+        full = full_disk_in(document.harness_errors)  # then nobody could write anything, and it has been said
+        reports, errors = ([], []) if full else _report(Path(document.directory), junit_path, reporters)
     if errors:
         document = _with_errors(document, errors)
     if as_json:
         print_json(document)
     else:
         _show(document, reports, quiet=quiet)
-    for error in document.harness_errors:
+    for error in document.harness_errors if quiet else errors:  # else the others were said when they came
         click.echo(f"foreshock: {error}", err=True)
     return document.exit
 
