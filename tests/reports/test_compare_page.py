@@ -179,6 +179,14 @@ def test_campaigns_are_told_by_the_tests_that_changed(
     ]
     assert (found.both, found.only_first, found.only_second) == (6, 42, 2)
     assert [(kind.state, kind.first, kind.second) for kind in found.kinds] == [("new", 0, 1), ("gone", 2, 0)]
+    kinds = compare(campaigns.passing_campaign(tmp_path / "small"), before, tmp_path / "small.html")
+    assert isinstance(kinds, CampaignComparison)
+    assert [kind.state for kind in kinds.kinds] == ["new"]
+    other = campaigns.folder(tmp_path / "other")
+    campaigns.write(other, campaigns.document(other, [campaigns.row(campaigns.cell("zab"), 0)]))
+    kinds = compare(other, before, tmp_path / "other.html")
+    assert isinstance(kinds, CampaignComparison)
+    assert [kind.state for kind in kinds.kinds] == ["alone"]  # the other campaign has no such test
     assert "1 newly went wrong, 2 were mended, 1 kind of failure is new" in found.summary
     assert found.durations[0].place == "raft · register · kill · sim"
     # Seeds 2, 3 and 5 passed on both sides: 1 s, 1.25 s and 1.75 s have become 2 s.

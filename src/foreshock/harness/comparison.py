@@ -141,7 +141,10 @@ class ChangedTest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KindOfFailure(msgspec.Struct, frozen=True, kw_only=True):
-    """A group of failures. ``state`` is ``new``, ``gone`` or ``still``; the counts are of tests."""
+    """A group of failures; the counts are of tests.
+
+    ``state`` is ``new``, ``gone``, ``still`` (there), or ``alone`` where the other side has done none of its tests.
+    """
 
     state: str
     checker: str

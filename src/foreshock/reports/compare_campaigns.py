@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +28,7 @@ CHANGED_MAX = 400
 KINDS_MAX = 120
 DURATIONS_MAX = 60
 _CHANGES: Final = ("broken", "mended", "other")
-_STATES: Final = ("new", "still", "gone")
+_STATES: Final = ("new", "still", "gone", "alone")
 _Pairs = Sequence[tuple[CampaignRow, CampaignRow]]
 
 
@@ -42,7 +43,7 @@ def compare_campaigns(
         (_changed(a, b) for a, b in both if a.outcome != b.outcome),
         key=lambda test: (_CHANGES.index(test.change), test.place, test.seed),
     )
-    kinds = _kinds(first.groups, second.groups)
+    kinds = _kinds(first, second, {row.key for pair in both for row in pair})
     return CampaignComparison(
         first=_side(first, folders[0]),
         second=_side(second, folders[1]),
@@ -121,16 +122,22 @@ def _changed(first: CampaignRow, second: CampaignRow) -> ChangedTest:
     )
 
 
-def _kinds(first: Sequence[Group], second: Sequence[Group]) -> list[KindOfFailure]:
-    one, other = ({_look(group): group for group in groups} for groups in (first, second))
+def _kinds(
+    first: CampaignDocument, second: CampaignDocument, shared: AbstractSet[str]
+) -> list[KindOfFailure]:
+    """The kinds of failure of both; ``shared`` are the keys of the tests that both have done."""
+    one, other = ({_look(group): group for group in document.groups} for document in (first, second))
     found = []
     for look in dict.fromkeys((*other, *one)):
         a, b = one.get(look), other.get(look)
         newest = b or a
         assert newest is not None
+        state = "new" if a is None else "gone" if b is None else "still"
+        if state != "still" and shared.isdisjoint(newest.tests):
+            state = "alone"  # that it was not seen elsewhere says nothing: its tests were not run there
         found.append(
             KindOfFailure(
-                state="new" if a is None else "gone" if b is None else "still",
+                state=state,
                 checker=newest.checker,
                 core=newest.core,
                 faults=newest.faults,

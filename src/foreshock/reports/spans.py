@@ -10,6 +10,8 @@ _WITHOUT_MINUTES_S = 120
 
 def long_duration(seconds: float) -> str:
     """A length of time in seconds as a person says it: ``95 s``, ``4 min 10 s``, ``3 h 30 min``."""
+    if seconds == 0:
+        return "0 s"
     if seconds < _WITHOUT_MINUTES_S:
         return duration(seconds * NS_PER_S)
     whole = round(seconds)

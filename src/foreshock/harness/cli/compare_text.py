@@ -22,11 +22,11 @@ _UNITS: Final = (("s", 1e9), ("ms", 1e6), ("us", 1e3), ("ns", 1.0))
 def show(comparison: RunComparison | CampaignComparison, out: Console, *, quiet: bool) -> None:
     """Print a comparison; ``quiet``: its one sentence."""
     if quiet:
-        out.print(_plain(comparison.summary), markup=False)
+        out.print(_plain(comparison.summary, 400), markup=False)
         return
     for letter, side in (("A", comparison.first), ("B", comparison.second)):
         _show_side(letter, side, out)
-    out.print(_plain(comparison.summary), style="bold", markup=False)
+    out.print(_plain(comparison.summary, 400), style="bold", markup=False)
     out.print()
     if isinstance(comparison, RunComparison):
         _show_runs(comparison, out)
