@@ -254,6 +254,28 @@ def test_a_mistake_in_a_backend_is_one_sentence(
     assert f"the backend '{path}:X': {BACKENDS[code]}" in err
 
 
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        (
+            'def generator(self): return gen.fn(lambda ctx: Operation("kil"))',
+            "no nemesis of this test performs 'kil'",
+        ),
+        (
+            'def generator(self): return gen.fn(lambda ctx: Operation("start"))',
+            "the nemeses gave 1000 operations at the same moment, and more: their generator must leave time between",
+        ),
+    ],
+)
+def test_a_nemesis_without_end_or_sense_ends_the_test(
+    code: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In simulated time, which would stand still."""
+    exit_code, text, _ = said("nemesis", f"class X(KillNemesis):\n    {code}\n", tmp_path, capsys)
+    assert exit_code == 3
+    assert sentence in text
+
+
 def said(kind: str, code: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
     """What the command says of the class X in a file of that code."""
     path = tmp_path / "mine.py"

@@ -34,6 +34,7 @@ DEPLOY_TIMEOUT_NS = 1_800 * SECOND_NS  # the first time an image is built; nodes
 TEARDOWN_TIMEOUT_NS = 120 * SECOND_NS
 HEAL_TIMEOUT_NS = 120 * SECOND_NS
 READY_TIMEOUT_NS = 5 * SECOND_NS
+FAULTS_AT_ONCE_MAX = 1_000
 PROGRESS_EVERY_NS = SECOND_NS // 2
 T = TypeVar("T")
 NO_CANCEL = (asyncio.CancelledError, Cancelled)
@@ -91,6 +92,7 @@ class Conductor:
         self._phase = "deploy"
         self._phase_began_ns = 0
         self._deployed = False
+        self._last_fault_ns, self._faults_at_once = -1, 0
         self._explained: set[str] = set()
         """The nodes that are down because a fault had them end themselves."""
 
@@ -231,13 +233,30 @@ class Conductor:
     async def _perform_fault(self, operation: Operation) -> Any:
         """Perform an operation of a nemesis, which may start a node again that had ended by itself."""
         await self._name_the_fallen()
+        self._refuse_a_flood()
         try:
             result = await self.parts.nemesis.invoke(operation)
+        except PlugInError as error:
+            self.parts.contract_broken(error)
+            raise
         except Exception as error:
             self.schedule.failed(operation, error)
             raise
         self.schedule.performed(operation, result)
         return result
+
+    def _refuse_a_flood(self) -> None:
+        """Operations that take no time, with no time between them, would come for ever where time is simulated."""
+        now = self.runtime.now()
+        self._faults_at_once = self._faults_at_once + 1 if now == self._last_fault_ns else 0
+        self._last_fault_ns = now
+        if self._faults_at_once > FAULTS_AT_ONCE_MAX:
+            error = PlugInError(
+                f"the nemeses gave {FAULTS_AT_ONCE_MAX} operations at the same moment, and more: their generator must "
+                "leave time between, such as gen.stagger(self.context.interval_ns, ...)"
+            )
+            self.parts.contract_broken(error)
+            raise error
 
     async def _heal(self, interpreter: Interpreter) -> None:
         interpreter.resume()
