@@ -39,6 +39,8 @@ def test_the_page_draws_ages_hits_and_the_origins_load(tmp_path: Path) -> None:
     [
         None, 3, {}, {"bucket_ms": 0}, {"bucket_ms": 10, "hits": [1], "misses": [1, 2], "bypasses": [0], "writes": [0]},
         {"bucket_ms": 10, "hits": ["1"], "misses": [1], "bypasses": [0], "writes": [0]},
+        {"bucket_ms": 10**30, "hits": [1], "misses": [1], "bypasses": [0], "writes": [0]},
+        {"bucket_ms": 10, "hits": [10**30], "misses": [1], "bypasses": [0], "writes": [0]},
         {"bucket_ms": 10, "hits": [], "misses": [], "bypasses": [], "writes": []},
     ],
 )  # fmt: skip
@@ -47,6 +49,16 @@ def test_figures_that_cannot_be_drawn_are_not(tmp_path: Path, over_time: Any) ->
     assert not page.having("svg", "plot-hits")
     assert len(page.having("svg", "plot-ages")) == 1
     assert "hits 3" in page.text
+
+
+def test_numbers_beyond_all_bounds_are_shown_and_stop_nothing(tmp_path: Path) -> None:
+    run = service_runs.cache_run(tmp_path, figures={"hits": 10**400, "hit_rate": 1e308, "misses": -(10**30)})
+    (run / "test.json").write_text(
+        (run / "test.json").read_text().replace('"staleness_bound_ms": 500', '"staleness_bound_ms": 1e305')
+    )
+    text = page_of(run).text
+    assert "hits 1000000000000" in text
+    assert "misses -1000000000000" in text
 
 
 def test_a_target_without_figures_is_said_to_have_none(tmp_path: Path) -> None:

@@ -42,3 +42,16 @@ def test_text_is_readable(theme: dict[str, str], text: str, ground: str) -> None
 @pytest.mark.parametrize("ground", ["paper", "surface"])
 def test_marks_and_outlines_can_be_seen(theme: dict[str, str], mark: str, ground: str) -> None:
     assert contrast(theme[mark], theme[ground]) >= 3
+
+
+@THEMES
+@pytest.mark.parametrize(("bar", "share"), [("ink", 0.62), ("invalid", 0.85)])
+def test_who_holds_a_lock_can_be_read_on_the_bar_of_its_hold(
+    theme: dict[str, str], bar: str, share: float
+) -> None:
+    """The painter writes in the colour of the surface onto bars that let some of it through."""
+    channels = [
+        round(share * int(theme[bar][i : i + 2], 16) + (1 - share) * int(theme["surface"][i : i + 2], 16))
+        for i in (1, 3, 5)
+    ]
+    assert contrast("#" + "".join(f"{channel:02x}" for channel in channels), theme["surface"]) >= 4.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -308,6 +309,17 @@ def test_parquet_alone_is_enough(tmp_path: Path) -> None:
     runs.invalid_register_run(tmp_path, count=500, parquet=True)
     (tmp_path / "history.jsonl").unlink()
     assert len(page_of(tmp_path).having("rect", "op")) == 5
+
+
+def test_a_table_that_is_older_than_the_lines_or_half_written_is_not_read(tmp_path: Path) -> None:
+    runs.invalid_register_run(tmp_path, count=500, parquet=True)
+    whole = page_of(tmp_path).text
+    table, lines = tmp_path / "history.parquet", tmp_path / "history.jsonl"
+    table.write_bytes(table.read_bytes()[:2_000])
+    assert page_of(tmp_path).text == whole
+    tapes.register_tape(20).history().write_parquet(table)
+    os.utime(table, ns=(0, lines.stat().st_mtime_ns - 1))
+    assert page_of(tmp_path).text == whole
 
 
 @pytest.mark.parametrize(

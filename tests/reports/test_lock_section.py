@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.reports import service_runs
@@ -105,6 +106,20 @@ def test_a_lock_that_nobody_was_granted_is_told(tmp_path: Path) -> None:
     tape.add(0, "release", 6 * MS, 7 * MS, OperationType.FAIL, key=0)
     service_runs._stored(tmp_path, tape, "lock", {})
     assert "No lock was granted in this run." in page_of(tmp_path).text
+
+
+@pytest.mark.parametrize("odd", [10**40, -(10**40), 1e300, -1.0, True, "soon", None, [1], {"a": 1}])
+def test_odd_leases_tokens_and_ends_stop_nothing(tmp_path: Path, odd: Any) -> None:
+    tape = Tape()
+    tape.add(
+        0, "acquire", 0, MS, key=0, value={"mode": odd, "permits": odd}, result={"token": odd, "ttl_ms": odd}
+    )
+    tape.add(1, "acquire", 0, MS, key="0", value=odd, result=odd)
+    tape.add(0, "use", 2 * MS, 3 * MS, key=0, value={"token": odd, "until_ns": odd}, result=odd)
+    tape.add(0, "renew", 4 * MS, 5 * MS, key=0, value=odd, result={"ttl_ms": odd, "depth": odd})
+    tape.add(0, "release", 6 * MS, 7 * MS, key=0, value=odd)
+    page = page_of(service_runs._stored(tmp_path, tape, "lock", {}))
+    assert len(page.having("svg", "plot-holds")) == 1
 
 
 def test_tokens_are_compared_with_those_that_had_returned() -> None:

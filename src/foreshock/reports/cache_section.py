@@ -20,6 +20,8 @@ from foreshock.reports.scales import NS_PER_MS, counted, duration, moment, numbe
 OLDEST_MAX = 15
 OLDEST_ANOMALIES_MAX = 8
 NODES_MAX = 30
+_BOUND_MS_MAX = 10**10
+_COUNT_MAX = 1 << 53
 _QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
 
 
@@ -104,7 +106,7 @@ def _promise(plan: Mapping[str, Any]) -> tuple[str, int | None]:
         return "", None
     if demanded == "linearizable" or not isinstance(bound_ms, int | float):
         return f"The test demanded: {demanded}.", None
-    bound_ns = round(bound_ms * NS_PER_MS)
+    bound_ns = round(max(0, min(bound_ms, _BOUND_MS_MAX)) * NS_PER_MS)
     return f"The test demanded: {demanded}, nothing older than {duration(bound_ns)}.", bound_ns
 
 
@@ -141,14 +143,16 @@ def _figures(figures: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     for name, value in figures.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        share = name.endswith("rate")
-        yield name.replace("_", " "), percent(value) if share and 0 <= value <= 1 else number(value)
+        share = name.endswith("rate") and 0 <= value <= 1
+        plain = number(value) if -_COUNT_MAX < value < _COUNT_MAX else value_text(value, 24)
+        yield name.replace("_", " "), percent(value) if share else plain
 
 
 def _over_time(figures: Mapping[str, Any]) -> dict[str, Integers] | None:
     """The target's counts over time where it gave any that can be drawn: equally long, of buckets in ms."""
     told = figures.get("over_time")
-    if not isinstance(told, Mapping) or not isinstance(told.get("bucket_ms"), int) or told["bucket_ms"] <= 0:
+    bucket_ms = told.get("bucket_ms") if isinstance(told, Mapping) else None
+    if not isinstance(told, Mapping) or type(bucket_ms) is not int or not 0 < bucket_ms < _BOUND_MS_MAX:
         return None
     series = {}
     for name in ("hits", "misses", "bypasses", "writes"):
@@ -160,7 +164,11 @@ def _over_time(figures: Mapping[str, Any]) -> dict[str, Integers] | None:
         series[name] = np.array(counts[:2_000], dtype=np.int64)
     if len({len(counts) for counts in series.values()}) != 1 or not len(series["hits"]):
         return None
-    return {"bucket_ns": np.array([told["bucket_ms"] * NS_PER_MS]), **series}
+    return {"bucket_ns": np.array([bucket_ms * NS_PER_MS]), **series}
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < _COUNT_MAX
 
 
 def _by_node(columns: Columns, ages: Ages) -> Iterable[AgeRow]:

@@ -23,6 +23,8 @@ NEVER = (1 << 63) - 1
 ACQUIRE, RENEW, RELEASE, USE = "acquire", "renew", "release", "use"
 _OF_LOCKS = (ACQUIRE, RENEW, RELEASE)
 READ, PERMIT, REENTRANT = "read", "permit", "reentrant"
+TTL_MS_MAX = 10**12
+"""Thirty years are as good as more, and can be counted on with."""
 OVERLAPS_MAX = 1_000
 """So many overlaps are told one by one; all are counted."""
 
@@ -237,7 +239,9 @@ def _depth(event: _Event, hold: LockHold | None) -> int:
 
 def _expiry_ns(called_ns: int, result: Any) -> int:
     ttl_ms = field_of(result, "ttl_ms")
-    return called_ns + round(ttl_ms * NS_PER_MS) if isinstance(ttl_ms, int | float) else NEVER
+    if not isinstance(ttl_ms, int | float):
+        return NEVER
+    return called_ns + round(max(-TTL_MS_MAX, min(ttl_ms, TTL_MS_MAX)) * NS_PER_MS)
 
 
 def _overlaps(holds: list[LockHold]) -> Iterator[HoldOverlap]:

@@ -265,7 +265,7 @@ def _late_uses(columns: Columns, uses: Uses) -> list[LateRow]:
     late = [
         (at_ns - until_ns, place)
         for place, (at_ns, until_ns) in enumerate(zip(ended, limits, strict=True))
-        if type(until_ns) is int and at_ns > until_ns
+        if type(until_ns) is int and 0 <= until_ns < at_ns
     ]
     rows = []
     for past_ns, place in sorted(late, reverse=True):
