@@ -89,6 +89,7 @@ def test_json_is_one_document_and_a_quiet_one_says_one_line(
         assert first is not None
         assert second is not None
         assert (Path(first.run) / "report.html").is_file()
+        assert not (Path(second.run) / "report.html").exists()  # it would be the same
         assert (Path(first.run) / "history.jsonl").read_bytes() == (
             Path(second.run) / "history.jsonl"
         ).read_bytes()

@@ -67,12 +67,12 @@ class Journal:
         """Whether it is time to write the document again: not so often that the writing would take its time."""
         return time.monotonic() - self._written_s >= max(WRITE_EVERY_S, WRITE_SHARE * self._took_s)
 
-    def write(self, document: CampaignDocument) -> None:
+    def write(self, document: CampaignDocument, *, made_in_s: float = 0.0) -> None:
         """Write the campaign's document whole or not at all; raises :class:`HarnessError`."""
         began = time.monotonic()
         write_json(self.directory / CAMPAIGN, document)
         self._written_s = time.monotonic()
-        self._took_s = self._written_s - began
+        self._took_s = self._written_s - began + made_in_s
 
     def close(self) -> None:
         """Let another command go on with the campaign."""

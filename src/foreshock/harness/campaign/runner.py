@@ -228,8 +228,10 @@ class Campaign:
             self._watcher.say(sentence)
 
     def _write(self, document: CampaignDocument | None = None) -> None:
+        began_s = time.monotonic()
+        document = document or self.document()
         try:
-            self._journal.write(document or self.document())
+            self._journal.write(document, made_in_s=time.monotonic() - began_s)
         except HarnessError as error:
             self._tell(str(error))
 
