@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -97,20 +98,21 @@ def test_a_real_test_is_watched_from_its_beginning_to_its_report(browser: Browse
         "--backend",
         "process",
     )
-    limits = ("--nodes", "3", "--time-limit", "5", "--interval", "1", "--store", str(tmp_path), "-q")
+    limits = ("--nodes", "3", "--time-limit", "60", "--interval", "1", "--store", str(tmp_path), "-q")
     with Serving(tmp_path) as own, Started(*arguments, *limits) as test:
         until(lambda: any(tmp_path.glob("raft-*/*/live.json")), "the test")
         browser.open(f"{own.address}store/latest/")
         seen(browser, "location.pathname.startsWith('/live/')")
         count = "Number(document.querySelector('[data-field=ok]').textContent.replaceAll(/\\D/g, ''))"
-        browser.until(f"{count} > 20")
+        seen(browser, f"{count} > 20")
         before = browser.evaluate(count)
-        browser.until(f"{count} > {before}")
-        browser.until("Number(document.getElementById('chart').dataset.painted) > 2")
-        browser.until("document.querySelectorAll('#fault-rows tr').length > 0")
+        seen(browser, f"{count} > {before}")
+        seen(browser, "Number(document.getElementById('chart').dataset.painted) > 2")
+        seen(browser, "document.querySelectorAll('#fault-rows tr').length > 0")
         assert browser.evaluate("document.querySelectorAll('.node').length") == 3
         assert browser.evaluate("document.getElementById('last-rows').rows.length") == 12
-        assert test.finish().code == 0
+        test.signal(signal.SIGINT)  # enough has been seen
+        assert test.finish().code == 130
         seen(browser, "location.pathname.startsWith('/store/')")
         seen(browser, "Number(document.querySelector('canvas')?.dataset.painted) > 0")
         assert "Valid" in browser.evaluate("document.title")
