@@ -113,6 +113,11 @@ TARGETS = {
     """: "its attribute 'Options' is type <class ",
     """
     class X(Raft):
+        @classmethod
+        def stated_options(cls, options, service): return None
+    """: "stated_options(options, service) returned None: return a dict of options by name, such as {}",
+    """
+    class X(Raft):
         services = {"registre": ReferenceRegisterClient}
     """: "needs the service 'register', and the target '{name}' offers registre",
     """
@@ -214,6 +219,11 @@ NEMESES = {
     class X(KillNemesis):
         def fs(self): return frozenset({"kill"})
     """: "fs is a method, and is read without a call: put @property before it",
+    """
+    class X(KillNemesis):
+        @property
+        def fs(self): return ["kill", "start"]
+    """: "fs returned the list ['kill', 'start']: return the names of its operations, such as frozenset(",
     """
     class X(KillNemesis):
         requires = ("Kill",)

@@ -220,7 +220,11 @@ class Parts:
             if self.target.changes_members()
             else None,
         )
-        return make(f"the nemesis {name!r}", lambda: cls(options, context))
+        nemesis = make(f"the nemesis {name!r}", lambda: cls(options, context))
+        if not isinstance(nemesis.fs, frozenset | set):
+            mend = 'return the names of its operations, such as frozenset({"begin", "end"})'
+            raise returned(f"the nemesis {name!r}", "fs", nemesis.fs, mend)
+        return nemesis
 
     async def _ready(self, name: str) -> bool:
         """What a target's check raises, or does not say in time, is a no."""

@@ -32,7 +32,7 @@ from foreshock.harness.errors import NotAvailable, PlugInError, UsageError
 from foreshock.harness.nemesis import Nemesis
 from foreshock.harness.options import Options, nearest, option_names, parse_options
 from foreshock.harness.own_checkers import checker_options, load_checkers, make_checkers
-from foreshock.harness.plug_in_contract import load_class, load_like
+from foreshock.harness.plug_in_contract import load_class, load_like, returned
 from foreshock.harness.registry import Kind, load, names, short_name
 from foreshock.harness.request import Request
 from foreshock.harness.safety import check_allowed, parse_allowed
@@ -357,6 +357,11 @@ def _options(
     }
     # What the target states of itself, and the workload has an option for, is the default of that option.
     stated = target_class.stated_options(parsed["target"], workload_class.service)
+    if not isinstance(stated, Mapping):
+        who = f"the target {target_class.__name__!r}"
+        raise returned(
+            who, "stated_options(options, service)", stated, "return a dict of options by name, such as {}"
+        )
     known = option_names(workload_class.Options)
     defaults = {name: value for name, value in stated.items() if name in known}
     sorted_out["workload"] = {**defaults, **sorted_out["workload"]}
