@@ -221,9 +221,10 @@ class Parts:
             else None,
         )
         nemesis = make(f"the nemesis {name!r}", lambda: cls(options, context))
-        if not isinstance(nemesis.fs, frozenset | set):
+        fs: Any = nemesis.fs
+        if not isinstance(fs, frozenset | set):
             mend = 'return the names of its operations, such as frozenset({"begin", "end"})'
-            raise returned(f"the nemesis {name!r}", "fs", nemesis.fs, mend)
+            raise returned(f"the nemesis {name!r}", "fs", fs, mend)
         return nemesis
 
     async def _ready(self, name: str) -> bool:

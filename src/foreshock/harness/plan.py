@@ -356,7 +356,7 @@ def _options(
         if owner != "workload"
     }
     # What the target states of itself, and the workload has an option for, is the default of that option.
-    stated = target_class.stated_options(parsed["target"], workload_class.service)
+    stated: Any = target_class.stated_options(parsed["target"], workload_class.service)
     if not isinstance(stated, Mapping):
         who = f"the target {target_class.__name__!r}"
         raise returned(
