@@ -395,5 +395,9 @@ def test_a_scheduler_without_workers_and_one_that_goes_away_are_each_one_sentenc
                 HarnessError, match="is gone, or has not answered for 2 s: what is done is kept"
             ):
                 eventually(lambda: executor.finished(0.1) and False, "it is noticed")
+        only = psutil.Process(alone.processes["only"].pid)
+        eventually(
+            lambda: not only.children(recursive=True), "the worker that has no scheduler ends its test"
+        )
     finally:
         alone.end()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import contextlib
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -46,6 +48,20 @@ def connect(address: str, within_s: float) -> Any:
             f"--scheduler {address!r} is no address of a scheduler ({_first_line(error)}): give one such as "
             "tcp://host:8786"
         ) from None
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """Keep Dask from logging a lost connection as tracebacks, where we say a sentence."""
+    logs = [logging.getLogger(name) for name in ("distributed", "distributed.client", "distributed.core")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
 
 
 def workers_of(client: Any) -> dict[str, WorkerPlace]:

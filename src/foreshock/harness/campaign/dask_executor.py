@@ -23,7 +23,14 @@ from typing import Any, Final, Self
 import msgspec
 
 import foreshock
-from foreshock.harness.campaign.dask_cluster import WorkerPlace, connect, mended, unfit_of, workers_of
+from foreshock.harness.campaign.dask_cluster import (
+    WorkerPlace,
+    connect,
+    mended,
+    silenced,
+    unfit_of,
+    workers_of,
+)
 from foreshock.harness.campaign.dask_worker import Answer, Order, interrupt_orders, run_order
 from foreshock.harness.campaign.delivery import PACKED_BYTES_MAX, as_here, receive, ship
 from foreshock.harness.campaign.document import Attempt
@@ -94,6 +101,7 @@ class DaskExecutor:
         self._under_way: dict[str, _UnderWay] = {}
         self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._closing = threading.Event()
+        self._quiet = contextlib.ExitStack()
         self._seen_s = self._staffed_s = 0.0
         self.errors: list[str] = []
         """What went wrong beside the tests; nothing so far ever does without ending the campaign."""
@@ -101,8 +109,9 @@ class DaskExecutor:
     def __enter__(self) -> Self:
         """Connect. Raises :class:`UsageError` for an address that is none, and :class:`HarnessError` when there is no
         scheduler, no worker, or a worker with another Foreshock than ours."""
-        self._client = connect(self._address, self._reached_within_s)
         try:
+            self._client = connect(self._address, self._reached_within_s)
+            self._quiet.enter_context(silenced())
             self._begin(self._client)
         except BaseException:
             self._leave()
@@ -227,6 +236,7 @@ class DaskExecutor:
         if client is not None:
             with contextlib.suppress(Exception):  # a scheduler that is gone says so in many ways
                 client.close(timeout=5)
+        self._quiet.close()
 
     def _watch(self, client: Any) -> None:
         """Keep looking who is there, in a thread: a scheduler that hangs lets whoever asks it wait."""
@@ -251,7 +261,7 @@ class DaskExecutor:
                 f"the scheduler {self._address} is gone, or has not answered for {self._silent_s:g} s: what is done "
                 "is kept, and the same command goes on when it is back"
             )
-        if now - self._staffed_s > self._silent_s:
+        if self._client.status == "running" and now - self._staffed_s > self._silent_s:
             why = next((text for worker, text in self._unfit.items() if worker in self._workers), None)
             raise HarnessError(
                 why

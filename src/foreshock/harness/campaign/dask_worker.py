@@ -45,6 +45,8 @@ LOOK_EVERY_S: Final = 0.5
 GRACE_S: Final = 300.0
 """So long a real test that was told to end may heal and tear down before it is killed."""
 NICENESS: Final = 5
+ENDING: Final = ("closing", "closed", "failed")
+"""The states of a worker that will run nothing more."""
 REFUSED_MAX: Final = 10_000
 
 logger = logging.getLogger("foreshock")
@@ -157,7 +159,9 @@ class _Listener:
         self._told: Standing | None = None
 
     def abandoned(self) -> bool:
-        """Whether whoever asked for the test has gone, or takes it back."""
+        """Whether whoever asked for the test has gone, or takes it back; or the worker ends, and waits for us."""
+        if self._worker.status.name in ENDING:
+            return True
         task = self._worker.state.tasks.get(self._order.token)
         return task is None or task.state == "cancelled"
 
