@@ -79,7 +79,8 @@ def client(target: Memcached, runtime: AsyncioRuntime, server: Endpoint, process
         Node(name, index, server, server, {}, "/nowhere", "run") for index, name in enumerate(("n1", "n2"))
     )
     context = ClientContext(runtime, nodes[0], nodes, process, f"p{process}", 5_000)
-    return target.client("cache", context)._copies
+    made: Any = target.client("cache", context)
+    return made._copies
 
 
 @needs_memcached
