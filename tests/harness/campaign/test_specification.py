@@ -329,6 +329,34 @@ workload = ["lock", "register"]
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            '[matrix]\ntarget = [\n"raft",\n"./none.py:Mine"]\n',
+            "line 4: target=./none.py:Mine: there is no file",
+        ),
+        (
+            '[matrix]\ntarget = "raft"\noptions.nosuch = 1\n',
+            "line 3: target=raft options.nosuch=1: there is no option",
+        ),
+        (
+            '[defaults]\nrate = 5\nschedule = "none.toml"\n[matrix]\ntarget = "raft"\n',
+            "line 3: target=raft: the sch",
+        ),
+        (
+            '[matrix]\ntarget = "raft"\n\n[[include]]\ntarget = "zab"\nnodes = 0\n',
+            "line 4: target=zab nodes=0: 0 no",
+        ),
+        ('[matrix]\ntarget = "raft"\nnemesis = ["", "none"]\n', "line 3: 'none' is there twice in 'nemesis'"),
+    ],
+)
+def test_what_planning_refuses_is_said_with_the_line_of_the_value(
+    text: str, said: str, tmp_path: Path
+) -> None:
+    assert said in refusal(tmp_path, text)
+
+
 def test_an_include_that_cannot_be_tested_is_said_with_its_line(tmp_path: Path) -> None:
     refused = refusal(
         tmp_path, SMALL + '[[include]]\ntarget = "naive-raft"\nbackend = "sim"\nnemesis = "membership"\n'

@@ -20,6 +20,7 @@ from foreshock.harness.runtime import Runtime
 from foreshock.harness.safety import guard
 from foreshock.harness.simulation.runtime import SimRuntime
 from foreshock.harness.store import FAULTS
+from foreshock.harness.toml_lines import Place
 
 SHOWN_MAX: Final = 5
 """Of many that are impossible this many are told."""
@@ -59,7 +60,8 @@ def _told(
     lines = []
     for combination, why in failures[:SHOWN_MAX]:
         cell = " ".join(f"{axis}={text_of(value)}" for axis, value in combination.axes.items())
-        lines.append(f"{specification.source.path}, line {combination.line}: {cell}: {why}")
+        line = _line(specification, combination, why)
+        lines.append(f"{specification.source.path}, line {line}: {cell}: {why}")
     if len(failures) > SHOWN_MAX:
         lines.append(f"... and {len(failures) - SHOWN_MAX} more of the {len(combinations)} combinations")
     of_matrix = [one for one, _ in failures if one.line == specification.matrix_line]
@@ -68,6 +70,24 @@ def _told(
         lines.append("to leave out what cannot be tested, add:")
         lines += [_table(where) for where in excludes_for(of_matrix, fine)]
     return "\n".join(lines)
+
+
+def _line(specification: Specification, combination: Combination, why: str) -> int:
+    """The line of the value, or of the option, that a sentence speaks of; of several, that of the combination."""
+    table: Place = ("matrix",)
+    for number, included in enumerate(specification.included):
+        if included.line == combination.line and included.axes.keys() == combination.axes.keys():
+            table = ("include", number)
+    lines = specification.source.lines
+    found = []
+    for name, value in (*combination.axes.items(), *specification.defaults.items()):
+        place = (*(table if name in combination.axes else ("defaults",)), *name.split("."))
+        said = {repr(text_of(value)), repr(text_of(value).rpartition(":")[0]), repr(place[-1])}
+        if place in lines and any(words in why for words in said):
+            values = specification.matrix.get(name, ()) if table == ("matrix",) else ()
+            number = values.index(value) if value in values else 0
+            found.append(lines.get((*place, number), lines[place]))
+    return found[0] if len(found) == 1 else combination.line
 
 
 def excludes_for(failed: Sequence[Combination], fine: Sequence[Combination]) -> list[Mapping[str, Value]]:

@@ -130,6 +130,8 @@ class Settings:
         field = FIELDS[name]
         if name == "bug" and value in ("", NONE):
             return None
+        if name == "nemesis" and value == "":
+            value = NONE
         if (
             isinstance(value, (int, float))
             and not isinstance(value, bool)
