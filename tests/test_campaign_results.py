@@ -363,6 +363,19 @@ def test_a_disk_that_does_not_take_the_junit_file_is_a_harness_error(tmp_path: P
         write_junit(tmp_path / "file" / "x.xml", "name", [])
 
 
+def test_a_configuration_may_ask_for_reporters_and_for_junit(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(
+        'target = "raft"\nworkload = "register"\nbackend = "sim"\ntime-limit = 1\nseed = 1\nreport = false\n'
+        f'reporter = ["junit", "csv"]\njunit = "{tmp_path / "tests.xml"}"\n'
+    )
+    assert main(["test", "--config", str(file), "--store", str(tmp_path / "store"), "--quiet"]) == 0
+    (run,) = (tmp_path / "store" / "raft-register").iterdir()
+    assert {"junit.xml", "operations.csv"} <= {path.name for path in run.iterdir()}
+    assert not (run / "report.html").exists()
+    assert (tmp_path / "tests.xml").read_text().count("<testcase") == 1
+
+
 # --- tables and reporters of one's own --------------------------------------------------------------------
 
 
