@@ -58,7 +58,7 @@ def test_the_weights_are_those_that_are_used() -> None:
         ]
 
 
-def test_the_example_has_200_simulated_tests_and_12_in_containers(
+def test_the_example_has_200_simulated_tests_and_12_real_ones(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("foreshock.harness.backends.docker.DockerBackend.available", lambda _: None)

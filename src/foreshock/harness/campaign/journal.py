@@ -19,7 +19,7 @@ from foreshock.harness.errors import HarnessError
 from foreshock.harness.journal_folder import JournalFolder, claim_newest, make_folder
 from foreshock.harness.store import read_json, write_json
 
-WRITE_SHARE: Final = 20
+WRITE_SHARE: Final = 50
 """The document is written again when this many times the time that it took last has passed ..."""
 WRITE_EVERY_S: Final = 3.0
 """... and at least so many seconds."""
