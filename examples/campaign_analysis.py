@@ -3,7 +3,7 @@
 ::
 
     foreshock campaign examples/campaign.toml
-    python examples/campaign_analysis.py store/campaigns/nightly
+    python examples/campaign_analysis.py store/campaigns/example
 
 It takes a campaign's folder (or the one above it, which holds every campaign of that name), or a whole store.
 """
