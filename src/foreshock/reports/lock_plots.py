@@ -33,7 +33,9 @@ TOKEN_ROW = 92.0
 
 def lock_label(lock: Any) -> str:
     """A lock's name beside its lane."""
-    return clip("lock" if lock is None else f"lock {value_text(lock)}", LABEL_CHARACTERS_MAX)
+    if lock is None:
+        return "lock"
+    return clip(f"lock {lock}" if isinstance(lock, int) else value_text(lock), LABEL_CHARACTERS_MAX)
 
 
 def holds_plot(beliefs: Beliefs, axis: Axis) -> Plot:
@@ -132,7 +134,7 @@ def tokens_plot(tokens: Mapping[Any, tuple[Tokens, Tokens]], axis: Axis) -> Plot
     broken = [
         lock for lock, (grants, uses) in tokens.items() if grants.went_back.any() or uses.went_back.any()
     ]
-    locks = list(dict.fromkeys((*broken, *tokens)))[:LOCKS_MAX]
+    locks = sorted(list(dict.fromkeys((*broken, *tokens)))[:LOCKS_MAX], key=str)
     body: list[Markup] = []
     for row, lock in enumerate(locks):
         top = 10 + row * (TOKEN_ROW + LANE_GAP)

@@ -15,7 +15,7 @@ from foreshock.reports.columns import OUTCOMES, Columns, columns_of
 from foreshock.reports.explorer_data import ExplorerData, Violation, explorer_data
 from foreshock.reports.fault_windows import FaultWindow, fault_windows
 from foreshock.reports.lock_section import LockSection, lock_section
-from foreshock.reports.operation_text import value_text
+from foreshock.reports.operation_text import clip, value_text
 from foreshock.reports.plots import Plot, axis_of, plots_of
 from foreshock.reports.scales import counted, duration, number
 from foreshock.reports.seismogram import seismogram
@@ -32,6 +32,7 @@ from foreshock.reports.tables import (
 )
 from foreshock.reports.violations import (
     LISTED_MAX,
+    REASON_CHARACTERS_MAX,
     Found,
     ViolationPath,
     find_violations,
@@ -42,6 +43,7 @@ from foreshock.reports.violations import (
 
 FAULT_ROWS_MAX = 500
 FIGURES_MAX = 40
+SENTENCE_CHARACTERS_MAX = 600
 
 
 class Fact(NamedTuple):
@@ -99,10 +101,12 @@ def page_of(run: StoredRun) -> Page:
     cache = cache_section(columns, axis, run.test.plan, results.figures if results else {})
     return Page(
         verdict=run.verdict.word,
-        sentence=_sentence(run),
+        sentence=clip(_sentence(run), SENTENCE_CHARACTERS_MAX),
         headline=_headline(run),
         facts=_facts(run, columns, cache),
-        harness_errors=results.harness_errors if results else (),
+        harness_errors=tuple(
+            clip(error, REASON_CHARACTERS_MAX) for error in (results.harness_errors if results else ())
+        ),
         notes=tuple(_notes(run, columns)),
         seismogram=seismogram(columns, windows, marks) if something else None,
         paths=tuple(paths),

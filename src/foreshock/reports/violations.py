@@ -27,6 +27,7 @@ from foreshock.reports.stored_run import StoredRun
 PATHS_MAX = 3
 """Violations told in full; the others are listed."""
 LISTED_MAX = 100
+REASON_CHARACTERS_MAX = 2_000
 EXCERPTS_MAX = 9
 FAULTS_IN_FORCE_MAX = 8
 STRIP_WIDTH = 1080.0
@@ -165,7 +166,7 @@ def _path(
         number=number,
         checker=found.checker,
         key=found.key,
-        reason=example.reason,
+        reason=clip(example.reason, REASON_CHARACTERS_MAX),
         drawing=draw(layout, f"counterexample-{number}", f"Counterexample: {example.reason}"),
         layout=layout,
         holds=bool(holds_of(layout)),
