@@ -23,6 +23,7 @@ _PROC: Final = Path("/proc")
 _PS_TIMEOUT_S: Final = 5
 _DEATH_TIMEOUT_S: Final = 5.0
 _POLL_S: Final = 0.005
+_STOP_TIMEOUT_S: Final = 0.1
 NODE_VARIABLE: Final = "FORESHOCK_NODE_OF"
 """Environment variable of every node's process: the run that it belongs to. Children of a node inherit it."""
 
@@ -126,18 +127,26 @@ def signal_group(process: ProcessIdentity, number: signal.Signals) -> bool:
     """
     if not alive(process):
         return False
-    strays = descendants_outside_group(process)
     try:
+        if number in (signal.SIGSTOP, signal.SIGKILL):
+            os.killpg(process.pid, signal.SIGSTOP)  # so that nothing more is started while it is counted
+            _wait_until_stopped(process)
+        strays = descendants_outside_group(process)
         os.killpg(process.pid, number)
     except ProcessLookupError:
         return False
-    if number in (signal.SIGSTOP, signal.SIGKILL):
-        strays = {*strays, *descendants_outside_group(process)}  # what was made meanwhile; now no more is
     for stray in sorted(strays, key=lambda each: each.pid):
         if alive(stray):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(stray.pid, number)
     return True
+
+
+def _wait_until_stopped(process: ProcessIdentity) -> None:
+    """A stop takes a moment where the process is running just now; one that waits in the kernel may not heed it."""
+    until = time.monotonic() + _STOP_TIMEOUT_S
+    while alive(process) and not stopped(process) and time.monotonic() < until:
+        time.sleep(_POLL_S / 5)
 
 
 def descendants_outside_group(process: ProcessIdentity) -> set[ProcessIdentity]:

@@ -111,6 +111,7 @@ class Child:
         if process is None or process.poll() is not None:
             return
         self.killed = True
+        self.signal(signal.SIGSTOP)
         strays = set() if self.identity is None else descendants_outside_group(self.identity)
         self.signal(signal.SIGKILL)
         await self._until(
