@@ -12,7 +12,6 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import BadVersionError, LockTimeout, NodeExistsError, NoNodeError
-from kazoo.recipe.lock import Lock
 from msgspec import Meta
 
 from foreshock.harness import Client, ClientContext, Cluster, Definite, Grant, Node, Options, Runtime, Target
@@ -22,12 +21,10 @@ from foreshock.targets.external.findings import ZOOKEEPER_EXHIBITS, ZOOKEEPER_PR
 _READS: Final = "local: what its server has; sync: the leader is asked first; quorum: after a write"
 _JAR: Final = "/usr/share/java/zookeeper.jar"
 _JAVA: Final = f"""L=-Dorg.slf4j.simpleLogger
-exec java -Xmx128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.net.preferIPv4Stack=true \\
+exec java -Xmx128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dzookeeper.admin.enableServer=false \\
   $L.showDateTime=true "$L.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSSZ" -Djdk.net.hosts.file=hosts \\
   -cp {_JAR}:/usr/share/java/slf4j-simple.jar org.apache.zookeeper.server.quorum.QuorumPeerMain ./zoo.cfg"""
-_SETTINGS: Final = (
-    "tickTime=200 initLimit=25 syncLimit=15 admin.enableServer=false 4lw.commands.whitelist=srvr dataDir=./."
-)
+_SETTINGS: Final = "tickTime=200 initLimit=25 syncLimit=15 4lw.commands.whitelist=srvr dataDir=./."
 
 
 class ZooKeeperOptions(Options, frozen=True, kw_only=True):
@@ -47,7 +44,9 @@ class ZooKeeperRegister(Client):
     def __init__(self, context: ClientContext, options: ZooKeeperOptions) -> None:
         place, self.wait_s, self.options = context.node.endpoint, context.timeout_ms / 1000, options
         self.zk = KazooClient(f"{place.host}:{place.port}", timeout=options.session_ms / 1000)
-        self.locks: dict[Key, Lock] = {}
+        self.locks: dict[Key, Any] = {}
+        self.states: list[str] = []
+        self.zk.add_listener(self.states.append)
 
     def open(self) -> None:  # type: ignore[override]
         self.zk.start(self.wait_s)
@@ -89,13 +88,15 @@ class ZooKeeperLock(ZooKeeperRegister):
     service: ClassVar[str] = "lock"
 
     def acquire(self, key: Key, wait_ms: int) -> Grant:
-        lock = self.locks[key] = self.zk.Lock(f"/lock{key}")
-        try:
+        lock, states = self.zk.Lock(f"/lock{key}"), len(self.states)
+        with contextlib.suppress(LockTimeout):
             if lock.acquire(blocking=wait_ms > 0, timeout=wait_ms / 1000 if wait_ms else None):
+                self.locks[key] = lock
                 return Grant(token=int(lock.node[-10:]))
-        except LockTimeout:
-            if not self.zk.connected:  # its znode may be there still
-                raise
+        if len(self.states) != states:
+            raise ConnectionError(
+                "the connection was lost meanwhile: the znode may be there still, and be next"
+            )
         raise Definite(f"the lock {key} is held")
 
     def renew(self, key: Key, token: int | None) -> Grant:
