@@ -34,7 +34,11 @@ COMPUTING = (
     "test_tidy.py",
 )
 """Those that wait for no clock and no node: folders of tests and files, the longest first."""
-TIMED = ("targets/reference/test_processes.py", "reports/test_live", "harness/campaign/test_campaign_killed.py")
+TIMED = (
+    "targets/reference/test_processes.py",
+    "reports/test_live",
+    "harness/campaign/test_campaign_killed.py",
+)
 """Those among them that do: real clusters, which have elections to win in time."""
 WITH_CONTAINERS = (
     "test_kill_nine.py",
