@@ -99,3 +99,5 @@ def test_a_quota_of_the_control_group_is_the_machines_size(
     assert available_bytes() == 4_000_000 * 1024
     (tmp_path / "memory.max").write_text("3000000\n")
     assert available_bytes() == 2_000_000
+    (tmp_path / "memory.stat").write_text("anon 5\ninactive_file 400000\n")
+    assert available_bytes() == 2_400_000
