@@ -147,7 +147,7 @@ def _write_test(run: Path, resolved: Resolved, shades: tuple[Shade, ...]) -> Non
             "request": msgspec.structs.replace(resolved.request, seed=resolved.plan.seed),
             "simulated": resolved.backend.simulated,
             "replay": resolved.command(),
-            "versions": _versions(),
+            "versions": versions(),
             "argv": sys.argv,
             "directory": str(Path.cwd()),
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
@@ -161,7 +161,8 @@ def _short(name: str) -> str:
     return name.rpartition(":")[2]
 
 
-def _versions() -> dict[str, Any]:
+def versions() -> dict[str, str]:
+    """The versions of what a run depends on, by name, as ``test.json`` has them."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
     for name in VERSIONS_OF:
         try:
