@@ -40,7 +40,7 @@ class Kept(NamedTuple):
 KEPT = (
     Kept("etcd", "register", "partition,kill,pause"),
     Kept("etcd", "lock", "partition,kill,pause,stall", BY_THE_RESOURCE),
-    Kept("zookeeper", "register", "partition,kill,pause", ("-o", "read_mode=quorum")),
+    Kept("zookeeper", "register", "partition", ("-o", "read_mode=quorum")),
     Kept("zookeeper", "lock", "partition,pause", BY_THE_RESOURCE),
     Kept("postgresql", "register", "kill,pause"),
     Kept("postgresql", "lock", "kill,pause,stall", BY_THE_RESOURCE),

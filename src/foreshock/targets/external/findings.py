@@ -80,13 +80,14 @@ ETCD_EXHIBITS: Final = (
 ZOOKEEPER_PROMISES: Final = (
     Promise(
         workload="register",
-        nemeses=("partition", "packet", "pause", "power", *KILLS),
+        nemeses=("partition", "packet", "pause"),
         options={"read_mode": "quorum"},
-        because="a server that has the client's own write has all that was written before",
+        because="a server that has the client's own write has all that was written before; but a server that led, ended "
+        "and comes back may have kept in a snapshot what was never committed",
     ),
     Promise(
         workload="lock",
-        nemeses=("partition", "packet", "pause", "stall", "power", *KILLS),
+        nemeses=("partition", "packet", "pause", "stall"),
         options=_BY_THE_RESOURCE,
         because="the numbers of sequential znodes only grow, whoever believes what",
     ),
