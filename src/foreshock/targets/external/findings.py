@@ -82,7 +82,7 @@ ZOOKEEPER_PROMISES: Final = (
         workload="register",
         nemeses=("partition", "packet", "pause"),
         options={"read_mode": "quorum"},
-        because="a server that has the client's own write has all that was written before; but a server that led, ended "
+        because="a server that has the client's own write has all that was written before; but one that led, ended "
         "and comes back may have kept in a snapshot what was never committed",
     ),
     Promise(
