@@ -31,7 +31,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_page_is_built(site: Path) -> None:
     sources = {path.relative_to(ROOT / "docs").with_suffix("") for path in (ROOT / "docs").rglob("*.md")}
-    assert [page for page in sources - {Path("README")} if not (site / page).with_suffix(".html").is_file()] == []
+    assert [
+        page for page in sources - {Path("README")} if not (site / page).with_suffix(".html").is_file()
+    ] == []
 
 
 def test_what_the_pages_link_to_is_there(site: Path) -> None:

@@ -54,7 +54,9 @@ def describe_failure(
     rows = [("tested", tested(judgement)), ("seed", str(judgement.seed))]
     before = [kind.removeprefix("after ") for kind in summary.faults_in_force if kind.startswith("after ")]
     if summary.faults_in_force:
-        rows.append(("last fault" if before else "fault in force", ", ".join(before or summary.faults_in_force)))
+        rows.append(
+            ("last fault" if before else "fault in force", ", ".join(before or summary.faults_in_force))
+        )
     rows += [
         ("faults", faults),
         ("operations", f"ok {counts['ok']}  fail {counts['fail']}  info {counts['info']}"),
