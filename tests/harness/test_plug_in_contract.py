@@ -122,6 +122,14 @@ TARGETS = {
     """: "needs the service 'register', and the target '{name}' offers registre",
     """
     class X(Raft):
+        def enviroment(self, node): return {"MODE": "strict"}
+    """: "it has 'enviroment', which nothing uses: did you mean 'environment'? If not, call it otherwise",
+    """
+    class X(Raft):
+        default_node = 3
+    """: "it has 'default_node', which nothing uses: did you mean 'default_nodes'? If not, call it otherwise",
+    """
+    class X(Raft):
         def client(self, service, context): pass
     """: "client(service, context) returned None: return self.services[service](context)",
     """
@@ -197,7 +205,7 @@ WORKLOADS = {
     """
     class X(RegisterWorkload):
         def generator(self): return gen.fn(lambda ctx: "read")
-    """: "'read' is no generator: give an Operation, a Generator, a list",
+    """: "the generator's function <lambda> (mine.py, line 12): 'read' is no generator: give an Operation, a Generator, a list",
     """
     class X(RegisterWorkload):
         def generator(self): return gen.fn(lambda ctx: Operation("raed", 1))
@@ -209,6 +217,29 @@ WORKLOADS = {
         def checkers(self): return {"mine": Mine()}
     """: 'check(history, context) returned the bool True: return CheckResult(verdict=Verdict.VALID, reason="...")',
 }
+NO_SLIPS = [
+    """
+    class X(Raft):
+        def filess(self, name): return name.encode()
+        def kept(self): return {"my.conf": self.filess("x")}
+    """,
+    """
+    class X(Raft):
+        ports = {"peer": 2380}
+        def command(self, node): return ["true", str(self.ports["peer"])]
+    """,
+    """
+    class X(Raft):
+        def environments(self, node): return [{}]
+    def helper(target): return getattr(target, "environments")
+    """,
+    """
+    class X(Raft):
+        def _enviroment(self, node): return {}
+        def __enviroment(self, node): return {}
+        def env(self, node): return {}
+    """,
+]
 NEMESES = {
     "class X(Nemesis): pass": "it does not define final_generator: write def final_generator(self) -> Liftable",
     """
@@ -275,6 +306,18 @@ def test_a_mistake_in_a_backend_is_one_sentence(
             'def generator(self): return gen.fn(lambda ctx: Operation("start"))',
             "the nemeses gave 1000 operations at the same moment, and more: their generator must leave time between",
         ),
+        (
+            'def generator(self): return "kill"',
+            "the nemesis 'kill': generator() returned the str 'kill': return a generator such as gen.mix([...])",
+        ),
+        (
+            "def final_generator(self): return 7",
+            "the nemesis 'kill': final_generator() returned the int 7: return a generator such as gen.mix([...])",
+        ),
+        (
+            'def generator(self): return gen.fn(lambda ctx: "kill")',
+            "the generator's function <lambda> (mine.py, line 11): 'kill' is no generator: give an Operation",
+        ),
     ],
 )
 def test_a_nemesis_without_end_or_sense_ends_the_test(
@@ -319,6 +362,13 @@ def test_a_mistake_in_a_target_is_one_sentence(
     exit_code, text, name = said("target", code, tmp_path, capsys)
     assert exit_code in (3, 4)
     assert TARGETS[code].replace("{name}", name) in text
+
+
+@pytest.mark.parametrize("code", NO_SLIPS)
+def test_a_name_that_is_used_or_private_is_no_slip_of_another(code: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(HEAD + textwrap.dedent(code) + "\n")
+    assert load_class(Kind.TARGETS, f"{path}:X", Target)
 
 
 @pytest.mark.parametrize("code", WORKLOADS)

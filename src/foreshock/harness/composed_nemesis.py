@@ -10,9 +10,10 @@ from foreshock.harness.errors import PlugInError
 from foreshock.harness.fault_generators import Exclusive, Pauses, Quiet, Scripted, drawn
 from foreshock.harness.generator import any_of
 from foreshock.harness.generator.base import Liftable
-from foreshock.harness.generator.native import lift
+from foreshock.harness.generator.native import Native, lift
 from foreshock.harness.nemesis import Nemesis, Shade
 from foreshock.harness.operation import Operation
+from foreshock.harness.plug_in_contract import lifted
 from foreshock.harness.schedule_file import steps_of
 
 SECOND_NS = 1_000_000_000
@@ -70,12 +71,12 @@ class ComposedNemesis:
 
     def _streams(self) -> Liftable:
         """Whichever nemesis' next operation comes soonest."""
-        return any_of(*(nemesis.generator() for nemesis in self.nemeses))
+        return any_of(*map(_generator_of, self.nemeses))
 
     def _exclusive(self, began_ns: int) -> Liftable:
         """One fault at a time, of a nemesis drawn by weight."""
         context = self.nemeses[0].context
-        generators = tuple(lift(nemesis.generator()) for nemesis in self.nemeses)
+        generators = tuple(map(_generator_of, self.nemeses))
         weights = tuple(self.composition.weights.get(nemesis.name, 1) for nemesis in self.nemeses)
         first = drawn(weights, context.runtime.random("nemesis/mix").below(sum(weights)))
         clocks_ns = (began_ns,) * len(generators)
@@ -88,7 +89,10 @@ class ComposedNemesis:
     def final_generator(self) -> Liftable:
         """What heals everything, one nemesis after the other: as they were named, but last those that heal last."""
         ordered = sorted(self.nemeses, key=lambda nemesis: nemesis.heals_last)
-        return [nemesis.final_generator() for nemesis in ordered]
+        return [
+            lifted(f"the nemesis {nemesis.name!r}", "final_generator()", nemesis.final_generator())
+            for nemesis in ordered
+        ]
 
     async def invoke(self, operation: Operation) -> Any:
         """Perform one operation by the nemesis that knows it; raises :class:`PlugInError` when none does."""
@@ -96,3 +100,7 @@ class ComposedNemesis:
         if nemesis is None:
             raise PlugInError(f"no nemesis of this test performs {operation.f!r}")
         return await nemesis.invoke(operation)
+
+
+def _generator_of(nemesis: Nemesis[Any]) -> Native:
+    return lifted(f"the nemesis {nemesis.name!r}", "generator()", nemesis.generator())

@@ -19,15 +19,14 @@ from foreshock.harness.cluster import Cluster, ClusterSpecification
 from foreshock.harness.composed_nemesis import ComposedNemesis
 from foreshock.harness.composition import Composition
 from foreshock.harness.errors import ForeshockError, OperationError, PlugInError
-from foreshock.harness.generator.base import Liftable
-from foreshock.harness.generator.native import Native, lift
+from foreshock.harness.generator.native import Native
 from foreshock.harness.ledger import FaultLedger
 from foreshock.harness.membership import TargetMembership
 from foreshock.harness.nemesis import Nemesis, NemesisContext, Shade
 from foreshock.harness.operation import Operation
 from foreshock.harness.own_checkers import make_checkers
 from foreshock.harness.plan import Plan, Resolved
-from foreshock.harness.plug_in_contract import checked_checkers, returned, watch_target
+from foreshock.harness.plug_in_contract import checked_checkers, lifted, returned, watch_target
 from foreshock.harness.runtime import ConnectionClosed, ConnectionRefused, Runtime, TimeoutExpired
 from foreshock.harness.services import Client
 from foreshock.harness.stalls import Stalls
@@ -100,21 +99,12 @@ class Parts:
 
     def generator(self) -> Native:
         """The operations of the main phase; raises :class:`PlugInError` for what is no generator."""
-        return self._lifted(f"the workload {self._plan.workload!r}", "generator()", self.workload.generator)
+        return lifted(f"the workload {self._plan.workload!r}", "generator()", self.workload.generator())
 
     def final_generator(self) -> Native:
         """The operations of the final phase; as :meth:`generator`."""
-        return self._lifted(
-            f"the workload {self._plan.workload!r}", "final_generator()", self.workload.final_generator
-        )
-
-    def _lifted(self, who: str, method: str, made: Callable[[], Liftable]) -> Native:
-        value = made()
-        try:
-            return lift(value)
-        except PlugInError as error:
-            mend = "return a generator such as gen.mix([...]), an Operation, a list of them, or a function"
-            raise returned(who, method, value, mend) from error
+        made = self.workload.final_generator()
+        return lifted(f"the workload {self._plan.workload!r}", "final_generator()", made)
 
     async def open_client(self, process: int, node_name: str) -> Client:
         """A client for a process, opened; raises whatever the target's client does."""

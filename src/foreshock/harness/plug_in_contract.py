@@ -7,17 +7,23 @@ it is called: :func:`watch_target` has the answers of a target looked at then.
 
 from __future__ import annotations
 
+import ast
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
 from functools import wraps
 from typing import Any, Final
 
 from foreshock.harness.checker import Checker
 from foreshock.harness.errors import PlugInError
+from foreshock.harness.generator.native import Native, lift
 from foreshock.harness.options import Options, nearest
 from foreshock.harness.registry import Kind, load
 
 _SHOWN_MAX: Final = 200
+_NEAR: Final = 0.85
+"""How alike two names are, as difflib counts, when one of them is taken for a slip of the other."""
 
 
 def load_class(kind: Kind, name: str, base: type[Any]) -> type[Any]:
@@ -65,6 +71,15 @@ def returned(who: str, method: str, value: Any, wanted: str) -> PlugInError:
     return PlugInError(f"{who}: {method} returned {kind}: {wanted}")
 
 
+def lifted(who: str, method: str, value: Any) -> Native:
+    """The generator that a plug-in returned; raises :class:`PlugInError` for what is none."""
+    try:
+        return lift(value)
+    except PlugInError as error:
+        mend = "return a generator such as gen.mix([...]), an Operation, a list of them, or a function"
+        raise returned(who, method, value, mend) from error
+
+
 # --- the class ----------------------------------------------------------------------------------------------
 
 
@@ -79,10 +94,55 @@ def _problems(found: type[Any], base: type[Any]) -> Iterator[str]:
             if (not name.startswith("_") or name == "__init__") and not _inherited(found, base, name):
                 yield from _problems_of_member(name, wanted, inspect.getattr_static(found, name), base)
     yield from _problems_of_attributes(found, base)
+    yield from _slips(found, base)
 
 
 def _inherited(found: type[Any], base: type[Any], name: str) -> bool:
     return inspect.getattr_static(found, name, None) is inspect.getattr_static(base, name, None)
+
+
+def _slips(found: type[Any], base: type[Any]) -> Iterator[str]:
+    """Names that are all but those of a method or attribute of the base class, and that nobody uses.
+
+    What is optional would otherwise be left out in silence. A class that has both names means both.
+    """
+    known = {
+        name
+        for cls in base.__mro__[:-1]
+        for name in (*vars(cls), *vars(cls).get("__annotations__", {}))
+        if not name.startswith("_")
+    }
+    for cls in found.__mro__:
+        if cls in base.__mro__ or cls.__module__ == base.__module__:
+            continue
+        own = vars(cls)
+        for name in own:
+            meant = [] if name.startswith("_") or name in known else get_close_matches(name, known, 1, _NEAR)
+            if meant and meant[0] not in own and not _is_used(name, cls):
+                yield f"it has {name!r}, which nothing uses: did you mean {meant[0]!r}? If not, call it otherwise"
+
+
+def _is_used(name: str, cls: type[Any]) -> bool:
+    """Whether a name is read anywhere in the module of a class, or in the others of its package."""
+    package = cls.__module__.rpartition(".")[0]
+    for module_name, module in list(sys.modules.items()):
+        if module_name != cls.__module__ and not (package and module_name.startswith(f"{package}.")):
+            continue
+        try:
+            tree = ast.parse(inspect.getsource(module))
+        except (OSError, TypeError, SyntaxError):
+            return True  # nobody can tell
+        if any(_reads(node, name) for node in ast.walk(tree)):
+            return True
+    return False
+
+
+def _reads(node: ast.AST, name: str) -> bool:
+    return (
+        (isinstance(node, ast.Attribute) and node.attr == name)
+        or (isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load))
+        or (isinstance(node, ast.Constant) and node.value == name)
+    )
 
 
 def _problems_of_member(name: str, wanted: Any, found: Any, base: type[Any]) -> Iterator[str]:

@@ -7,8 +7,10 @@ guard that names it when it gives something malformed.
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -188,13 +190,27 @@ class FunctionGenerator(Native):
                 return PENDING if operation is None else (operation, self)
             if given is None or isinstance(given, Pending):
                 return given
-            answer = lift(given).op(ctx)
+            try:
+                native = lift(given)
+            except PlugInError as error:
+                raise PlugInError(f"{_named(self.function)}: {error}") from None
+            answer = native.op(ctx)
             if isinstance(answer, Pending):
                 return answer
             if answer is not None:
                 first, rest = answer
                 return first, self if rest is EXHAUSTED else Concatenation(rest, (self,), 0)
         raise PlugInError(f"the generator {self!r:.200} gave {EMPTY_ANSWERS_MAX} empty generators in a row")
+
+
+def _named(function: Callable[..., Any]) -> str:
+    """A function with the place where its author finds it."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if code is None:
+        return f"the generator's function {function!r:.200}"
+    return (
+        f"the generator's function {code.co_name} ({Path(code.co_filename).name}, line {code.co_firstlineno})"
+    )
 
 
 class Guarded(Native):
