@@ -48,7 +48,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "foreshock.harness.cli.new_target",
         "Write a target of your own, which works as it stands, and its test.",
     ),
-    "list": ("foreshock.harness.cli.list", "Show targets, workloads, nemeses, backends, bugs, runs and campaigns."),
+    "list": (
+        "foreshock.harness.cli.list",
+        "Show targets, workloads, nemeses, backends, bugs, runs and campaigns.",
+    ),
     "doctor": ("foreshock.harness.cli.doctor", "Say what this machine can do, and what mends the rest."),
     "heal": ("foreshock.harness.cli.heal", "Undo the faults that a dead run left."),
     "clean": ("foreshock.harness.cli.clean", "Remove what dead runs left: containers, networks, processes."),
