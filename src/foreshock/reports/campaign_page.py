@@ -183,7 +183,7 @@ def _groups(groups: Sequence[Group], rows: Sequence[CampaignRow], links: Links) 
                 outcome="flaky" if tally.worst == "flaky" else _GROUPED.get(group.verdict, "unknown"),
                 tally=tally,
                 place=place_text(members[0]) if members else "",
-                link=links.to(group.run),
+                link=links.to(group.run) or next((line.link for line in lines if line.link), None),
                 tests=tuple(
                     (line.seed, place_text(row), line.link) for row, line in zip(members, lines, strict=True)
                 ),

@@ -7,10 +7,11 @@ have a line of their own, then a seed with its link, then nothing but their numb
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from foreshock.harness.campaign.document import Attempt, CampaignRow
-from foreshock.reports.links import Links
+from foreshock.reports.links import REPORT, Links
 from foreshock.reports.operation_text import clip
 
 OUTCOMES: Final = ("failed", "flaky", "error", "unknown", "running", "waiting", "passed")
@@ -143,9 +144,28 @@ def needs_a_line(row: CampaignRow) -> bool:
 
 def deciding(row: CampaignRow) -> Attempt | None:
     """The attempt that a row's verdict is from: the last with that verdict, else the last with a summary, else any."""
-    with_verdict = [a for a in row.attempts if a.summary is not None and a.summary.verdict == row.verdict]
-    with_summary = [a for a in row.attempts if a.summary is not None]
-    return next(iter([*with_verdict[::-1], *with_summary[::-1], *row.attempts[::-1]]), None)
+    return next(iter([*ended_attempts(row), *row.attempts[::-1]]), None)
+
+
+def reported_run(row: CampaignRow) -> str:
+    """The folder of the run that tells of a row's verdict best: one that has a report, if any has; else empty or any.
+
+    The deciding attempt's may have none: a simulated test that is run again writes no pages.
+    """
+    runs = [attempt.summary.run for attempt in ended_attempts(row) if attempt.summary is not None]
+    return next((run for run in runs if (Path(run) / REPORT).is_file()), runs[0] if runs else "")
+
+
+def report_link(row: CampaignRow, links: Links) -> str | None:
+    """The way to the report that tells of a row's verdict best; see :func:`reported_run`."""
+    runs = (attempt.summary.run for attempt in ended_attempts(row) if attempt.summary is not None)
+    return next((link for run in runs if (link := links.to(run))), None)
+
+
+def ended_attempts(row: CampaignRow) -> list[Attempt]:
+    """The attempts that came to an end, newest first, those with the row's verdict before the others."""
+    ended = [attempt for attempt in reversed(row.attempts) if attempt.summary is not None]
+    return sorted(ended, key=lambda a: a.summary is not None and a.summary.verdict != row.verdict)
 
 
 def reason_of(row: CampaignRow) -> str:
@@ -176,7 +196,7 @@ def line_of(row: CampaignRow, links: Links, anchor: str) -> TestLine:
         reason="" if row.outcome == "passed" else reason_of(row),
         seconds=sum(each.seconds for each in row.attempts),
         worker=attempt.worker if attempt else "",
-        link=links.to(summary.run) if summary else None,
+        link=report_link(row, links),
         replay=summary.replay if summary else "",
     )
 
@@ -214,7 +234,7 @@ def tests_of(cells: Sequence[tuple[int, str, Sequence[CampaignRow]]], links: Lin
                 title=title,
                 tally=Tally.of(row.outcome for row in rows),
                 lines=tuple(line_of(row, links, anchors.of(row)) for row in (*bad, *own)),
-                seeds=tuple((row.seed, links.to(_run_of(row))) for row in told),
+                seeds=tuple((row.seed, report_link(row, links)) for row in told),
                 left_out=Tally.of(row.outcome for row in rows if row.key not in shown),
             )
         )
@@ -230,8 +250,3 @@ class _Anchors:
     def of(self, _row: CampaignRow) -> str:
         self._count += 1
         return f"test-{self._count}"
-
-
-def _run_of(row: CampaignRow) -> str:
-    attempt = deciding(row)
-    return attempt.summary.run if attempt and attempt.summary else ""

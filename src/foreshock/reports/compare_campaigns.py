@@ -19,7 +19,7 @@ from foreshock.harness.comparison import (
     KindOfFailure,
     Side,
 )
-from foreshock.reports.campaign_tests import BAD, DONE, Tally, deciding, place_text, reason_of
+from foreshock.reports.campaign_tests import BAD, DONE, Tally, deciding, place_text, reason_of, reported_run
 from foreshock.reports.compare_runs import differences, setting_text
 from foreshock.reports.compare_statistics import in_words, paired_ratio
 from foreshock.reports.scales import counted
@@ -101,12 +101,10 @@ def _changed(first: CampaignRow, second: CampaignRow) -> ChangedTest:
         change = "broken"
     elif first.outcome in BAD and second.outcome == "passed":
         change = "mended"
-    runs = ["", ""]
     replay = ""
-    for at, row in enumerate((first, second)):
+    for row in (first, second):
         attempt = deciding(row)
         if attempt is not None and attempt.summary is not None:
-            runs[at] = attempt.summary.run
             replay = attempt.summary.replay or replay
     told = first if change == "mended" else second
     return ChangedTest(
@@ -116,8 +114,8 @@ def _changed(first: CampaignRow, second: CampaignRow) -> ChangedTest:
         first=first.outcome,
         second=second.outcome,
         reason=reason_of(told),
-        first_run=runs[0],
-        second_run=runs[1],
+        first_run=reported_run(first),
+        second_run=reported_run(second),
         replay=replay,
     )
 
