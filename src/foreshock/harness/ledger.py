@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from foreshock.harness.errors import HarnessError
+from foreshock.harness.store import read_plain
 
 ENDS_WITH_HARNESS: Final[Mapping[str, Any]] = MappingProxyType({"backend": "harness"})
 """The inverse of a fault that a dead harness leaves nowhere, so that there is nothing for anybody to undo."""
@@ -194,7 +195,7 @@ def _length_of_whole_lines(fd: int) -> int:
 def read_ledger(path: Path) -> tuple[Fault, ...]:
     """The faults of a stored run; a torn last line is left out, a missing file means no faults."""
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = read_plain(path).split(b"\n")
     except FileNotFoundError:
         return ()
     faults: dict[int, Fault] = {}

@@ -8,9 +8,11 @@ at the newest run.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -44,10 +46,18 @@ def write_json(path: Path, value: Any) -> None:
         raise HarnessError(f"{path} cannot be written: {error.strerror}") from error
 
 
+def read_plain(path: Path) -> bytes:
+    """The content of an ordinary file. Raises :class:`OSError` for a pipe, whose reader would wait for its writer, and
+    for a device, which may have no end: somebody else's store may hold either."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no ordinary file")
+    return path.read_bytes()
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON document of the store; raises :class:`HarnessError` naming the file."""
     try:
-        value = msgspec.json.decode(path.read_bytes())
+        value = msgspec.json.decode(read_plain(path))
     except FileNotFoundError:
         raise HarnessError(f"{path} is missing") from None
     except OSError as error:

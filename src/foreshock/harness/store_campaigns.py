@@ -12,7 +12,7 @@ from typing import Final, Literal
 import msgspec
 
 from foreshock.harness.campaign.document import CAMPAIGN, CAMPAIGNS, PLAN
-from foreshock.harness.store import run_folders
+from foreshock.harness.store import read_plain, run_folders
 
 CampaignState = Literal["finished", "running", "stopped"]
 """``stopped``: it was interrupted or killed; the same command goes on with it."""
@@ -76,7 +76,7 @@ def stored_campaign(folder: Path) -> StoredCampaign | None:
         if path.stat().st_size > DOCUMENT_BYTES_MAX:
             problem = f"{CAMPAIGN} is larger than {DOCUMENT_BYTES_MAX >> 20} MiB"
             return StoredCampaign(directory=str(folder), state="stopped", problem=problem)
-        head = _decode_head(path.read_bytes())
+        head = _decode_head(read_plain(path))
     except OSError:
         return None
     except (msgspec.MsgspecError, RecursionError) as error:

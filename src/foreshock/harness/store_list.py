@@ -8,6 +8,7 @@ folders say at that moment: there is no index on disk that could be wrong.
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from foreshock.harness.backends.process_identity import alive
 from foreshock.harness.errors import HarnessError
 from foreshock.harness.live_file import LiveState, read_live
 from foreshock.harness.store import RESULTS, TEST, run_folders
-from foreshock.harness.summary import SUMMARY, TestSummary, read_summary
+from foreshock.harness.summary import SUMMARY, TestSummary, summary_of_results
 
 State = Literal["finished", "running", "killed", "unfinished"]
 """``killed``: its harness is gone and left no results. ``unfinished``: there are none, and nobody can tell why."""
@@ -138,7 +139,8 @@ def _stamp(path: str) -> _Stamp | None:
         found = os.stat(path, follow_symlinks=False)  # noqa: PTH116 - as above
     except (OSError, ValueError):
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    ordinary = stat.S_ISREG(found.st_mode)  # a link, a pipe or a device is none of our files
+    return (found.st_ino, found.st_size, found.st_mtime_ns) if ordinary else None
 
 
 def _finished(folder: str, results_bytes: int) -> StoredTest:
@@ -152,7 +154,7 @@ def _finished(folder: str, results_bytes: int) -> StoredTest:
         problem = f"{RESULTS} of {results_bytes >> 20} MiB is too large to be read for a list"
     else:
         try:
-            return StoredTest(folder, "finished", read_summary(Path(folder)))
+            return StoredTest(folder, "finished", summary_of_results(Path(folder)))
         except HarnessError as error:
             problem = str(error)
         except RecursionError:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from foreshock.harness.errors import HarnessError
-from foreshock.harness.store import RESULTS, TEST, read_json
+from foreshock.harness.store import RESULTS, TEST, read_json, read_plain
 
 if TYPE_CHECKING:
     from foreshock.harness.judge import Judgement
@@ -84,7 +84,7 @@ def summarize(judgement: Judgement, started: str) -> TestSummary:
         checker=checker,
         core=shape_of(example),
         impossible=next((_word(row) for row in _impossible(example)), "") if example else "",
-        faults_in_force=faults_between(judgement.ledger, *_interval(example)) if example else (),
+        faults_in_force=faults_between(judgement.ledger, *interval_of(example)) if example else (),
         operations=judgement.operations,
         faults=judgement.faults,
         harness_errors=tuple(error[:REASON_MAX] for error in judgement.harness_errors[:SHAPE_MAX]),
@@ -105,10 +105,15 @@ def read_summary(run: Path) -> TestSummary:
     """
     found = str(run.absolute())
     try:
-        summary = msgspec.json.decode((run / SUMMARY).read_bytes(), type=TestSummary)
+        summary = msgspec.json.decode(read_plain(run / SUMMARY), type=TestSummary)
         return summary if summary.run == found else msgspec.structs.replace(summary, run=found)
     except (OSError, msgspec.MsgspecError):
-        pass  # an older run, or one that was cut short: what it holds instead is read below
+        return summary_of_results(run)  # an older run, or one that was cut short
+
+
+def summary_of_results(run: Path) -> TestSummary:
+    """As :func:`read_summary`, made anew of what the results say."""
+    found = str(run.absolute())
     from foreshock.harness.judge import (
         Judgement,
     )  # slow to import, and lists of ten thousand runs do without it
@@ -167,7 +172,7 @@ def _impossible(example: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [row for row in example.get("operations", ()) if row.get("invoke_index") == index]
 
 
-def _interval(example: Mapping[str, Any]) -> tuple[int, int]:
+def interval_of(example: Mapping[str, Any]) -> tuple[int, int]:
     """When a counterexample became one, in ns: while the operation that is impossible ran, or else the last one."""
     rows = _impossible(example) or list(example.get("operations", ()))
     last = max(rows, key=_invoked, default={})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import time
@@ -167,3 +168,33 @@ def test_a_client_that_goes_away_in_the_middle_of_a_file_is_no_news(tmp_path: Pa
                 )
                 assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
         assert len(own.get("/store/t/20260101T000000-000001/big.log").body) == 50 * MEBIBYTE
+
+
+def test_pipes_and_endless_devices_in_a_store_hold_nobody_up(tmp_path: Path) -> None:
+    """Whoever reads a pipe waits for its writer, and whoever reads such a device never comes to its end."""
+    names = ("test.json", "results.json", "summary.json", "live.json", "faults.jsonl", "history.jsonl")
+    paths = ["/", "/campaigns/"]
+    for number, (kind, name) in enumerate((kind, name) for kind in ("pipe", "device") for name in names):
+        run = stores.running_run(tmp_path, alive=number % 4 == 0, test=f"t{number}")
+        if name == "summary.json":
+            run = stores.summarized(
+                runs.valid_run(tmp_path / f"f{number}" / "20260101T100000-000001", count=5)
+            )
+        _put_in_place(run / name, kind)
+        paths += [f"/{area}/{run.parent.name}/{run.name}/" for area in ("store", "live", "files")]
+    for kind, name in (("pipe", "campaign.json"), ("device", "campaign.json"), ("pipe", "plan.json")):
+        folder = stores.campaign(tmp_path, name=f"{kind}-{name[:4]}")
+        _put_in_place(folder / name, kind)
+        paths.append(f"/store/campaigns/{folder.parent.name}/{folder.name}/")
+    with Serving(tmp_path) as own:
+        for path in paths:
+            assert own.get(path).status in (200, 302, 404), path
+        assert own.get("/").text.count("<tr") > len(names)
+
+
+def _put_in_place(path: Path, kind: str) -> None:
+    path.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")

@@ -30,7 +30,7 @@ from foreshock.harness.server.views import (
     Link,
     LiveView,
 )
-from foreshock.harness.store import TEST
+from foreshock.harness.store import TEST, read_plain
 from foreshock.harness.store_campaigns import DOCUMENT_BYTES_MAX, campaign_state
 from foreshock.harness.store_list import StoreList, stored_test
 
@@ -167,6 +167,6 @@ def _document(folder: Path) -> CampaignDocument:
     try:
         if path.stat().st_size > DOCUMENT_BYTES_MAX:
             raise HarnessError(f"it is larger than {DOCUMENT_BYTES_MAX >> 20} MiB")
-        return msgspec.json.decode(path.read_bytes(), type=CampaignDocument)
+        return msgspec.json.decode(read_plain(path), type=CampaignDocument)
     except (OSError, HarnessError, msgspec.MsgspecError, RecursionError) as error:
         raise RequestError(404, f"The document of this campaign cannot be read: {error}") from None

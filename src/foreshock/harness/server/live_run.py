@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -162,6 +163,8 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     try:
         found = path.lstat()
     except OSError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
         return None
     return found.st_size, found.st_mtime_ns
 
