@@ -17,6 +17,11 @@ def work(task: Any, note: Note) -> Any:
     if task == "die":
         print("first words\nlast words", file=sys.stderr, flush=True)
         os._exit(7)
+    if task == "complain":
+        print("something to complain of", file=sys.stderr, flush=True)
+    if task == "die of one word":
+        print("alas", file=sys.stderr, flush=True)
+        os._exit(7)
     if task == "wait":
         note("waiting")
         signal.pause()
@@ -28,7 +33,7 @@ def work(task: Any, note: Note) -> Any:
 def ended(pool: ProcessPool[str], count: int = 1) -> list[Ended[str]]:
     found: list[Ended[str]] = []
     while len(found) < count:
-        found += pool.ended(SECONDS_MAX)
+        found += pool.ended(0.1)
     return found
 
 
@@ -57,6 +62,15 @@ def test_one_that_dies_says_how_and_what_it_said_last() -> None:
     )
     assert not found["a"].stillborn
     assert found["b"].lost is None
+
+
+def test_what_it_said_in_an_earlier_task_is_forgotten() -> None:
+    with ProcessPool[str](work, seconds_max=SECONDS_MAX) as pool:
+        pool.start("a", "complain")
+        ended(pool)
+        pool.start("b", "die of one word")
+        (one,) = ended(pool)
+    assert one.lost == "the process that ran it ended with exit code 7; the last that it said: alas"
 
 
 def test_one_that_takes_too_long_is_given_up_and_what_it_noted_is_known() -> None:

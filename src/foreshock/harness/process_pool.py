@@ -72,7 +72,8 @@ class Worker:
     def start(self, task: Any, seconds_max: float) -> None:
         """Give it a task."""
         self.began, self.seconds_max, self.note = time.monotonic(), seconds_max, None
-        self._said.truncate(0)
+        self._said.seek(0)  # for the worker, too: both write where the same description says
+        self._said.truncate()
         with contextlib.suppress(OSError):  # a worker that died says so when its result is asked for
             self.pipe.send(task)
 
@@ -133,8 +134,10 @@ class ProcessPool(Generic[T]):
         return list(self._busy)
 
     def ended(self, timeout_s: float) -> Iterator[Ended[T]]:
-        """The tasks that ended, waiting for the first of them at most as long as given."""
-        for pipe in wait(self.pipes, timeout_s):
+        """The tasks that ended, waiting for the first of them, or for the first that is late, at most as long as given."""
+        now = time.monotonic()
+        left_s = [worker.began + worker.seconds_max - now for _, worker in self.under_way()]
+        for pipe in wait(self.pipes, max(0.0, min(timeout_s, *left_s)) if left_s else timeout_s):
             ended = self._read(pipe)
             if ended is not None:
                 yield ended

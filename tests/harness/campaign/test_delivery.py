@@ -125,12 +125,14 @@ def test_a_folder_is_not_packed_beyond_its_bound(tmp_path: Path) -> None:
 
 def test_files_of_the_user_are_shipped_by_their_content_and_named_again_as_they_were(tmp_path: Path) -> None:
     target, nemesis, schedule = tmp_path / "db.py", tmp_path / "bad.py", tmp_path / "plan.toml"
-    for number, file in enumerate((target, nemesis, schedule)):
+    checker = tmp_path / "slow.py"
+    for number, file in enumerate((target, nemesis, schedule, checker)):
         file.write_text(f"{number}")
     request = Request(
         target=f"{target}:Db",
         nemesis=f"kill=2,{nemesis}:Bad=3",
         schedule=str(schedule),
+        checker=f"statistics, {checker}:Slow",
         backend="sim",
         seed=1,
     )
@@ -139,7 +141,10 @@ def test_files_of_the_user_are_shipped_by_their_content_and_named_again_as_they_
     assert shipment.request.target.endswith("/db.py:Db")
     kill, bad = shipment.request.nemesis.split(",")
     assert (kill, bad.endswith("/bad.py:Bad=3")) == ("kill=2", True)
-    assert set(shipment.originals.values()) == {str(target), str(nemesis), str(schedule)}
+    assert shipment.request.checker is not None
+    assert shipment.request.checker.startswith("statistics,shipped/")
+    assert shipment.request.checker.endswith("/slow.py:Slow")
+    assert set(shipment.originals.values()) == {str(target), str(nemesis), str(schedule), str(checker)}
     lay_out(shipment.files, tmp_path / "worker")
     for name, original in shipment.originals.items():
         assert (tmp_path / "worker" / name).read_bytes() == Path(original).read_bytes()

@@ -19,6 +19,7 @@ from foreshock.harness.campaign.expansion import (
     matches,
     planned_tests,
 )
+from foreshock.harness.campaign.planning import plan_campaign
 from foreshock.harness.campaign.possible import excludes_for
 from foreshock.harness.campaign.source import Source
 from foreshock.harness.campaign.specification import Excluded, Seeds, Specification, read_specification
@@ -248,3 +249,24 @@ def test_what_excludes_leave_is_what_they_do_not_match(where: dict[str, Any]) ->
         )
     )
     assert [one.axes for one in fewer] == [one.axes for one in plain if not matches(one.axes, where)]
+
+
+@pytest.mark.parametrize("setting", ["target", "nemesis", "checker"])
+def test_a_plug_in_file_that_was_changed_makes_another_campaign(setting: str, tmp_path: Path) -> None:
+    plug_in = tmp_path / "mine.py"
+    bases = {"target": "Raft", "nemesis": "KillNemesis", "checker": "StatisticsChecker"}
+    plug_in.write_text(
+        "from foreshock.targets.reference.raft_target import Raft\n"
+        "from foreshock.nemesis.kill import KillNemesis\n"
+        "from foreshock.checkers.statistics import StatisticsChecker\n"
+        f"class Mine({bases[setting]}): pass\n"
+    )
+    file = tmp_path / "c.toml"
+    values = {"target": "raft", "backend": "sim", setting: f"{plug_in}:Mine"}
+    if setting == "nemesis":
+        values["nemesis"] = f"pause, {plug_in}:Mine"
+    file.write_text("[matrix]\n" + "".join(f'{name} = "{value}"\n' for name, value in values.items()))
+    before = plan_campaign(file).digest()
+    assert plan_campaign(file).digest() == before
+    plug_in.write_text(plug_in.read_text() + "# changed\n")
+    assert plan_campaign(file).digest() != before

@@ -74,8 +74,9 @@ def ship(request: Request) -> Shipment:
         if value is not None and ".py:" in value:
             file, _, of_file = value.rpartition(":")
             changes[field] = f"{shipped(file)}:{of_file}"
-    if ".py:" in request.nemesis:
-        changes["nemesis"] = _PLUG_IN.sub(lambda match: shipped(match[0].strip()), request.nemesis)
+    for field in ("nemesis", "checker"):
+        if ".py:" in (listed := getattr(request, field) or ""):
+            changes[field] = _PLUG_IN.sub(lambda match: shipped(match[0].strip()), listed)
     if request.schedule is not None:
         changes["schedule"] = shipped(request.schedule)
     return Shipment(msgspec.structs.replace(request, **changes), files, originals)

@@ -22,7 +22,7 @@ from foreshock.harness.campaign.possible import check_all
 from foreshock.harness.campaign.specification import Specification, read_specification
 from foreshock.harness.request import Request
 
-PLUG_INS = ("target", "workload", "nemesis", "backend", "bug")
+PLUG_INS = ("target", "workload", "nemesis", "backend", "bug", "checker")
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,5 +58,6 @@ def plan_campaign(file: Path, shard: str | None = None) -> Planned:
 def files_of(request: Request) -> Sequence[Path]:
     """The files of the user's own that a test is made of: plug-ins and a schedule."""
     words: list[Any] = [getattr(request, name) for name in PLUG_INS]
-    names = [word.rpartition(":")[0] for text in words if text for word in text.split(",") if ".py:" in word]
+    named = [word.strip() for text in words if text for word in text.split(",") if ".py:" in word]
+    names = [word.rpartition(":")[0] for word in named]
     return [Path(name) for name in (*names, *([request.schedule] if request.schedule else ()))]
