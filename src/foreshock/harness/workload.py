@@ -48,6 +48,10 @@ class Workload(ABC, Generic[OptionsT_co]):
     """Its name, in a word."""
     service: ClassVar[str]
     """The service that its operations ask for: ``register``, ``lock``, ``cache``, or one of its own."""
+    lessens: ClassVar[Mapping[str, int]] = {}
+    """The options that only say how much clients do and with how many things, each with the least that it may be.
+
+    ``foreshock shrink`` lowers them. None of them may change what must hold."""
 
     def __init__(self, options: OptionsT_co, context: WorkloadContext) -> None:
         self.options = options

@@ -25,7 +25,7 @@ What is demanded is the option ``consistency``, whose default is what the target
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
@@ -83,6 +83,7 @@ class CacheWorkload(KeyedWorkload[CacheOptions]):
 
     name = "cache"
     service = "cache"
+    lessens: ClassVar[Mapping[str, int]] = {"active_keys": 1, "gets": 0, "puts": 0, "deletes": 0}
     Options = CacheOptions
     read = "get"
     final_rounds = 2

@@ -36,7 +36,7 @@ share, or ``write``, alone. ``semaphore``: in the mode ``permit``, by at most ``
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 
@@ -130,6 +130,7 @@ class LockWorkload(Workload[LockOptions]):
 
     name = "lock"
     service = "lock"
+    lessens: ClassVar[Mapping[str, int]] = {"locks": 1, "tries": 0, "timed": 0, "blocking": 0, "uses_max": 1}
     Options = LockOptions
 
     def __init__(self, options: LockOptions, context: WorkloadContext) -> None:

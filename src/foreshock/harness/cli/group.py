@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Find every planted bug, and hold every correct target to its promises.",
     ),
     "replay": ("foreshock.harness.cli.replay", "Run a stored run again: in the simulator byte for byte."),
+    "shrink": ("foreshock.harness.cli.shrink", "Find the least test that still fails as a run did."),
     "check": ("foreshock.harness.cli.check", "Decide histories that any tool recorded."),
     "convert": ("foreshock.harness.cli.convert", "Write a history in another format."),
     "analyze": (
