@@ -134,7 +134,7 @@ class ProcessPool(Generic[T]):
         return list(self._busy)
 
     def ended(self, timeout_s: float) -> Iterator[Ended[T]]:
-        """The tasks that ended, waiting for the first of them, or for the first that is late, at most as long as given."""
+        """The tasks that ended, waiting for the first of them, or of those that are late, at most as long as given."""
         now = time.monotonic()
         left_s = [worker.began + worker.seconds_max - now for _, worker in self.under_way()]
         for pipe in wait(self.pipes, max(0.0, min(timeout_s, *left_s)) if left_s else timeout_s):
