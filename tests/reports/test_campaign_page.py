@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -94,7 +95,11 @@ def test_flaky_unknown_and_undone_tests_are_told_apart(pages: dict[str, Path]) -
 
 def test_a_campaign_under_way_says_how_far_it_is(pages: dict[str, Path]) -> None:
     page = looking.read(pages["under way"])
+    assert "Not complete 2 of 5 tests are done, none failed" in page.text  # in place of a verdict
     assert "Not complete: 2 of 5 tests are done, 1 under way" in page.text
+    drawing = pages["under way"].read_text().partition("plot-durations")[2].partition("</svg>")[0]
+    labels = re.findall(r">([^<]+ m?s)</text>", drawing)
+    assert len(set(labels)) == len(labels) > 4  # all took as long, and yet the bins are told apart
     assert page.having("div", "progress")
     assert "2 waiting" in page.text
     assert not looking.read(pages["passing"]).having("div", "progress")

@@ -109,7 +109,12 @@ def test_a_window_has_the_nemesis_colour_unless_that_is_no_colour() -> None:
         ({"n1": ["n2", "n3"], "n2": ["n1"], "n3": ["n1"]}, "n1 | n2, n3"),
         ({"kind": "one-way", "grudge": {"n1": ["n2"]}}, "one-way: n1 does not hear n2"),
         ({"kind": "halves", "grudge": {"n1": ["n2"], "n2": ["n1"]}}, "halves: n1 | n2"),
-        ({"skew_ms": 30}, '{"skew_ms":30}'),
+        ({"skew_ms": 30}, "skew 30 ms"),
+        ({"kind": "jump", "jump_ms": {"n1": 81, "n3": -60}}, "jump: n1 81 ms, n3 -60 ms"),
+        ({"kind": "strobe", "jump_ms": {"n1": 9}, "every_ms": 69}, "strobe: jump n1 9 ms, every 69 ms"),
+        ({"processes": [8, 9], "duration_ms": 5039}, "processes 8, 9, duration 5039 ms"),
+        ({"links": {"n1": {"n2": {"loss_ppm": 7}}}}, '{"links":{"n1":{"n2":{"loss_ppm":7}}}}'),
+        ({"spec": "all", "nodes": ["n1", "n2"], "kind": "full"}, "full: spec all, nodes n1, n2"),
     ],
 )
 def test_what_a_fault_did_is_said_in_one_line(value: Any, effect: str) -> None:

@@ -337,8 +337,11 @@ def _durations_plot(attempts: Sequence[Ran]) -> Plot:
                 )
             base += count
     body.append(svg.line(LEFT, bottom, WIDTH - RIGHT, bottom, "baseline"))
-    for at in range(0, size + 1, max(1, size // 8)):
-        label = duration(float(f"{bins[at]:.2g}") * NS_PER_S)
+    marked = range(0, size + 1, max(1, size // 8))
+    labels = [duration(float(f"{bins[at]:.2g}") * NS_PER_S) for at in marked]
+    if len(set(labels)) < len(labels):  # all took about as long
+        labels = [duration(bins[at] * NS_PER_S) for at in marked]
+    for at, label in zip(marked, labels, strict=True):
         body.append(svg.text(label, LEFT + at * slot, bottom + 17, "tick", anchor="middle"))
     quantiles = [float(value) for value in np.quantile(seconds, (0.5, 0.9, 1.0))]
     said = [long_duration(value) for value in quantiles]

@@ -13,6 +13,7 @@ from foreshock.harness.nemesis import Shade
 from foreshock.reports.scales import moment
 
 _COLOR = re.compile(r"#[0-9A-Fa-f]{6}\Z|#[0-9A-Fa-f]{3}\Z")
+_UNITS = ("ms", "s", "ns", "us", "ppm", "bytes")
 _SPARE_COLORS = ("#8E7CC3", "#C9A66B", "#6FA8A0", "#B97A95", "#7F9F5F", "#7A93B8")
 
 
@@ -104,7 +105,32 @@ def _effect(value: Any) -> str:
             return _grudge(value)
         if isinstance(value.get("spec"), str) and isinstance(value.get("means"), str) and len(value) == 2:
             return f"{value['spec']}, {value['means']}"
+        if words := _words(value):
+            return words
     return msgspec.json.encode(value, enc_hook=str).decode()
+
+
+def _words(value: Mapping[str, Any]) -> str:
+    """Settings in words, ``jump: n1 81 ms, n2 -60 ms``: figures with the units of their names; empty for what nests."""
+    kind, told = str(value.get("kind", "")), []
+    for name, setting in value.items():
+        what, _, unit = str(name).rpartition("_")
+        unit, what = (f" {unit}", what) if what and unit in _UNITS else ("", str(name))
+        if isinstance(setting, Mapping):
+            each = [f"{node} {figure}{unit}" for node, figure in setting.items() if not _nests(figure)]
+        elif isinstance(setting, list | tuple):
+            each = [f"{entry}{unit}" for entry in setting if not _nests(entry)]
+        else:
+            each = [f"{setting}{unit}"]
+        if isinstance(setting, Mapping | list | tuple) and len(each) < len(setting):
+            return ""
+        if name != "kind":
+            told.append(" ".join([*([what.replace("_", " ")] if what != kind else []), ", ".join(each)]))
+    return ": ".join(part for part in (kind, ", ".join(told)) if part)
+
+
+def _nests(value: Any) -> bool:
+    return isinstance(value, Mapping | list | tuple)
 
 
 def _grudge(grudge: Mapping[str, Any]) -> str:
