@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
 from foreshock.harness.broken_pipe import reader_may_leave
 from foreshock.harness.cli.common import (
     check_reporters,
     dry_run_option,
-    flatten_options,
     option,
     output_options,
-    parse_assignments,
     print_json,
-    read_config,
     reporter_option,
     set_up_logging,
     spare_stdout,
     store_option,
 )
-from foreshock.harness.cli.completion import complete
-from foreshock.harness.cli.fault_options import fault_options
 from foreshock.harness.cli.outputs import file_to_write
-from foreshock.harness.errors import ForeshockError, UsageError
-from foreshock.harness.registry import Kind
-from foreshock.harness.request import Request
+from foreshock.harness.cli.request_options import request_of, request_options
+from foreshock.harness.errors import ForeshockError
 from foreshock.harness.verdict import ExitCode, Verdict
 
 if TYPE_CHECKING:
@@ -37,116 +29,11 @@ if TYPE_CHECKING:
 
 # What runs a test is imported when one is run: completing a word of the command line must be quick.
 
-DEFAULT = Request()
-SETTINGS = [f for f in Request.__struct_fields__ if f != "options"]
-IN_FILE = (*SETTINGS, "options", "store", "repeat", "report", "reporter", "junit")
-FILE_OPTIONS = "foreshock.file-options"
-
-
-def _use_config(ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> None:
-    """Let the settings of the file stand where neither the command line nor the environment says anything."""
-    if path is not None and not ctx.resilient_parsing:
-        content = read_config(path, IN_FILE)
-        ctx.meta[FILE_OPTIONS] = flatten_options(content.pop("options", {}))
-        if reporters := content.pop("reporter", ""):
-            content["reporters"] = str(reporters).split(",")
-        ctx.default_map = content
-
 
 @click.command(
     epilog="\b\nTry: foreshock test --target raft --workload register --nemesis partition,kill --backend sim --seed 7"
 )
-@option(
-    "--target",
-    default=DEFAULT.target,
-    show_default=True,
-    shell_complete=complete(Kind.TARGETS),
-    help="A target's name, or file.py:Class.",
-)
-@option(
-    "--workload",
-    default=DEFAULT.workload,
-    show_default=True,
-    shell_complete=complete(Kind.WORKLOADS),
-    help="What the clients do.",
-)
-@fault_options
-@option(
-    "--backend",
-    default=DEFAULT.backend,
-    show_default=True,
-    shell_complete=complete(Kind.BACKENDS, "auto"),
-    help="Where the nodes live; auto takes docker where an engine answers, else process.",
-)
-@option("--nodes", default=None, help="A count, or names separated by commas.  [default: the target's]")
-@option(
-    "--concurrency", default=DEFAULT.concurrency, show_default=True, help="Client processes: a count, or 2n."
-)
-@option(
-    "--rate", type=float, default=DEFAULT.rate, show_default=True, help="Operations/s over all; 0: no limit."
-)
-@option(
-    "--time-limit",
-    type=float,
-    default=DEFAULT.time_limit,
-    show_default=True,
-    help="Seconds of the main phase.",
-)
-@option("--seed", type=int, default=None, help="Seed of every draw.  [default: a new one, printed]")
-@option(
-    "--bug",
-    default=None,
-    shell_complete=complete(Kind.BUGS),
-    help="Plant a bug, such as raft/vote-not-persisted.",
-)
-@click.option(
-    "-o",
-    "assignments",
-    multiple=True,
-    metavar="KEY=VALUE",
-    envvar="FORESHOCK_OPTIONS",
-    help="An option of the target, workload or nemesis; 'foreshock list targets raft' shows them.",
-)
-@option(
-    "--checker",
-    default=None,
-    shell_complete=complete(Kind.CHECKERS),
-    help="Checkers beside those of the workload: names, or file.py:Class, separated by commas.",
-)
-@option(
-    "--operation-timeout-ms",
-    type=int,
-    default=DEFAULT.operation_timeout_ms,
-    show_default=True,
-    help="After this an operation is info.",
-)
-@option(
-    "--recovery-time",
-    type=float,
-    default=DEFAULT.recovery_time,
-    show_default=True,
-    help="Seconds at most that the cluster gets after healing.",
-)
-@option(
-    "--ready-timeout",
-    type=float,
-    default=DEFAULT.ready_timeout,
-    show_default=True,
-    help="Seconds in which every node must become healthy.",
-)
-@option(
-    "--deadline", type=float, default=DEFAULT.deadline, show_default=True, help="Seconds for all checkers."
-)
-@option("--memory", default=DEFAULT.memory, show_default=True, help="Memory for a checker.")
-@option(
-    "--config",
-    type=click.Path(path_type=Path),
-    default=None,
-    is_eager=True,
-    expose_value=False,
-    callback=_use_config,
-    help="A TOML file of these settings; environment and command line go before it.",
-)
+@request_options()
 @option(
     "--repeat",
     type=click.IntRange(1, 100_000),
@@ -193,7 +80,7 @@ def command(
 
     set_up_logging(verbose=verbose)
     junit_path = None if junit is None else file_to_write(junit, "--junit")
-    request = _request(settings, {**ctx.meta.get(FILE_OPTIONS, {}), **parse_assignments(assignments)})
+    request = request_of(ctx, settings, assignments)
     with spare_stdout(as_json=as_json):
         resolved = resolve(request)
         check_reporters(reporters)
@@ -242,21 +129,6 @@ def _write_junit(path: Path, outcomes: list[Outcome]) -> ForeshockError | None:
     except ForeshockError as error:
         return error
     return None
-
-
-def _request(settings: dict[str, Any], options: dict[str, Any]) -> Request:
-    try:
-        return msgspec.convert({**{k: settings[k] for k in SETTINGS}, "options": options}, Request)
-    except msgspec.ValidationError as error:
-        # Such as: Expected `float` <= 86400.0 - at `$.time_limit`
-        found = re.fullmatch(r"Expected (.*) - at `\$\.(\w+)`", str(error))
-        if not found:
-            raise UsageError(f"the test cannot be planned: {error}") from None
-        kind = found[1].replace("`float`", "a number").replace("`int`", "a whole number").replace("`", "")
-        value = settings.get(found[2])
-        raise UsageError(
-            f"--{found[2].replace('_', '-')} {value} is out of bounds: expected {kind}"
-        ) from None
 
 
 def _conclude(outcomes: list[Outcome], stopped: ForeshockError | None, *, as_json: bool) -> int:
