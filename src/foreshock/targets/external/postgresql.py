@@ -18,11 +18,9 @@ from foreshock.harness.services import Key
 from foreshock.targets.external.findings import POSTGRESQL_EXHIBITS, POSTGRESQL_PROMISES
 
 _PROGRAMS: Final = "/usr/lib/postgresql/*/bin"
-_IN_DOUBT: Final = ("08", "57P", "XX")  # a connection, a shutdown, an error of its own: it may have been done
 # PostgreSQL refuses to run as root: so it is somebody else in a namespace of its own, or else the user postgres.
 _START: Final = """
-cd {data}
-PATH="$(ls -d {programs} | sort -V | tail -n 1):$PATH"
+cd {data}; PATH="$(ls -d {programs} | sort -V | tail -n 1):$PATH"
 if [ "$(id -u)" != 0 ]; then as=""
 elif unshare --map-user=1000 true 2>/dev/null; then as="unshare --map-user=1000"
 else chown postgres . && as="setpriv --reuid=postgres --regid=postgres --clear-groups"; fi
@@ -53,6 +51,7 @@ class PostgresqlClient(Client):
     """One session; a statement is sent once."""
 
     session: Any = None
+    rolls_back: ClassVar[bool] = True
 
     def __init__(self, context: ClientContext) -> None:
         self.runtime, self.endpoint = context.runtime, context.node.endpoint
@@ -68,9 +67,9 @@ class PostgresqlClient(Client):
         try:
             return await self.session.execute(statement, values)
         except psycopg.Error as error:
-            if error.sqlstate is None or error.sqlstate.startswith(_IN_DOUBT):
-                raise
-            raise Definite(f"{error.sqlstate} {error}") from error  # it was rolled back
+            if error.diag.severity_nonlocalized != "ERROR" or not self.rolls_back:
+                raise  # a FATAL or a PANIC, or no answer at all, may come after the commit
+            raise Definite(f"{error.sqlstate} {error}") from error
 
 
 class PostgresqlRegister(PostgresqlClient):
@@ -99,6 +98,7 @@ class PostgresqlLock(PostgresqlClient):
     """Advisory locks of the session, each grant with the next number of a sequence."""
 
     service: ClassVar[str] = "lock"
+    rolls_back = False  # a lock stays when its statement is
 
     async def acquire(self, key: Key, wait_ms: int) -> Grant:
         until_ns = self.runtime.now() + wait_ms * 1_000_000

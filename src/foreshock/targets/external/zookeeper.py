@@ -31,9 +31,7 @@ class ZooKeeperOptions(Options, frozen=True, kw_only=True):
     """How reads are made, and when servers and sessions are given up."""
 
     read_mode: Annotated[Literal["local", "sync", "quorum"], Meta(description=_READS)] = "local"
-    session_ms: Annotated[int, Meta(description="silence that ends a session (ms)", ge=100, le=200_000)] = (
-        2_000
-    )
+    session_ms: Annotated[int, Meta(description="silence that ends it (ms)", ge=100, le=200_000)] = 2_000
 
 
 class ZooKeeperRegister(Client):
@@ -53,6 +51,7 @@ class ZooKeeperRegister(Client):
 
     def close(self) -> None:  # type: ignore[override]
         self.zk.stop()
+        self.zk.close()
 
     def read(self, key: Key) -> Any:
         if self.options.read_mode != "local":
