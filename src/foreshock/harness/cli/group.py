@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "foreshock.harness.cli.zoo",
         "Find every planted bug, and hold every correct target to its promises.",
     ),
+    "hunt": ("foreshock.harness.cli.hunt", "Run a test in the simulator with seeds by the thousand."),
     "replay": ("foreshock.harness.cli.replay", "Run a stored run again: in the simulator byte for byte."),
     "shrink": ("foreshock.harness.cli.shrink", "Find the least test that still fails as a run did."),
     "check": ("foreshock.harness.cli.check", "Decide histories that any tool recorded."),
