@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,36 @@ def test_latest_points_at_the_newest_run_and_runs_are_listed_once(tmp_path: Path
     assert sorted(store.runs()) == sorted([first, second])
     assert store.find(first.name) == first
     assert store.find(str(first)) == first
+
+
+def test_latest_is_the_newest_that_is_left_when_the_newest_is_forgotten(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first, second = store.create("raft-lock"), store.create("zab-lock")
+    for run in (first, second):
+        write_json(run / TEST, {"run": run.name})
+    store.forget(second)
+    assert not second.parent.exists()
+    assert store.find("latest") == first
+    store.forget(first)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UsageError, match="no run in the store"):
+        store.find("latest")
+
+
+def test_a_folder_that_others_make_and_remove_meanwhile_takes_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mkdir, left = os.mkdir, [3]
+
+    def meanwhile(path: Path, *arguments: int) -> None:
+        mkdir(path, *arguments)
+        if Path(path).name == "raft-lock" and left[0]:
+            left[0] -= 1
+            Path(path).rmdir()  # as a test does that ends at this moment, and was the last there
+
+    monkeypatch.setattr(os, "mkdir", meanwhile)
+    assert Store(tmp_path).create("raft-lock").is_dir()
+    assert left == [0]
 
 
 def test_a_run_that_is_not_there_is_said(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import errno
 import os
 import re
 import secrets
+import shutil
 import stat
 import time
 from collections.abc import Iterator, Mapping
@@ -31,6 +32,7 @@ HARNESS_LOG = "harness.log"
 NODES = "nodes"
 _RUN = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}")
 """The name of a run's folder."""
+_TRIES = 10
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -80,7 +82,7 @@ class Store:
         safe = re.sub(r"[^A-Za-z0-9.,+_-]+", "_", test)[:100]
         run = self.root / safe / f"{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(3)}"
         try:
-            run.mkdir(parents=True)
+            _make_below(run)
         except OSError as error:
             raise HarnessError(
                 f"the run's folder {run} cannot be made: {error.strerror} (choose another store with --store)"
@@ -92,9 +94,10 @@ class Store:
         """The folder of a run given as a path, as ``latest``, or as the end of its name."""
         if run == "latest":
             latest = self.root / "latest"
-            if not latest.exists():
+            newest = latest.resolve() if latest.exists() else next(self.runs(), None)
+            if newest is None:
                 raise UsageError(f"there is no run in the store {str(self.root)!r} yet")
-            run = str(latest.resolve())
+            run = str(newest)
         path = Path(run)
         if (path / TEST).is_file():
             return path.absolute()
@@ -115,12 +118,33 @@ class Store:
             if os.path.lexists(f"{folder}/{TEST}"):
                 yield Path(folder)
 
+    def forget(self, run: Path) -> None:
+        """Remove a run of this store, and what would point at nothing then; :meth:`find` knows which is newest now."""
+        shutil.rmtree(run, ignore_errors=True)
+        latest = self.root / "latest"
+        with contextlib.suppress(OSError):
+            if latest.is_symlink() and not latest.exists():
+                latest.unlink()
+        with contextlib.suppress(OSError):
+            run.parent.rmdir()  # where no other run is in it
+
     def _point_latest_at(self, run: Path) -> None:
         temporary = self.root / f".latest-{run.name}"
         # A store on a file system without links works too; only the word ``latest`` is lost.
         with contextlib.suppress(OSError):
             temporary.symlink_to(run.relative_to(self.root))
             temporary.replace(self.root / "latest")
+
+
+def _make_below(run: Path) -> None:
+    """Make a run's folder; another process may remove the one above it, when that is empty, at this very moment."""
+    for _ in range(_TRIES):
+        try:
+            run.mkdir(parents=True)
+        except FileNotFoundError:
+            continue
+        return
+    run.mkdir(parents=True)
 
 
 def run_folders(root: Path, *, follow_links: bool = True) -> list[str]:

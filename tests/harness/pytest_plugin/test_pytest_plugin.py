@@ -54,6 +54,22 @@ def test_a_valid_test_passes_and_leaves_nothing_behind(pytester: pytest.Pytester
     assert [path.name for path in store.iterdir()] == [".gitignore"]
 
 
+def test_the_reports_of_other_tests_are_not_held_in_memory(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest("""
+import pytest
+
+def pytest_sessionfinish(session):
+    held = [item.name for item in session.items if any(
+        isinstance(value, dict) and any(isinstance(one, pytest.TestReport) for one in value.values())
+        for value in item.stash._storage.values()
+    )]
+    print("held:", held)
+""")
+    pytester.makepyfile(VALID + "\ndef test_other(): pass\n")
+    said = outcomes(pytester.runpytest("-p", "no:cacheprovider", "-s"), passed=2)
+    assert "held: []" in said
+
+
 def test_all_runs_are_kept_where_that_is_asked_for(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(VALID)
     outcomes(pytester.runpytest("--foreshock-keep", "all", "--foreshock-store", "mine"), passed=1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -97,7 +96,7 @@ def _done(task: Task, outcome: publish.Outcome, began: float) -> Attempt:
     started = str(read_json(outcome.run / TEST).get("started", ""))
     summary = summarize(outcome.judgement, started)
     if task.keep == "failures" and summary.exit == ExitCode.VALID:
-        shutil.rmtree(outcome.run, ignore_errors=True)
+        Store(Path(task.store)).forget(outcome.run)
         summary = msgspec.structs.replace(summary, run="")
     return Attempt(number=task.number, seconds=_since(began), summary=summary)
 

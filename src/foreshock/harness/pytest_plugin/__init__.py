@@ -130,9 +130,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Let the fixture see, at its end, how its test went."""
+    """Let the fixture see, at its end, how its test went. Of tests that do not take it nothing is kept."""
     report = yield
-    item.stash.setdefault(_REPORTS, {})[str(report.when)] = report
+    if _REPORTS in item.stash:
+        item.stash[_REPORTS][str(report.when)] = report
     return report
 
 
@@ -144,6 +145,8 @@ def foreshock(request: pytest.FixtureRequest) -> Iterator[Foreshock]:
     kind, number = getattr(request, "param", ("next", 0))
     base = request.config.stash[_BASE_SEED]
     tests = Foreshock(request, first_seed=number if kind == "this" else base + number, base_seed=base)
+    request.node.stash[_REPORTS] = {}
     yield tests
-    call = request.node.stash.get(_REPORTS, {}).get("call")
+    call = request.node.stash[_REPORTS].get("call")
+    del request.node.stash[_REPORTS]
     tests.close(failed=call is None or call.failed)

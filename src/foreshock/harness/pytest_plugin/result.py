@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 from functools import cached_property
 from pathlib import Path
 
 from foreshock.harness.history import History
 from foreshock.harness.judge import Judgement
 from foreshock.harness.publish import Outcome, report_all
-from foreshock.harness.store import HISTORY, HISTORY_PARQUET
+from foreshock.harness.store import HISTORY, HISTORY_PARQUET, Store
 from foreshock.harness.summary import TestSummary, read_summary
 
 
@@ -71,12 +69,7 @@ class TestResult:
 
     def forget(self) -> None:
         """Remove the run from the store, with what would point at nothing then."""
-        shutil.rmtree(self.run, ignore_errors=True)
-        latest = self.run.parent.parent / "latest"
-        with contextlib.suppress(OSError):
-            if latest.is_symlink() and not latest.exists():
-                latest.unlink()
-            self.run.parent.rmdir()  # fails where other runs are in it
+        Store(self.run.parent.parent).forget(self.run)
 
     def __repr__(self) -> str:
         return f"<{self.verdict}: {self.reason} (seed {self.seed}, {self.run})>"
