@@ -17,7 +17,7 @@ import stat
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -35,9 +35,13 @@ _RUN = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}")
 _TRIES = 10
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON document whole or not at all; raises :class:`HarnessError` when the disk does not take it."""
-    data = msgspec.json.format(msgspec.json.encode(value, enc_hook=str, order="deterministic"), indent=2)
+def write_json(path: Path, value: Any, *, as_it_stands: bool = False) -> None:
+    """Write a JSON document whole or not at all; raises :class:`HarnessError` when the disk does not take it.
+
+    Keys and sets are sorted; ``as_it_stands``: keys come in the order of the value, which must hold no sets then.
+    """
+    order: Literal["deterministic"] | None = None if as_it_stands else "deterministic"
+    data = msgspec.json.format(msgspec.json.encode(value, enc_hook=str, order=order), indent=2)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_bytes(data + b"\n")

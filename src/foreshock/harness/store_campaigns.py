@@ -11,7 +11,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from foreshock.harness.campaign.document import CAMPAIGN, CAMPAIGNS, PLAN
+from foreshock.harness.backends.process_identity import ProcessIdentity
+from foreshock.harness.campaign.document import CAMPAIGN, CAMPAIGNS, JOURNAL, PLAN
 from foreshock.harness.store import read_plain, run_folders
 
 CampaignState = Literal["finished", "running", "stopped"]
@@ -58,7 +59,15 @@ class _Head(msgspec.Struct):
     summary: str
 
 
+class _Worker(msgspec.Struct):
+    """A line of the journal that names a process."""
+
+    worker: ProcessIdentity
+
+
 _decode_head = msgspec.json.Decoder(_Head).decode
+_decode_worker = msgspec.json.Decoder(_Worker).decode
+_WORKER_LINE: Final = b'{"worker":{'
 
 
 def stored_campaigns(store: Path, *, follow_links: bool = True) -> Iterator[StoredCampaign]:
@@ -86,6 +95,21 @@ def stored_campaign(folder: Path) -> StoredCampaign | None:
     return StoredCampaign(
         directory=str(folder), state=campaign_state(folder, complete=head.complete), **known
     )
+
+
+def workers_of(folder: Path) -> frozenset[ProcessIdentity]:
+    """The processes of this machine that a campaign has had for its tests, as its journal says."""
+    path = folder / JOURNAL
+    found = set()
+    try:
+        if path.stat().st_size <= DOCUMENT_BYTES_MAX:
+            for line in read_plain(path).splitlines():
+                if line.startswith(_WORKER_LINE):  # the others, which are far more, are not decoded
+                    with contextlib.suppress(msgspec.MsgspecError):
+                        found.add(_decode_worker(line).worker)
+    except OSError:
+        pass  # there is no journal yet
+    return frozenset(found)
 
 
 def campaign_state(folder: Path, *, complete: bool) -> CampaignState:

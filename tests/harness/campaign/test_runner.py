@@ -12,6 +12,7 @@ from tests.harness.campaign.pretended import Interrupting, Pretended, journal_in
 from foreshock.harness.campaign.document import CAMPAIGN, JOURNAL, CampaignDocument, CampaignRow
 from foreshock.harness.campaign.executor import Job
 from foreshock.harness.campaign.journal import Journal
+from foreshock.harness.campaign.runner import Campaign, Watcher, Ways
 from foreshock.harness.errors import HarnessError
 from foreshock.harness.journal_folder import InUse, JournalFolder
 from foreshock.harness.store import HISTORY
@@ -129,6 +130,7 @@ def test_an_interrupted_campaign_goes_on_where_it_was_and_runs_nothing_twice(tmp
     half = run(tmp_path, tests, first, watcher=Interrupting(3))
     assert first.interrupts == 1
     assert (half.exit, half.complete, half.verdict) == (1, False, "invalid")
+    assert half.summary == "3 of 6 tests: 3 passed; failed so far, and to be run again: 1 (1 invalid)"
     # seed 2 has failed once by then: its proof is kept, and what was ended early is run again
     second = Pretended({2: ["invalid"]})
     whole = run(tmp_path, tests, second)
@@ -219,6 +221,17 @@ def test_a_journal_that_the_disk_does_not_take_stops_it(
     later = Pretended({})
     assert run(tmp_path, tests, later).complete
     assert later.started == [(2, 1), (3, 1)]
+
+
+def test_axes_and_cells_keep_the_order_of_the_file(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path)
+    axes = {"target": ("zab", "raft"), "rate": ("100",), "nodes": ("5", "3")}
+    ways = Ways(name="c", planned=1, axes=axes)
+    document = Campaign(ways, iter([planned_test(1)]), journal, Pretended({}), Watcher()).run()
+    journal.close()
+    on_disk = msgspec.json.decode((Path(document.directory) / CAMPAIGN).read_bytes(), type=CampaignDocument)
+    assert list(on_disk.axes.items()) == list(axes.items())
+    assert list(on_disk.rows[0].cell) == list(document.rows[0].cell)
 
 
 def test_the_document_in_the_folder_is_the_one_that_is_returned(tmp_path: Path) -> None:

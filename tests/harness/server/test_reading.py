@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from html import unescape
 from pathlib import Path
@@ -13,6 +14,11 @@ import pytest
 from tests.harness.server import stores
 from tests.harness.server.conftest import HOSTILE_NAME, SECRET
 from tests.harness.server.serving import Serving
+
+from foreshock.harness.backends.process_identity import identify
+from foreshock.harness.campaign.document import JOURNAL
+from foreshock.harness.campaign.journal import Line
+from foreshock.harness.server.folder_pages import campaign_view
 
 VALID = "/store/raft-register-kill/20260101T100000-000001/"
 HOSTILE = f"{quote(HOSTILE_NAME, safe='')}/20260101T110000-000002/"
@@ -304,3 +310,18 @@ def test_a_campaign_that_is_under_way_has_a_page(server: Serving) -> None:
     page = server.get("/store/campaigns/nightly/20260103T000000-bbbbbb/").text
     assert "3 of 10" in page
     assert "nightly" in server.get("/campaigns/").text
+
+
+def test_the_page_of_a_campaign_shows_the_tests_that_its_own_processes_run(tmp_path: Path) -> None:
+    me = identify(os.getpid())
+    assert me is not None
+    mine = stores.campaign(tmp_path, name="mine")
+    (mine / JOURNAL).write_bytes(msgspec.json.encode(Line(worker=me)) + b'\n{"worker":{"pid')
+    others = stores.campaign(tmp_path, name="others")
+    (others / JOURNAL).write_bytes(msgspec.json.encode(Line(worker=stores.DEAD)) + b"\n")
+    none_yet = stores.campaign(tmp_path, name="none-yet")
+    run = stores.running_run(tmp_path)
+    for folder, shown in ((mine, True), (others, False), (none_yet, False)):
+        view = campaign_view(tmp_path, ("campaigns", folder.parent.name, folder.name))
+        assert view.state == "running"
+        assert [line.folder for line in view.running] == [run.name] * shown

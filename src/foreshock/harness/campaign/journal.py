@@ -70,7 +70,7 @@ class Journal:
     def write(self, document: CampaignDocument, *, made_in_s: float = 0.0) -> None:
         """Write the campaign's document whole or not at all; raises :class:`HarnessError`."""
         began = time.monotonic()
-        write_json(self.directory / CAMPAIGN, document)
+        write_json(self.directory / CAMPAIGN, document, as_it_stands=True)  # axes in the order of the file
         self._written_s = time.monotonic()
         self._took_s = self._written_s - began + made_in_s
 

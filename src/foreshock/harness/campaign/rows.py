@@ -134,4 +134,11 @@ def summary_of(rows: Sequence[CampaignRow], planned: int) -> str:
     told = [f"{counts[outcome]} {outcome}" for outcome in OUTCOMES[:5] if counts[outcome]]
     done = sum(counts[outcome] for outcome in OUTCOMES[:5])
     of = f"{planned} tests" if done == planned else f"{done} of {planned} tests"
-    return f"{of}: {', '.join(told)}" if told else f"none of {planned} tests has ended"
+    ended = f"{of}: {', '.join(told)}" if told else f"none of {planned} tests has ended"
+    begun = [row for row in rows if row.outcome in ("running", "waiting") and judged(row.attempts)]
+    if not begun:
+        return ended
+    invalid = sum(row.verdict == "invalid" for row in begun)
+    return (
+        f"{ended}; failed so far, and to be run again: {len(begun)}{f' ({invalid} invalid)' * bool(invalid)}"
+    )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from foreshock.harness.backends.process_identity import ProcessIdentity
 from foreshock.harness.campaign.document import CAMPAIGN, CampaignDocument, CampaignRow
 from foreshock.harness.errors import HarnessError
 from foreshock.harness.server.bounds import bounded_summary, clamped, clipped
@@ -29,9 +30,10 @@ from foreshock.harness.server.views import (
     FolderView,
     Link,
     LiveView,
+    RunLine,
 )
 from foreshock.harness.store import TEST, read_plain
-from foreshock.harness.store_campaigns import DOCUMENT_BYTES_MAX, campaign_state
+from foreshock.harness.store_campaigns import DOCUMENT_BYTES_MAX, campaign_state, workers_of
 from foreshock.harness.store_list import StoreList, stored_test
 
 REPORT: Final = "report.html"
@@ -134,19 +136,21 @@ def campaign_view(root: Path, parts: tuple[str, ...]) -> CampaignView:
         state=state,
         document=document,
         counts=dict(Counter(row.outcome for row in document.rows)),
-        running=() if state != "running" else _running(root),
+        running=() if state != "running" else _running(root, workers_of(folder)),
         bad=tuple(CampaignTestLine(row, _address(root, row)) for row in bad[:BAD_ROWS_MAX]),
         bad_left_out=max(0, len(bad) - BAD_ROWS_MAX),
         links=tuple(links),
     )
 
 
-def _running(root: Path) -> tuple[Any, ...]:
-    """The tests of the store that run now. A campaign's own are among the newest."""
+def _running(root: Path, workers: Collection[ProcessIdentity]) -> tuple[RunLine, ...]:
+    """The tests that these processes run now. A campaign's own are among the newest of the store."""
     found = []
     for number, test in enumerate(StoreList(root, follow_links=False).newest()):
         if test.state == "running":
-            found.append(line_of(root, test, live=True))
+            line = line_of(root, test, live=True)
+            if line.live is not None and line.live.harness in workers:
+                found.append(line)
         if len(found) >= RUNNING_MAX or number >= 10 * RUNNING_MAX:
             break
     return tuple(found)
