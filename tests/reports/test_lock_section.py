@@ -138,6 +138,17 @@ def test_tokens_are_compared_with_those_that_had_returned() -> None:
     assert not len(uses.token)
 
 
+def test_a_renewal_of_what_had_run_out_is_no_grant() -> None:
+    tape = Tape()
+    tape.add(0, "acquire", 0, 10 * MS, key=0, result={"token": 9, "ttl_ms": 20}, value=1)
+    tape.add(0, "renew", 30 * MS, 40 * MS, key=0, result={"token": 9, "ttl_ms": 20}, value=9)
+    columns = columns_of(tape.history())
+    beliefs = beliefs_of(columns)
+    assert len(beliefs.holds) == 2
+    grants, _ = tokens_of(columns, beliefs, uses_of(columns))[0]
+    assert (grants.token.tolist(), grants.went_back.tolist()) == ([9], [False])
+
+
 def test_of_many_holds_the_view_is_never_without_those_that_overlap() -> None:
     holds = [
         LockHold(0, number, number * 10, number * 10, NEVER, None, "", 1, number, given_up_ns=number * 10 + 9)

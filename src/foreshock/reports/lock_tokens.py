@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from foreshock.reports.columns import OK, Columns, Integers
-from foreshock.reports.lock_beliefs import PERMIT, READ, USE, Beliefs, field_of, lock_name, rows_of
+from foreshock.reports.lock_beliefs import ACQUIRE, PERMIT, READ, USE, Beliefs, field_of, lock_name, rows_of
 
 _LIMIT = 1 << 62
 _SHARED = (PERMIT, READ)
@@ -45,11 +45,14 @@ def uses_of(columns: Columns) -> Uses:
 
 def tokens_of(columns: Columns, beliefs: Beliefs, uses: Uses) -> dict[Any, tuple[Tokens, Tokens]]:
     """For each lock whose grants or uses bear tokens: those granted, and those accepted."""
-    # Of several holders of a semaphore any may come first, and of readers; and to go deeper is the same grant.
+    # Of several holders of a semaphore any may come first, and of readers; and to go deeper is the same grant. A hold
+    # that began with the renewal of what had run out was granted once, before.
+    acquires = set(rows_of(columns, ACQUIRE).tolist())
+    holds = [hold for hold in beliefs.holds if hold.position in acquires]
     granted = _by_lock(
-        (hold.position for hold in beliefs.holds),
-        (hold.lock for hold in beliefs.holds),
-        (None if hold.mode in _SHARED else hold.token for hold in beliefs.holds),
+        (hold.position for hold in holds),
+        (hold.lock for hold in holds),
+        (None if hold.mode in _SHARED else hold.token for hold in holds),
     )
     used = _by_lock(
         uses.position.tolist(),
