@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -31,12 +32,12 @@ class InUse(HarnessError):
 
 
 class JournalFolder:
-    """The folder ``directory``, claimed. Raises :class:`InUse` when another process has it."""
+    """The folder ``directory``, claimed. Raises :class:`InUse` when another process has it, unless ``lock`` is ours."""
 
-    def __init__(self, directory: Path, journal: str) -> None:
+    def __init__(self, directory: Path, journal: str, lock: int | None = None) -> None:
         self.directory = directory
         self._path = directory / journal
-        self._lock = _claim(directory)
+        self._lock = _claim(directory) if lock is None else lock
         self._file: IO[bytes] | None = None
         self._synced_s = 0.0
 
@@ -58,6 +59,11 @@ class JournalFolder:
                     self._file.write(b"\n")  # ends what a killed process may have left half written
             self._write(self._file, msgspec.json.encode(line) + b"\n")
         except OSError as error:
+            if (
+                self._file is not None
+            ):  # of this line a part may be there: the next one must not go on with it
+                self._file.close()
+                self._file = None
             raise HarnessError(f"{self._path} cannot be written: {error.strerror}") from error
 
     def _write(self, file: IO[bytes], data: bytes) -> None:
@@ -86,7 +92,8 @@ def claim_newest(
     """The newest folder below ``root`` of the same work that is not done, claimed; ``None``: there is none."""
     if not root.is_dir():
         return None
-    for directory in sorted((path for path in root.iterdir() if (path / PLAN).is_file()), reverse=True):
+    known = (path for path in root.iterdir() if not path.name.startswith(".") and (path / PLAN).is_file())
+    for directory in sorted(known, reverse=True):
         if _digest_in(directory) == digest and not is_done(directory):
             with contextlib.suppress(InUse):
                 return JournalFolder(directory, journal)
@@ -98,14 +105,22 @@ def make_folder(
 ) -> JournalFolder:
     """A new folder below ``root``, claimed. Raises :class:`HarnessError`, which speaks of ``what`` it is for."""
     directory = root / f"{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(3)}"
+    aside = directory.with_name(f".{directory.name}")
     try:
-        directory.mkdir(parents=True)
+        aside.mkdir(parents=True)
     except OSError as error:
         raise HarnessError(
             f"{what} {directory} cannot be made: {error.strerror} (choose another store with --store)"
         ) from error
-    write_json(directory / PLAN, {"digest": digest, **(more or {})})
-    return JournalFolder(directory, journal)
+    try:
+        write_json(aside / PLAN, {"digest": digest, **(more or {})})
+        # Nobody else sees the folder before it is claimed: a second command of the same work would go on with it.
+        lock = _claim(aside)
+        aside.rename(directory)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    return JournalFolder(directory, journal, lock)
 
 
 def _claim(directory: Path) -> int:
