@@ -47,3 +47,31 @@ def test_a_broken_entry_point_is_a_warning_until_it_is_selected(monkeypatch: pyt
     assert "no licence" in registry.broken(Kind.TARGETS)["bad"]
     with pytest.raises(PlugInError, match=r"'bad' .* does not import: RuntimeError: no licence"):
         load(Kind.TARGETS, "bad")
+
+
+def test_who_lacks_the_library_of_a_plug_in_is_told_of_the_extra_that_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Dist:
+        name = "others-databases"
+        requires = (
+            "numpy>=2",
+            'cassandra-driver>=3; extra == "wide"',
+            'kazoo[sasl]>=2.10; extra == "external"',
+        )
+
+    class Point:
+        name, value, dist = "bad", "bad.module:Bad", Dist()
+        missing = "kazoo.client"
+
+        def load(self) -> object:
+            raise ModuleNotFoundError(f"No module named {self.missing!r}", name=self.missing)
+
+    monkeypatch.setattr(registry, "_entry_points", lambda _kind: {"bad": Point()})
+    with pytest.raises(
+        PlugInError, match=r"named 'kazoo.client'.*: pip install 'others-databases\[external\]'$"
+    ):
+        load(Kind.TARGETS, "bad")
+    monkeypatch.setattr(Point, "missing", "numpy")
+    with pytest.raises(PlugInError, match=r"named 'numpy'[^:]*$"):
+        load(Kind.TARGETS, "bad")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 from enum import StrEnum
 from functools import cache
@@ -93,8 +94,20 @@ def load(kind: Kind, name: str) -> Any:
         return point.load()
     except NOT_IMPORTED as error:
         raise PlugInError(
-            f"the {kind.singular} {name!r} ({point.value}) does not import: {describe(error)}"
+            f"the {kind.singular} {name!r} ({point.value}) does not import: {describe(error)}{_extra(point, error)}"
         ) from error
+
+
+def _extra(point: EntryPoint, error: BaseException) -> str:
+    """What installs the library that is missing, where whoever offers the plug-in has it as an extra."""
+    missing = str(getattr(error, "name", "") or "").partition(".")[0].lower()
+    if not isinstance(error, ModuleNotFoundError) or point.dist is None:
+        return ""
+    for needed in point.dist.requires or ():
+        found = re.match(r"([\w.-]+).*extra == [\"']([\w-]+)[\"']", needed)
+        if found and found[1].lower().replace("-", "_") == missing and found[2] != "dev":
+            return f": pip install '{point.dist.name}[{found[2]}]'"
+    return ""
 
 
 def offer(kind: Kind, plug_in: type[Any]) -> str:
