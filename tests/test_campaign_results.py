@@ -180,6 +180,24 @@ def test_an_empty_store_has_every_column_and_no_row(tmp_path: Path) -> None:
     assert {"verdict", "seed", "started", "core"} <= set(tests.columns)
 
 
+def test_columns_have_the_same_types_whether_or_not_there_are_rows(made: Made, tmp_path: Path) -> None:
+    full, empty = foreshock.load(made.store), foreshock.load(tmp_path)
+    assert {name: str(full[name].dtype) for name in empty} == {name: str(empty[name].dtype) for name in empty}
+
+
+def test_checkers_as_a_dimension_do_not_hide_who_judged(made: Made, tmp_path: Path) -> None:
+    document = read_campaign(made.folder)
+    rows = tuple(
+        msgspec.structs.replace(row, cell={**row.cell, "checker": "statistics"}) for row in document.rows
+    )
+    (tmp_path / "campaign.json").write_bytes(
+        msgspec.json.encode(msgspec.structs.replace(document, rows=rows))
+    )
+    tests = foreshock.load(tmp_path)
+    assert set(tests["checkers"]) == {"statistics"}
+    assert set(tests["checker"].dropna()) == {"linearizable"}
+
+
 def test_the_name_is_there_without_pandas_being_imported() -> None:
     code = "import sys, foreshock; assert 'pandas' not in sys.modules; print(foreshock.load.__name__)"
     done = subprocess.run(

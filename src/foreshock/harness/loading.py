@@ -11,7 +11,8 @@
 * where and when: ``started`` (UTC), ``run`` (the folder), ``replay`` (the command that runs it again).
 
 Of a campaign there is one row an attempt, and in addition ``campaign``, ``key``, ``attempt``, ``outcome``, ``worker``,
-``seconds`` on the wall, ``error``, and a column for each further dimension of the matrix.
+``seconds`` on the wall, ``error``, and a column for each further dimension of the matrix (``checkers`` for that of
+``checker``).
 """
 
 from __future__ import annotations
@@ -167,9 +168,14 @@ def _row_of_test(test: StoredTest) -> dict[str, Any]:
 
 def _rows_of_campaign(document: CampaignDocument) -> Iterator[dict[str, Any]]:
     for row in document.rows:
-        axes = {name.replace("-", "_"): value for name, value in row.cell.items() if name not in _IN_CELL}
+        axes = {_column_of(name): value for name, value in row.cell.items() if name not in _IN_CELL}
         for attempt in row.attempts or (None,):
             yield {**_row_of_attempt(row, attempt), **axes, "campaign": document.name, "key": row.key}
+
+
+def _column_of(axis: str) -> str:
+    """The column of a further dimension; ``checker`` is who judged a test invalid, and so its checkers are another."""
+    return "checkers" if axis == "checker" else axis.replace("-", "_")
 
 
 def _row_of_attempt(row: CampaignRow, attempt: Attempt | None) -> dict[str, Any]:
@@ -252,7 +258,9 @@ def _column(name: str, values: list[Any]) -> Any:
         words = [verdict.word for verdict in Verdict]
         return pd.Categorical([value or None for value in values], categories=words, ordered=True)
     if name == "started":
-        return pd.to_datetime(pd.Series(values, dtype="object"), utc=True, format="ISO8601", errors="coerce")
+        texts = pd.Series(values, dtype="object")
+        times = pd.to_datetime(texts, utc=True, format="ISO8601", errors="coerce")
+        return times.astype("datetime64[us, UTC]")  # else in a unit that depends on what is there
     if name in CATEGORIES:
         return pd.Categorical(values)
     if name in ("seed", "attempt", "exit", "faults") or name.startswith("operations_"):
