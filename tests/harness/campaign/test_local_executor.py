@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from foreshock.harness.errors import HarnessError
 from foreshock.harness.plan import resolve
 from foreshock.harness.process_pool import ProcessPool
 from foreshock.harness.request import Request
+from foreshock.harness.store import Store
 
 WAIT_S = 60.0
 
@@ -96,6 +98,22 @@ def test_interrupting_gives_back_simulated_tests_to_be_run_again(tmp_path: Path)
         executor.interrupt()
         assert [(one.lost, one.attempt.error) for one in finished(executor, 2)] == [(True, "interrupted")] * 2
         assert executor.can_start(job(3))
+
+
+def test_interrupting_leaves_no_folder_of_a_simulated_test_that_is_run_again(tmp_path: Path) -> None:
+    with LocalExecutor(tmp_path, Room(2)) as executor:
+        executor.start(job(1))
+        (done,) = finished(executor, 1)
+        executor.start(job(2, time_limit=80_000.0))
+        until = time.monotonic() + WAIT_S
+        while len(list(tmp_path.glob("*/*/test.json"))) < 2 or executor.running()[0].phase == "starting":
+            assert time.monotonic() < until
+            assert executor.finished(0.1) == []
+        executor.interrupt()
+        finished(executor, 1)
+    assert done.attempt.summary is not None
+    assert [str(run) for run in Store(tmp_path).runs()] == [done.attempt.summary.run]
+    assert str(Store(tmp_path).find("latest")) == done.attempt.summary.run
 
 
 def test_leaving_ends_every_process(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ import foreshock
 from foreshock.harness.backends.process_identity import ProcessIdentity, identify
 from foreshock.harness.campaign.delivery import TooLarge, lay_out, pack
 from foreshock.harness.campaign.document import Attempt
-from foreshock.harness.campaign.job import Standing, Task, run_task
+from foreshock.harness.campaign.job import Standing, Task, forget_unfinished, run_task
 from foreshock.harness.campaign.leftovers import recover
 from foreshock.harness.campaign.specification import Kept, Reported
 from foreshock.harness.process_pool import Ended, Note, ProcessPool, Worker
@@ -260,6 +260,7 @@ class _Side:
         worker, simulating = self._workers[token], self._pools[True]
         if any(ticket == token for ticket, _ in simulating.under_way()):
             self._end(simulating.give_up(token, worker, "it was interrupted"))
+            forget_unfinished(worker.note, self.scratch / "store")
         else:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(worker.process.pid or 0, signal.SIGINT)

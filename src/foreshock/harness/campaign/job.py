@@ -24,7 +24,7 @@ from foreshock.harness.process_pool import Note, die_with_parent
 from foreshock.harness.progress import SilentProgress, Snapshot
 from foreshock.harness.request import Request
 from foreshock.harness.runner import run_test
-from foreshock.harness.store import TEST, Store, read_json
+from foreshock.harness.store import RESULTS, TEST, Store, read_json
 from foreshock.harness.summary import summarize
 from foreshock.harness.verdict import ExitCode
 
@@ -50,6 +50,8 @@ class Standing(msgspec.Struct, frozen=True):
 
     phase: str
     snapshot: Snapshot | None = None
+    run: str = ""
+    """The folder of its run, as soon as there is one."""
 
 
 def run_task(task: Task, note: Note | None = None) -> Attempt:
@@ -57,10 +59,10 @@ def run_task(task: Task, note: Note | None = None) -> Attempt:
     began = time.monotonic()
     try:
         resolved = resolved_of(task.request)
+        progress = SilentProgress() if note is None else NotedProgress(note)
+        store = _NotedStore(Path(task.store), progress)
         with _outliving(resolved):
-            outcome = run_test(
-                resolved, Store(Path(task.store)), _progress(note), report=_report(task, resolved)
-            )
+            outcome = run_test(resolved, store, progress, report=_report(task, resolved))
         return _done(task, outcome, began)
     except Exception as error:
         logger.debug("a test of the campaign could not be run", exc_info=True)
@@ -118,16 +120,12 @@ def _outliving(resolved: Resolved) -> Any:
         die_with_parent(signal.SIGKILL)
 
 
-def _progress(note: Note | None) -> SilentProgress:
-    return SilentProgress() if note is None else NotedProgress(note)
-
-
 class NotedProgress(SilentProgress):
     """Tells who leads where the test stands, at most twice a second."""
 
     def __init__(self, note: Callable[[Standing], None]) -> None:
         self._note = note
-        self._phase = ""
+        self._phase, self._run = "starting", ""
         self._noted_s = time.monotonic()
 
     def __exit__(
@@ -144,8 +142,36 @@ class NotedProgress(SilentProgress):
         """Something may have changed."""
         self._tell(snapshot)
 
+    def began_in(self, run: Path) -> None:
+        """The test has a folder from now on; told at once, for whoever ends it must know what it leaves."""
+        self._run = str(run)
+        self._noted_s = 0.0
+        self._tell(None)
+
     def _tell(self, snapshot: Snapshot | None) -> None:
         if time.monotonic() - self._noted_s >= NOTE_EVERY_S:
             self._noted_s = time.monotonic()
             with contextlib.suppress(OSError):  # who leads is gone: the test is told so by a signal
-                self._note(Standing(self._phase, snapshot))
+                self._note(Standing(self._phase, snapshot, self._run))
+
+
+class _NotedStore(Store):
+    """The store of a worker, which tells where the run is that it makes."""
+
+    def __init__(self, root: Path, progress: SilentProgress) -> None:
+        super().__init__(root)
+        self._progress = progress
+
+    def create(self, test: str) -> Path:
+        """Make the folder of a new run, and tell of it."""
+        run = super().create(test)
+        if isinstance(self._progress, NotedProgress):
+            self._progress.began_in(run)
+        return run
+
+
+def forget_unfinished(note: object, store: Path) -> None:
+    """Remove the folder of a test that was ended on purpose, and whose seed brings it back; ``note`` tells of it."""
+    run = Path(note.run) if isinstance(note, Standing) and note.run else None
+    if run is not None and not (run / RESULTS).exists():
+        Store(store).forget(run)

@@ -18,7 +18,7 @@ from foreshock.harness.backends.process_identity import ProcessIdentity, identif
 from foreshock.harness.campaign.admission import Demand, Room, demand_of
 from foreshock.harness.campaign.document import Attempt
 from foreshock.harness.campaign.executor import Finished, Job, Running
-from foreshock.harness.campaign.job import Standing, Task, resolved_of, run_task
+from foreshock.harness.campaign.job import Standing, Task, forget_unfinished, resolved_of, run_task
 from foreshock.harness.campaign.leftovers import recover
 from foreshock.harness.campaign.specification import Kept, Reported
 from foreshock.harness.conductor import DEPLOY_TIMEOUT_NS, HEAL_TIMEOUT_NS, SECOND_NS, TEARDOWN_TIMEOUT_NS
@@ -152,6 +152,7 @@ class LocalExecutor:
         for one in list(self._under_way.values()):
             if one.simulated:
                 self._take(self._simulating.give_up(one.job.test.key, one.worker, "interrupted"))
+                forget_unfinished(one.worker.note, self._store)
             else:
                 self._tell(one)
 
