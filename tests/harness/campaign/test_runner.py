@@ -203,6 +203,13 @@ def test_a_full_disk_stops_it_and_the_test_that_hit_it_is_run_again(words: str, 
     assert later.started == [(1, 1), (2, 1), (3, 1)]
 
 
+def test_a_node_whose_own_disk_is_full_does_not_stop_it(tmp_path: Path) -> None:
+    tests = [planned_test(seed) for seed in range(3)]
+    said = "error:the node n1 was not ready: OSError: [Errno 28] No space left on device"
+    document = run(tmp_path, tests, Pretended({1: [said, "valid", "valid"]}))
+    assert (document.complete, document.done, document.harness_errors) == (True, 3, ())
+
+
 def test_a_journal_that_the_disk_does_not_take_stops_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
