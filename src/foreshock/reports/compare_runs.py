@@ -26,6 +26,7 @@ from foreshock.reports.aggregates import outcome_counts
 from foreshock.reports.columns import OK, Columns, Mask, columns_of
 from foreshock.reports.compare_statistics import (
     SLICES,
+    SLICES_IN_BLOCK,
     Interval,
     in_words,
     quantile_ratio,
@@ -36,7 +37,7 @@ from foreshock.reports.compare_statistics import (
 )
 from foreshock.reports.fault_windows import FaultWindow, fault_windows
 from foreshock.reports.operation_text import clip, value_text
-from foreshock.reports.scales import NS_PER_S, counted
+from foreshock.reports.scales import NS_PER_S, counted, duration
 from foreshock.reports.stored_run import StoredRun, read_run
 
 QUANTILES: Final = ((0.5, "p50"), (0.9, "p90"), (0.99, "p99"))
@@ -114,13 +115,18 @@ def _notes(
         return
     yield (
         "Noise is what varies within these two runs, block of time by block of time. What varies from run to run "
-        "is not seen by two runs: compare campaigns of many seeds to be sure. And of twenty figures one differs "
-        "by chance."
+        "is not seen by two runs: compare campaigns of many seeds to be sure. And of twenty figures that do "
+        "not differ one is told apart by chance."
     )
     if simulated and not same_seed:
         yield (
             "The seeds differ, and in the simulator a seed also draws how fast the network and the disks are: "
             "latencies of two seeds differ for that alone."
+        )
+    if long := list(_longer_than_a_block((("A", first), ("B", second)))):
+        yield (
+            f"The longest fault lasted longer than a block ({'; '.join(long)}). What it slowed down fills several, so "
+            "that intervals are narrower than they should be: longer tests, or shorter faults, tell more."
         )
     for letter, side in (("A", first), ("B", second)):
         if side.run.results is None:
@@ -129,6 +135,14 @@ def _notes(
             yield f"{letter} was interrupted: its figures are of what had been recorded until then."
         if not side.columns.total:
             yield f"{letter} recorded no operation of a client."
+
+
+def _longer_than_a_block(sides: Iterable[tuple[str, ReadRun]]) -> Iterable[str]:
+    for letter, side in sides:
+        block_ns = side.columns.end_ns * SLICES_IN_BLOCK / SLICES
+        longest_ns = max((window.end_ns - window.start_ns for window in side.windows), default=0)
+        if longest_ns > block_ns:
+            yield f"in {letter} it lasted {duration(longest_ns)}, and a block is {duration(block_ns)}"
 
 
 def differences(one: Mapping[str, str], other: Mapping[str, str]) -> list[Difference]:

@@ -58,9 +58,28 @@ function listenToCopyButtons() {
   }
 }
 
+/** What is wider than the window scrolls by keys too: it takes the focus, unless something in it does, with a name. */
+function letKeysScroll() {
+  const watch = new ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      const inner = target.querySelector("a[href], button, input, summary, [tabindex]");
+      if (target.scrollWidth > target.clientWidth + 1 && !inner) {
+        const heading = target.closest("figure, details, article, section")?.querySelector("h2, h3, summary");
+        target.setAttribute("tabindex", "0");
+        target.setAttribute("role", "group");
+        target.setAttribute("aria-label", `${heading?.textContent?.trim() || "wide content"}, scrolls sideways`);
+      } else {
+        for (const name of ["tabindex", "role", "aria-label"]) target.removeAttribute(name);
+      }
+    }
+  });
+  for (const wide of document.querySelectorAll(".scroll, .drawing, .log")) watch.observe(wide);
+}
+
 async function start() {
   document.documentElement.classList.add("js");
   listenToCopyButtons();
+  letKeysScroll();
   const root = document.getElementById("explorer"), source = document.getElementById("explorer-data");
   if (!root || !source) return;
   const status = /** @type {HTMLElement} */ (root.querySelector(".status"));
