@@ -18,13 +18,15 @@ import msgspec
 import psutil
 import pytest
 
-from foreshock.harness.campaign import dask_cluster
+from foreshock.harness.campaign import dask_cluster, dask_worker
 from foreshock.harness.campaign.dask_cluster import WorkerPlace
 from foreshock.harness.campaign.dask_executor import DaskExecutor, _UnderWay
+from foreshock.harness.campaign.dask_worker import Order
 from foreshock.harness.campaign.document import CampaignTest
 from foreshock.harness.campaign.executor import Finished, Job
 from foreshock.harness.errors import HarnessError, UsageError
 from foreshock.harness.plan import resolve
+from foreshock.harness.process_pool import Ended
 from foreshock.harness.progress import SilentProgress
 from foreshock.harness.request import Request
 from foreshock.harness.runner import run_test
@@ -365,6 +367,22 @@ def test_other_sources_of_the_same_foreshock_are_told_of(
         pass
     assert told
     assert all("other sources of it" in sentence for sentence in told)
+
+
+def test_what_goes_wrong_with_one_test_of_a_worker_holds_up_no_other(tmp_path: Path) -> None:
+    side = dask_worker._Side(str(tmp_path))
+    listener = SimpleNamespace(abandoned=lambda: False, tell=lambda _: None)
+    order = Order(
+        token="t", request=QUICK, number=1, report="none", keep="all", files={}, simulated=True, bound_s=DEADLINE_S,
+        packed_bytes_max=1 << 20, version="", topic="",
+    )  # fmt: skip
+    side._say(lambda: side._end(Ended("nobody knows this one", 0.0)))
+    try:
+        ended = side.run(order, listener)  # type: ignore[arg-type]
+        assert ended.lost is None
+        assert ended.result.summary.verdict == "valid"
+    finally:
+        side._say(lambda: side._pools[True].__exit__(None, None, None))
 
 
 def test_no_scheduler_is_one_sentence_in_time(tmp_path: Path) -> None:

@@ -214,6 +214,8 @@ class _Side:
             if not told and (late or listener.abandoned()):
                 told = True
                 self.interrupt(order.token)
+            if time.monotonic() - began > order.bound_s + 3 * GRACE_S:
+                return Ended(order.token, time.monotonic() - began, lost="nobody could say how it ended")
             process = self._workers.get(order.token)
             if process is not None:
                 listener.tell(process.note)
@@ -229,13 +231,19 @@ class _Side:
 
     def _drive(self) -> None:
         while True:
-            pipes = [pipe for pool in self._pools.values() for pipe in pool.pipes]
-            if self._bell in wait([self._bell, *pipes], LOOK_EVERY_S):
-                self._bell.recv_bytes()
-                self._messages.get()()
-            for pool in self._pools.values():
-                for ended in pool.ended(0):
-                    self._end(ended)
+            try:
+                self._turn()
+            except Exception:  # what goes wrong with one test must not hold up all others for ever
+                logger.exception("something went wrong with the processes of a worker")
+
+    def _turn(self) -> None:
+        pipes = [pipe for pool in self._pools.values() for pipe in pool.pipes]
+        if self._bell in wait([self._bell, *pipes], LOOK_EVERY_S):
+            self._bell.recv_bytes()
+            self._messages.get()()
+        for pool in self._pools.values():
+            for ended in pool.ended(0):
+                self._end(ended)
 
     def _start(self, order: Order, task: Task, future: Future[Ended[str]]) -> None:
         if order.token in self._refused:
@@ -268,10 +276,13 @@ class _Side:
     def _end(self, ended: Ended[str]) -> None:
         del self._workers[ended.ticket]
         identity = self._identities.pop(ended.ticket)
-        if ended.lost is not None and identity is not None:
-            left = recover([identity]).errors  # what was simulated has nothing to undo
-            ended = msgspec.structs.replace(ended, lost="; ".join((ended.lost, *left)))
-        self._waiting.pop(ended.ticket).set_result(ended)
+        waiting = self._waiting.pop(ended.ticket)
+        try:
+            if ended.lost is not None and identity is not None:
+                left = recover([identity]).errors  # what was simulated has nothing to undo
+                ended = msgspec.structs.replace(ended, lost="; ".join((ended.lost, *left)))
+        finally:
+            waiting.set_result(ended)
 
 
 _SIDES: dict[str, _Side] = {}
