@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import termios
-import time
 from collections import deque
-from collections.abc import Iterator
 from types import TracebackType
 from typing import Final
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from foreshock.harness.patient_console import PatientConsole
+from foreshock.harness.live_panel import LivePanel
 from foreshock.harness.progress import SilentProgress, Snapshot, elapsed
 
 REDRAW_S: Final = 0.1
 RATES_SHOWN: Final = 40
-LOCAL_MODES: Final = 3  # where termios keeps the local modes (termios(3))
 BARS: Final = "▁▂▃▄▅▆▇█"
 STATE_STYLES: Final = {"running": "green", "paused": "yellow", "killed": "red", "lost": "bold red"}
 STATE_SIGNS: Final = {"running": "●", "paused": "‖", "killed": "✗", "lost": "!"}
@@ -33,38 +26,26 @@ class TerminalView(SilentProgress):
     """A live panel; the phases stay above it as lines. The panel is gone when the test is over."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or PatientConsole(stderr=True, highlight=False)
-        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._panel = LivePanel(console, redraw_s=REDRAW_S)
         self._rates: deque[float] = deque(maxlen=RATES_SHOWN)
-        self._last_s = 0.0
-        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> TerminalView:
-        self._stack.enter_context(no_caret_c())
-        with contextlib.suppress(OSError):
-            self._live.start()
+        self._panel.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(OSError):
-            self._live.stop()
-        self._stack.close()
+        self._panel.__exit__(kind, error, trace)
 
     def phase(self, text: str) -> None:
         """A lasting line above the panel."""
-        with contextlib.suppress(OSError):
-            self._console.print(Text.assemble(("foreshock: ", "dim"), text))
+        self._panel.say(text)
 
     def show(self, snapshot: Snapshot) -> None:
         """Redraw the panel, at most ten times a second."""
         self._rates.append(snapshot.rate)
-        if time.monotonic() - self._last_s < REDRAW_S:
-            return
-        self._last_s = time.monotonic()
-        with contextlib.suppress(OSError):
-            self._live.update(panel(snapshot, tuple(self._rates)), refresh=True)
+        self._panel.draw(lambda: panel(snapshot, tuple(self._rates)))
 
 
 def panel(snapshot: Snapshot, rates: tuple[float, ...]) -> RenderableType:
@@ -112,21 +93,3 @@ def sparkline(values: tuple[float, ...]) -> str:
     if top <= 0:
         return BARS[0] * len(values)
     return "".join(BARS[min(len(BARS) - 1, int(value / top * len(BARS)))] for value in values)
-
-
-@contextlib.contextmanager
-def no_caret_c() -> Iterator[None]:
-    """Keep the terminal from echoing Ctrl-C as ``^C`` into the panel; other keys are echoed as ever."""
-    try:
-        before = termios.tcgetattr(sys.stdin)
-        quiet = list(before)
-        quiet[LOCAL_MODES] = before[LOCAL_MODES] & ~termios.ECHOCTL
-        termios.tcsetattr(sys.stdin, termios.TCSANOW, quiet)
-    except (termios.error, OSError, ValueError):
-        yield  # stdin is no terminal: then nobody types into it
-        return
-    try:
-        yield
-    finally:
-        with contextlib.suppress(termios.error, OSError, ValueError):
-            termios.tcsetattr(sys.stdin, termios.TCSANOW, before)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 import time
+from types import TracebackType
 from typing import Final
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -17,8 +15,7 @@ from foreshock.harness.campaign.document import CampaignRow, CampaignTest
 from foreshock.harness.campaign.executor import Running
 from foreshock.harness.campaign.rows import judged, name_of
 from foreshock.harness.campaign.runner import Standing, Watcher
-from foreshock.harness.patient_console import PatientConsole
-from foreshock.harness.terminal_view import no_caret_c
+from foreshock.harness.live_panel import LivePanel, say_on_stderr
 
 LINES_EVERY_S: Final = 10.0
 REDRAW_S: Final = 0.2
@@ -52,9 +49,7 @@ class LineWatcher(Watcher):
 
     def say(self, line: str) -> None:
         """One line on stderr."""
-        with contextlib.suppress(OSError, ValueError):  # whoever read it may have gone away
-            sys.stderr.write(f"foreshock: {line}\n")
-            sys.stderr.flush()
+        say_on_stderr(line)
 
 
 class LiveWatcher(LineWatcher):
@@ -62,32 +57,24 @@ class LiveWatcher(LineWatcher):
 
     def __init__(self, console: Console | None = None) -> None:
         super().__init__()
-        self._console = console or PatientConsole(stderr=True, highlight=False)
-        self._live = Live(console=self._console, auto_refresh=False, transient=True)
-        self._stack = contextlib.ExitStack()
+        self._panel = LivePanel(console, redraw_s=REDRAW_S)
 
     def __enter__(self) -> LiveWatcher:
-        self._stack.enter_context(no_caret_c())
-        with contextlib.suppress(OSError):
-            self._live.start()
+        self._panel.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):
-            self._live.stop()
-        self._stack.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._panel.__exit__(kind, error, trace)
 
     def show(self, standing: Standing) -> None:
         """Redraw the panel, a few times a second."""
-        if time.monotonic() - self._last_s >= REDRAW_S:
-            self._last_s = time.monotonic()
-            with contextlib.suppress(OSError):
-                self._live.update(panel(standing), refresh=True)
+        self._panel.draw(lambda: panel(standing))
 
     def say(self, line: str) -> None:
         """A line that stays, above the panel."""
-        with contextlib.suppress(OSError):
-            self._console.print(Text.assemble(("foreshock: ", "dim"), line))
+        self._panel.say(line)
 
 
 def one_line(standing: Standing) -> str:

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from foreshock.harness.live_panel import no_caret_c
 from foreshock.harness.patient_console import PatientConsole
-from foreshock.harness.terminal_view import no_caret_c
 
 LINES_EVERY_S: Final = 5.0
 REDRAW_S: Final = 0.2

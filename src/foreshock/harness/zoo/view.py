@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 import time
+from types import TracebackType
 
 from rich.console import Console
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from foreshock.harness.patient_console import PatientConsole
+from foreshock.harness.live_panel import LivePanel, say_on_stderr
 from foreshock.harness.request import Request
 from foreshock.harness.zoo.document import BugRow
 from foreshock.harness.zoo.plan import Survey
@@ -20,6 +18,7 @@ from foreshock.harness.zoo.runner import Standing, Watcher
 from foreshock.harness.zoo.workers import SimulatedTest
 
 LINES_EVERY_S = 10.0
+REDRAW_S = 0.2
 REASON_MAX = 160
 
 
@@ -45,9 +44,7 @@ class LineWatcher(Watcher):
 
     def say(self, line: str) -> None:
         """One line on stderr."""
-        with contextlib.suppress(OSError, ValueError):  # whoever read it may have gone away
-            sys.stderr.write(f"foreshock: {line}\n")
-            sys.stderr.flush()
+        say_on_stderr(line)
 
 
 class LiveWatcher(LineWatcher):
@@ -55,27 +52,24 @@ class LiveWatcher(LineWatcher):
 
     def __init__(self, console: Console | None = None) -> None:
         super().__init__()
-        self._console = console or PatientConsole(stderr=True, highlight=False)
-        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._panel = LivePanel(console, redraw_s=REDRAW_S)
 
     def __enter__(self) -> LiveWatcher:
-        with contextlib.suppress(OSError):
-            self._live.start()
+        self._panel.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):
-            self._live.stop()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._panel.__exit__(kind, error, trace)
 
     def show(self, standing: Standing) -> None:
-        """Redraw the panel."""
-        with contextlib.suppress(OSError):
-            self._live.update(_panel(standing), refresh=True)
+        """Redraw the panel, a few times a second."""
+        self._panel.draw(lambda: _panel(standing))
 
     def say(self, line: str) -> None:
         """A line that stays, above the panel."""
-        with contextlib.suppress(OSError):
-            self._console.print(Text.assemble(("foreshock: ", "dim"), line))
+        self._panel.say(line)
 
 
 def one_line(standing: Standing) -> str:
