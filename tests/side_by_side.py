@@ -21,6 +21,7 @@ COMPUTING = (
     "reports/",
     "harness/simulation/",
     "harness/campaign/",
+    "harness/shrinking/",
     "harness/cli/",
     "harness/formats/",
     "harness/generator/",

@@ -22,7 +22,7 @@ from foreshock.harness.cli.common import (
     verdict_text,
 )
 from foreshock.harness.cli.request_options import request_of, request_options
-from foreshock.harness.errors import ForeshockError
+from foreshock.harness.errors import ForeshockError, UsageError
 from foreshock.harness.verdict import ExitCode
 
 if TYPE_CHECKING:
@@ -33,12 +33,19 @@ if TYPE_CHECKING:
     from foreshock.harness.shrinking.view import Ticker
 
 SEEDS = 1000
+SIMULATOR = "sim"
 
 
 @click.command(
     epilog="\b\nTry: foreshock hunt --target naive-raft --nemesis partition --time-limit 10 --seeds 1000 --shrink"
 )
 @request_options("--backend", "--seed")
+@click.option(
+    "--backend",
+    default=SIMULATOR,
+    show_default=True,
+    help="The simulator: no other has seeds by the thousand.",
+)
 @option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The first seed.")
 @option(
     "--seeds",
@@ -73,6 +80,7 @@ def command(
     ctx: click.Context,
     /,
     assignments: tuple[str, ...],
+    backend: str,
     seeds: int,
     until_found: bool,
     stop_after: float | None,
@@ -96,7 +104,12 @@ def command(
     from foreshock.harness.shrinking.view import choose_ticker
 
     set_up_logging(verbose=verbose)
-    request = msgspec.structs.replace(request_of(ctx, settings, assignments), backend="sim")
+    given = ctx.get_parameter_source("backend") is click.core.ParameterSource.COMMANDLINE
+    if given and backend not in (SIMULATOR, "auto"):  # the backend of a --config file is that of single tests
+        raise UsageError(
+            f"a hunt runs in the simulator, which alone has seeds by the thousand: not on {backend!r}"
+        )
+    request = msgspec.structs.replace(request_of(ctx, settings, assignments), backend=SIMULATOR)
     workers = jobs or os.cpu_count() or 1
     with spare_stdout(as_json=as_json), choose_ticker(quiet=quiet, as_json=as_json) as ticker:
         resolve(request)

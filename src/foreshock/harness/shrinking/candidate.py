@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from foreshock.harness.nemesis import Nemesis
+from foreshock.harness.registry import short_name
 from foreshock.harness.request import Request
 from foreshock.harness.schedule_file import ScheduledFault
 from foreshock.harness.shrinking.stored_test import schedule_text
@@ -35,10 +36,14 @@ class Failure(NamedTuple):
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A test without its seed. ``faults`` are a schedule in place of what ``request.nemesis`` would draw, if given."""
+    """A test without its seed. ``faults`` are a schedule in place of what ``request.nemesis`` would draw, if given.
+
+    ``owned`` are the names of the options that each nemesis has.
+    """
 
     request: Request
     faults: tuple[ScheduledFault, ...] | None = None
+    owned: Mapping[str, tuple[str, ...]] = {}
 
     def key(self) -> str:
         """Equal for equal tests."""
@@ -69,16 +74,18 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         if faults is None:
             return self
         found = msgspec.structs.replace(self, faults=tuple(sorted(faults, key=lambda fault: fault.at_ns)))
-        return found if faults else found.with_nemeses({}, ())
+        return found if faults else found.with_nemeses(())
 
-    def with_nemeses(self, having: Mapping[str, Sequence[str]], names: Sequence[str]) -> Candidate:
-        """The same with these nemeses alone, and without the options of the others: ``having`` says which are whose."""
+    def with_nemeses(self, names: Sequence[str]) -> Candidate:
+        """The same with these nemeses alone, and without the options of the others."""
         gone = {name for name in self._nemeses() if name not in names}
-        options = {
-            key: value
-            for key, value in self.request.options.items()
-            if key.rpartition(".")[0] not in gone and not any(key in having.get(name, ()) for name in gone)
+        theirs = {
+            f"{before}{option}"
+            for name in gone
+            for option in self.owned.get(name, ())
+            for before in ("", f"{name}.", f"{short_name(name)}.")
         }
+        options = {key: value for key, value in self.request.options.items() if key not in theirs}
         return self.replace(nemesis=",".join(names) or "none", options=options)
 
     def _nemeses(self) -> list[str]:

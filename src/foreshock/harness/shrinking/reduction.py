@@ -94,6 +94,7 @@ class Reduction:
                 nodes=str(len(plan.nodes)) if counted else ",".join(plan.nodes),
             ),
             faults=plan.schedule,
+            owned=self._options,
         )
         if plan.schedule is not None:
             whole = whole.replace(nemesis=",".join(plan.nemeses) or "none")
@@ -117,7 +118,10 @@ class Reduction:
                     self._watcher.step(what)
                     run_pass()
                 if self._best.candidate == before:
-                    return ""
+                    break
+            self._watcher.step("round times")
+            self._try("faults", self._at_round_times())  # last, for it makes no test smaller
+            return ""
         except Spent as end:
             return str(end)
 
@@ -215,13 +219,13 @@ class Reduction:
         if now.faults is not None:
             done = {fault.do for fault in now.faults}
             needed = [name for name, cls in self._nemeses.items() if done & set(operations_of(cls))]
-            self._try("nemeses", iter([now.with_nemeses(self._options, needed)]))
+            self._try("nemeses", iter([now.with_nemeses(needed)]))
             return
         parts = [part for part in now.request.nemesis.split(",") if part not in ("", "none")]
         while parts and self._try(
             "nemeses",
             (
-                self._best.candidate.with_nemeses(self._options, left)
+                self._best.candidate.with_nemeses(left)
                 for left in ([], *([p for p in parts if p != part] for part in parts if len(parts) > 1))
             ),
         ):
@@ -229,7 +233,7 @@ class Reduction:
             parts = [part for part in now.request.nemesis.split(",") if part not in ("", "none")]
 
     def _smaller_faults(self) -> None:
-        """Faults that strike fewer nodes, last shorter, and come at round times."""
+        """Faults that strike fewer nodes, and last shorter."""
         number = 0
         while number < len(self._faults):
             while self._try("faults", self._lesser(number)):
@@ -256,14 +260,13 @@ class Reduction:
             yield candidate.with_faults((*others[0], each, *others[1]))
 
     def _at_round_times(self) -> Iterator[Candidate]:
-        candidate = self._best.candidate
-        for step_ns in (SECOND_NS // 2, TENTH_NS, TENTH_NS // 10, TENTH_NS // 100):
-            yield candidate.with_faults(
+        for step_ns in (TENTH_NS, TENTH_NS // 10, TENTH_NS // 100) if self._faults else ():
+            yield self._best.candidate.with_faults(
                 tuple(
                     msgspec.structs.replace(
                         fault,
                         at_ns=round(fault.at_ns / step_ns) * step_ns,
-                        lasts_ns=max(step_ns, round(fault.lasts_ns / step_ns) * step_ns) if fault.stop else 0,
+                        lasts_ns=fault.lasts_ns // step_ns * step_ns or fault.lasts_ns,
                     )
                     for fault in self._faults
                 )
@@ -346,9 +349,7 @@ class Reduction:
 
     def _less_to_do(self) -> None:
         for name, least in self._lessens.items():
-            key = next(
-                (k for k in self._best.candidate.request.options if k.endswith(f"workload.{name}")), name
-            )
+            key = name if name in self._best.candidate.request.options else f"workload.{name}"
             while self._try("what clients do", self._with_option(key, name, least)):
                 pass
 

@@ -79,7 +79,8 @@ def _again(stored: StoredTest, store: Path) -> Again:
     schedule = stored.run / SCHEDULE
     if stored.simulated or not schedule.is_file():
         return again
-    request = scheduled(again.resolved.request, again.resolved.plan, schedule)
+    near = schedule.relative_to(Path.cwd()) if schedule.is_relative_to(Path.cwd()) else schedule
+    request = scheduled(again.resolved.request, again.resolved.plan, near)
     return msgspec.structs.replace(again, resolved=resolve(request))
 
 

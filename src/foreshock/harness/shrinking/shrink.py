@@ -212,10 +212,14 @@ def _keep(stored: StoredTest, best: Found, store: Path) -> tuple[Outcome, str | 
 
 
 def _tidied(request: Request) -> Request:
-    """The request without what comes to the same plan when it is not said."""
+    """The request without what comes to the same plan when it is not said, or not in full."""
     default, plan = Request(), resolve(request).plan
-    for setting in ("nemesis", "nodes", "concurrency"):
-        short = msgspec.structs.replace(request, **{setting: getattr(default, setting)})
+    shorter: list[dict[str, Any]] = [
+        {name: getattr(default, name)} for name in ("nemesis", "nodes", "concurrency")
+    ]
+    options = {key.removeprefix("workload."): value for key, value in request.options.items()}
+    for settings in (*shorter, {"options": options}):
+        short = msgspec.structs.replace(request, **settings)
         try:
             request = short if resolve(short).plan == plan else request
         except UsageError:
