@@ -10,8 +10,6 @@ well. There a test case has no properties, so those of a suite name the run of e
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +18,7 @@ from xml.etree import ElementTree
 import msgspec
 
 from foreshock.harness.campaign.document import Attempt, CampaignDocument, CampaignRow
-from foreshock.harness.errors import HarnessError
+from foreshock.harness.store import write_whole
 from foreshock.harness.summary import TestSummary
 
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -78,14 +76,7 @@ def write_junit(path: Path, name: str, cases: Sequence[Case], *, seconds: float 
         root.append(_suite(number, suite, of_suite))
     ElementTree.indent(root)
     data = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        scratch.write_bytes(data + b"\n")
-        scratch.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            scratch.unlink(missing_ok=True)
-        raise HarnessError(f"{path} cannot be written: {error.strerror}") from error
+    write_whole(path, data + b"\n")
     return path
 
 

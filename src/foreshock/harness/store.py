@@ -42,9 +42,14 @@ def write_json(path: Path, value: Any, *, as_it_stands: bool = False) -> None:
     """
     order: Literal["deterministic"] | None = None if as_it_stands else "deterministic"
     data = msgspec.json.format(msgspec.json.encode(value, enc_hook=str, order=order), indent=2)
+    write_whole(path, data + b"\n")
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; raises :class:`HarnessError` when the disk does not take it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_bytes(data + b"\n")
+        temporary.write_bytes(data)
         temporary.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):

@@ -165,27 +165,23 @@ class Foreshock:
         __tracebackhide__ = True
         try:
             return resolve(request_from(settings, self._folder))
-        except NotAvailable as error:
-            self._cannot_run(error)
-        except UsageError as error:
-            raise Misused(str(error)) from None
         except ForeshockError as error:
-            raise HarnessFailed(str(error)) from None
+            self._give_up(error)
 
     def _run(self, resolved: Resolved) -> Outcome:
         __tracebackhide__ = True
         try:
             with _log_kept_apart():
                 return run_test(resolved, self._store(), self._progress(), report=False)
-        except NotAvailable as error:
-            self._cannot_run(error)
-        except UsageError as error:
-            raise Misused(str(error)) from None
         except ForeshockError as error:
-            raise HarnessFailed(str(error)) from None
+            self._give_up(error)
 
-    def _cannot_run(self, error: NotAvailable) -> NoReturn:
+    def _give_up(self, error: ForeshockError) -> NoReturn:
+        """The test could not even begin: skip it where this machine lacks something, else fail."""
         __tracebackhide__ = True
+        if not isinstance(error, NotAvailable):
+            kind = Misused if isinstance(error, UsageError) else HarnessFailed
+            raise kind(str(error)) from None
         if self._config.getoption("--foreshock-require") or self._config.getini("foreshock_require"):
             raise Misused(f"{error} (it was not skipped, as --foreshock-require asks)") from None
         pytest.skip(str(error))
