@@ -352,6 +352,26 @@ def test_without_a_seed_each_run_draws_one_and_tells_it(pytester: pytest.Pyteste
     assert len(seeds) == 2
 
 
+def test_a_failure_is_run_with_its_seed_again_until_it_passes(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(f"""
+import pathlib, pytest
+
+{QUICK}
+def test_it(foreshock):
+    print("chosen", foreshock.test(time_limit=0.3).seed)
+    assert pathlib.Path("mended").exists()
+""")
+
+    def seed(*arguments: str, **wanted: int) -> str:
+        return re.findall(r"chosen (\d+)", outcomes(pytester.runpytest("-s", *arguments), **wanted))[0]
+
+    assert seed("--foreshock-seed", "7", failed=1) == "7"
+    assert seed("--lf", failed=1) == "7"
+    (pytester.path / "mended").touch()
+    assert seed(passed=1) == "7"
+    assert seed(passed=1) != "7"
+
+
 def test_a_running_loop_and_another_thread_are_refused_in_a_sentence(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """

@@ -11,6 +11,7 @@ imported by the first test that asks for the fixture.
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, Final
@@ -143,10 +144,42 @@ def foreshock(request: pytest.FixtureRequest) -> Iterator[Foreshock]:
     from foreshock.harness.pytest_plugin.fixture import Foreshock
 
     kind, number = getattr(request, "param", ("next", 0))
-    base = request.config.stash[_BASE_SEED]
+    seeds = _Remembered(request)
+    base = seeds.base_seed()
     tests = Foreshock(request, first_seed=number if kind == "this" else base + number, base_seed=base)
     request.node.stash[_REPORTS] = {}
     yield tests
     call = request.node.stash[_REPORTS].get("call")
     del request.node.stash[_REPORTS]
-    tests.close(failed=call is None or call.failed)
+    failed = call is None or call.failed
+    if kind == "next":
+        seeds.remember(base if failed else None)
+    tests.close(failed=failed)
+
+
+class _Remembered:
+    """The seed with which a test failed when it was run last, in pytest's cache: it is run with that until it passes.
+
+    Else ``--lf`` would choose the test and not the failure.
+    """
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self._config = request.config
+        self._cache = getattr(request.config, "cache", None)  # which -p no:cacheprovider takes away
+        name = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:16]
+        self._key = (
+            f"foreshock/seeds/{name}"  # one file each, for several processes write them under pytest-xdist
+        )
+
+    def base_seed(self) -> int:
+        """The seed to count from."""
+        if self._cache is not None and self._config.getoption("--foreshock-seed") is None:
+            known = self._cache.get(self._key, None)
+            if type(known) is int and known >= 0:
+                return known
+        return self._config.stash[_BASE_SEED]
+
+    def remember(self, seed: int | None) -> None:
+        """Keep the seed of a failure; ``None`` forgets it."""
+        if self._cache is not None and self._cache.get(self._key, None) != seed:
+            self._cache.set(self._key, seed)
