@@ -12,6 +12,13 @@ from foreshock.harness.process_pool import Ended, Note, ProcessPool
 SECONDS_MAX = 60.0
 
 
+class Newer:
+    """What a worker of another version may answer: whoever reads it cannot make one."""
+
+    def __reduce__(self) -> Any:
+        return int, ("no", "such", "number")
+
+
 def work(task: Any, note: Note) -> Any:
     """What the workers of these tests do."""
     if task == "die":
@@ -22,6 +29,8 @@ def work(task: Any, note: Note) -> Any:
     if task == "die of one word":
         print("alas", file=sys.stderr, flush=True)
         os._exit(7)
+    if task == "answer in riddles":
+        return Newer()
     if task == "wait":
         note("waiting")
         signal.pause()
@@ -93,3 +102,13 @@ def test_a_worker_that_cannot_be_started_is_told_from_one_that_died_at_work() ->
         (one,) = ended(pool)
         assert one.stillborn  # Python itself takes longer to start
         assert "signal SIGKILL" in (one.lost or "")
+
+
+def test_an_answer_that_cannot_be_understood_costs_its_own_task() -> None:
+    with ProcessPool[str](work, seconds_max=SECONDS_MAX) as pool:
+        pool.start("a", "answer in riddles")
+        pool.start("b", 1)
+        found = {one.ticket: one for one in ended(pool, 2)}
+    assert found["a"].lost is not None
+    assert found["a"].lost.startswith("what its process answered cannot be understood: TypeError")
+    assert found["b"].result[0] == 1

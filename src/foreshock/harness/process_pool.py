@@ -23,6 +23,8 @@ from typing import IO, Any, Final, Generic, Self, TypeVar
 
 import msgspec
 
+from foreshock.harness.blame import describe
+
 T = TypeVar("T")
 Note = Callable[[Any], None]
 """Tells the process that leads something about the task under way."""
@@ -162,6 +164,10 @@ class ProcessPool(Generic[T]):
             worker.process.join(ENDING_S)  # its pipe is closed before it is gone, and how it ends is news
             gone = self.give_up(ticket, worker, "")
             return msgspec.structs.replace(gone, lost=worker.last_words(), stillborn=not worker.has_begun)
+        except Exception as error:  # noqa: BLE001 - such as after an upgrade under a running campaign
+            return self.give_up(
+                ticket, worker, f"what its process answered cannot be understood: {describe(error)}"
+            )
         if word == BEGUN:
             worker.has_begun = True
             worker.began = time.monotonic()  # what it imported until now is no part of the task
