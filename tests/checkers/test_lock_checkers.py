@@ -98,6 +98,26 @@ def test_two_holders_at_once_are_the_counterexample() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("ttl_ms", "given_back_after_ms", "until"),
+    [
+        (None, None, "for ever"),
+        (None, 50, "until event 4"),  # by its release, which is what a reader of the history finds there
+        (10_000, 50, "until event 4"),
+        (40, 500, "until its grant ran out at 0.040 s"),
+        (40, None, "until its grant ran out at 0.040 s"),
+    ],
+)
+def test_it_is_said_until_when_the_first_holder_believed(
+    ttl_ms: int | None, given_back_after_ms: int | None, until: str
+) -> None:
+    script = Script().acquired(1, ttl_ms=ttl_ms).acquired(2)
+    if given_back_after_ms is not None:
+        script.wait(given_back_after_ms).did(1, "release")
+    result = MutexChecker().check(script.history(), context())
+    assert f"both believed that they held lock 1: 1 from event 1 {until}, 2 from event 3" in result.reason
+
+
 def test_locks_of_different_names_do_not_exclude_each_other() -> None:
     assert exclusive(Script().acquired(1, key="a").acquired(2, key="b"))
     result = MutexChecker().check(

@@ -283,7 +283,7 @@ def _counterexample(history: History, holders: Sequence[Belief], other: Belief) 
         what = f"one of the {len(holders)} permits of semaphore {other.key!r}"
     names = [str(belief.process) for belief in (*holders, other)]
     lasting = "".join(
-        f"{holder.process} from event {holder.start_index} {_until(holder)}, " for holder in holders
+        f"{holder.process} from event {holder.start_index} {_until(history, holder)}, " for holder in holders
     )
     reason = (
         f"processes {', '.join(names[:-1])} and {names[-1]} {'both' if len(names) == 2 else 'all'} believed that they "
@@ -300,13 +300,26 @@ def _counterexample(history: History, holders: Sequence[Belief], other: Belief) 
     )
 
 
-def _until(holder: Belief) -> str:
-    until = "for ever"
-    if holder.end_ns != NEVER:
-        until = f"until its grant ran out at {holder.end_ns / 1e9:.3f} s"
-    if holder.end_index != NEVER and holder.operations[-1] < holder.end_index:
-        until = f"until event {holder.end_index}" + ("" if holder.end_ns == NEVER else f" or {until[6:]}")
-    return until
+def _until(history: History, holder: Belief) -> str:
+    """Until when it believed, whichever came first: an event, or the end of its grant."""
+    ended = f"until event {holder.end_index}"
+    if holder.end_ns == NEVER:
+        return ended if holder.end_index != NEVER else "for ever"
+    ran_out = f"until its grant ran out at {holder.end_ns / 1e9:.3f} s"
+    return (
+        ended
+        if holder.end_index != NEVER and _time_ns(history, holder.end_index) < holder.end_ns
+        else ran_out
+    )
+
+
+def _time_ns(history: History, index: int) -> int:
+    """When an event happened."""
+    for column, times in (("invoke_index", "invoke_ns"), ("complete_index", "complete_ns")):
+        found = np.flatnonzero(history.column(column) == index)
+        if len(found):
+            return int(history.column(times)[found[0]])
+    return NEVER
 
 
 def _held(holder: Belief) -> str:
