@@ -240,7 +240,8 @@ def _latency_plot(columns: Columns, buckets: Buckets, axis: Axis) -> Plot:
         body=drawn,
     )
     caption = (
-        f"Quantiles of ok operations in buckets of {duration(buckets.width_ns)}, on a logarithmic scale."
+        f"Quantiles of ok operations, from call to return, in buckets of {duration(buckets.width_ns)}; the scale is "
+        "logarithmic."
     )
     return Plot("latency", "Latency", caption, drawing)
 
@@ -297,6 +298,7 @@ def _availability_plot(nodes: list[NodeAvailability], buckets: Buckets, axis: Ax
         body=drawn,
     )
     caption = (
-        f"The share of the operations sent to each node that ended ok; a full bar is all of them.{left_out}"
+        f"The share of the operations sent to each node that ended ok; a full bar is all of them. Clients that "
+        f"wait send few, so an outage weighs little in the shares at the right.{left_out}"
     )
     return Plot("availability", "Availability by node", caption, drawing)
