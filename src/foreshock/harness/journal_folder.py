@@ -87,16 +87,25 @@ class JournalFolder:
 
 
 def claim_newest(
-    root: Path, digest: str, journal: str, is_done: Callable[[Path], bool]
+    root: Path,
+    digest: str,
+    journal: str,
+    is_done: Callable[[Path], bool],
+    in_use: Callable[[Path], object] = lambda _: None,
 ) -> JournalFolder | None:
-    """The newest folder below ``root`` of the same work that is not done, claimed; ``None``: there is none."""
+    """The newest folder below ``root`` of the same work that is not done, claimed; ``None``: there is none.
+
+    ``in_use`` is told of those that another process has.
+    """
     if not root.is_dir():
         return None
     known = (path for path in root.iterdir() if not path.name.startswith(".") and (path / PLAN).is_file())
     for directory in sorted(known, reverse=True):
         if _digest_in(directory) == digest and not is_done(directory):
-            with contextlib.suppress(InUse):
+            try:
                 return JournalFolder(directory, journal)
+            except InUse:
+                in_use(directory)
     return None
 
 

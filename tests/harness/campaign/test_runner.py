@@ -165,6 +165,7 @@ def test_fresh_begins_anew_and_two_at_once_have_folders_of_their_own(tmp_path: P
     first = journal_in(tmp_path)
     second = journal_in(tmp_path)  # as another process that is given the same file meanwhile
     assert first.directory != second.directory
+    assert (first.beside, second.beside) == ((), (first.directory,))
     with pytest.raises(InUse):
         JournalFolder(first.directory, JOURNAL)
     second.close()

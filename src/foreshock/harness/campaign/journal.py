@@ -37,9 +37,11 @@ class Journal:
     """The attempts by the test's key, in a folder that is claimed for one campaign.
 
     ``workers`` are the processes that an earlier command had for it, and ``spent_s`` is how long those took.
+    ``beside`` are the folders of the same campaign at which other processes work at this moment.
     """
 
-    def __init__(self, folder: JournalFolder) -> None:
+    def __init__(self, folder: JournalFolder, beside: Sequence[Path] = ()) -> None:
+        self.beside = tuple(beside)
         self._folder = folder
         self.directory: Path = folder.directory
         self.attempts: dict[str, list[Attempt]] = {}
@@ -83,13 +85,13 @@ def open_journal(
     store: Path, specification: Specification, digest: str, *, fresh: bool
 ) -> tuple[Journal, bool]:
     """The journal of the newest such campaign that did not end, or else of a new one; says whether it goes on."""
-    root = store / CAMPAIGNS / specification.name
+    root, beside = store / CAMPAIGNS / specification.name, list[Path]()
     if not fresh:
-        known = claim_newest(root, digest, JOURNAL, _is_complete)
+        known = claim_newest(root, digest, JOURNAL, _is_complete, beside.append)
         if known is not None:
-            return Journal(known), True
+            return Journal(known, beside), True
     more = {"file": str(specification.source.path.absolute()), "plan": specification.source.content}
-    return Journal(make_folder(root, digest, JOURNAL, "the campaign's folder", more)), False
+    return Journal(make_folder(root, digest, JOURNAL, "the campaign's folder", more), beside), False
 
 
 def digest_of(

@@ -154,6 +154,12 @@ def _run(planned: Planned, given: Given, *, quiet: bool, as_json: bool) -> Campa
                 "run; --fresh begins anew",
                 err=True,
             )
+        for directory in () if quiet else journal.beside:
+            click.echo(
+                f"foreshock: another process is at work on this campaign, in {relative(directory)}: this one has a "
+                f"folder of its own, {relative(journal.directory)}, and knows nothing of what that one does",
+                err=True,
+            )
         for line in (*(left := recover(journal.workers)).done, *left.errors):
             click.echo(f"foreshock: {line}", err=True)
         executor, jobs = _executor(planned, given, journal)
