@@ -36,6 +36,7 @@ STUTTER = (
     ),
     *("--time-limit", "8", "--interval", "1", "--seed", "1"),
 )
+STRICT = ("-o", "Latency.limit_ms=0.5", "-o", "Latency.quantile=0.999")
 LATENCY = (
     *("--target", "raft", "--nemesis", "kill", "--backend", "sim", "--nodes", "3", "--time-limit", "5"),
     *("--interval", "1", "--seed", "1", "--checker", "examples/latency_checker.py:Latency"),
@@ -93,9 +94,9 @@ def test_a_checker_of_ones_own_judges_beside_the_others_also_later_and_from_else
     code, found = judged(capsys, tmp_path, *LATENCY, "-o", "limit_ms=60000")
     assert (code, found["checkers"]["Latency"]["verdict"]) == (0, "valid")
     assert set(found["checkers"]) > {"Latency", "linearizable"}
-    code, found = judged(capsys, tmp_path / "b", *LATENCY, "-o", "Latency.limit_ms=0.5", report=True)
+    code, found = judged(capsys, tmp_path / "b", *LATENCY, *STRICT, report=True)
     assert (code, found["checkers"]["Latency"]["verdict"]) == (1, "invalid")
-    assert found["reason"].startswith("Latency: 99% of")
+    assert found["reason"].startswith("Latency: 99.9% of")
     assert "--checker examples/latency_checker.py:Latency" in found["replay"]
     run = only_run(tmp_path / "b")
     assert "Latency" in (run / "report.html").read_text()
