@@ -101,6 +101,15 @@ def test_what_is_no_plain_file_of_a_run_is_refused_and_leaves_nothing(
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+def test_a_run_without_results_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    there = run_in(tmp_path / "there")
+    (there / RESULTS).unlink()
+    store = tmp_path / "store"
+    with pytest.raises(HarnessError, match=r"results\.json is missing"):
+        receive(pack(there), "raft-register", store, REQUEST, {})
+    assert list(store.iterdir()) == []
+
+
 def test_an_archive_that_would_fill_the_disk_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -123,8 +123,12 @@ def receive(
         aside.mkdir(parents=True)
         _unpack(packed, aside)
         run = Store(store).create(test)
-        _relocate(aside, run, request, originals)
-        aside.replace(run)
+        try:
+            _relocate(aside, run, request, originals)
+            aside.replace(run)
+        except BaseException:
+            Store(store).forget(run)
+            raise
     except OSError as error:
         raise HarnessError(
             f"the store {store} does not take a run that was sent: {error.strerror or error}"
