@@ -27,7 +27,9 @@ LEFT_OUT = "…"
 EXIT_CODE = "echo $?"
 FOLD_AT = 100
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_NOT_QUOTED = re.compile(r"^(  (run|report|again|decide) |key \S+: )")
+_NOT_QUOTED = re.compile(
+    r"^(  (run|report|again|decide|took|simulated|go on|smaller|shrunk|schedule|replay of) |key \S+: )"
+)
 """Lines of a test's outcome that differ from run to run, or say again what the first line says."""
 _VALID = re.compile(r"^(✓ VALID .* of )\d+ (operations valid)\n.*", re.DOTALL)
 """What matters of a valid outcome: its figures change with every improvement of the target."""

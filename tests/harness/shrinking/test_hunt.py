@@ -51,7 +51,7 @@ def test_a_hunt_that_finds_nothing_is_valid_and_leaves_nothing(command: Command,
     said = command("hunt", *QUICK, "--seed", "40")
     assert said.code == 0
     assert said.out.startswith("✓ VALID  no failure in 3 tests: 3 valid\n")
-    assert "the next seed is 43" in said.out
+    assert "the next seed is 43\n" in said.out
     assert not list(tmp_path.glob("store/*"))
 
 

@@ -17,7 +17,7 @@ QUICK = ("test", "--backend", "sim", "--time-limit", "0.5", "--seed", "5", "--ra
 @pytest.fixture
 def copied(hunted: Any, tmp_path: Path) -> Path:
     """The run that was found, in a store of its own, to be changed."""
-    run = tmp_path / "store" / hunted.run.parent.name / hunted.run.name
+    run: Path = tmp_path / "store" / hunted.run.parent.name / hunted.run.name
     shutil.copytree(hunted.run, run)
     return run
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests.commands import Started
+from tests.harness.shrinking.hunted import say
 
 Command = Callable[..., Any]
 BUDGET = 24
@@ -20,8 +21,6 @@ BUDGET = 24
 @pytest.fixture(scope="module")
 def shrunk(hunted: Any) -> Any:
     """What ``foreshock shrink --json`` says of the run that was found, with a small budget and one process."""
-    from tests.harness.shrinking.conftest import say
-
     store = hunted.store
     return say(
         "shrink", hunted.run, "--budget", BUDGET, "--jobs", "1", "--seeds", "2", "--json", "--store", store
@@ -123,7 +122,7 @@ def test_what_the_zoo_keeps_can_be_shrunk(command: Command, tmp_path: Path) -> N
 
 
 def copy_of(hunted: Any, folder: Path) -> Path:
-    run = folder / hunted.run.name
+    run: Path = folder / hunted.run.name
     shutil.copytree(hunted.run, run)
     return run
 

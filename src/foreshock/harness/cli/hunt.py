@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -183,9 +184,10 @@ def _show(document: HuntDocument, shrunk: list[ShrunkRun], *, quiet: bool) -> No
     _show_summary(out, document, quiet=quiet)
     if quiet:
         return
-    for one in [one for one in kept if one.outcome == "invalid"][: 0 if shrunk else 3]:
-        out.print(f"  [dim]{'smaller':<11}[/dim]", end="")
-        out.print(f"foreshock shrink {shlex.quote(relative(one.run or ''))}", markup=False)
+    smaller = [one for one in kept if one.outcome == "invalid"][: 0 if shrunk else 3]
+    _print_rows(
+        out, (("smaller", f"foreshock shrink {shlex.quote(relative(one.run or ''))}") for one in smaller)
+    )
 
 
 def _show_run(one: Failing, *, quiet: bool) -> None:
@@ -213,15 +215,13 @@ def _show_groups(out: Console, document: HuntDocument) -> None:
         out.print(
             f"{len(seeds)} {first.outcome}  {group.checker}{faults}: {', '.join(group.core)}", markup=False
         )
-        for name, text in (
+        rows = [
             ("seeds", shown),
             ("reason", first.reason),
             ("run", relative(first.run) if first.run else "not kept"),
             ("again", first.replay),
-        ):
-            if text:
-                out.print(f"  [dim]{name:<11}[/dim]", end="")
-                out.print(text, markup=False)
+        ]
+        _print_rows(out, (row for row in rows if row[1]))
 
 
 def _show_summary(out: Console, document: HuntDocument, *, quiet: bool) -> None:
@@ -230,19 +230,23 @@ def _show_summary(out: Console, document: HuntDocument, *, quiet: bool) -> None:
     first = next((one.seed for one in document.failing if one.outcome == "invalid"), None)
     found = "no failure" if first is None else f"seed {first} fails"
     if document.ended == "found":
-        out.print(f"found: {found}, after {document.tests} tests ({counts})", markup=False)
+        out.print(f"found: {found}", markup=False)
     else:
         why = {"interrupted": " (interrupted)", "time": " (its time was over)"}.get(document.ended, "")
-        out.print(
-            verdict_text(document.verdict),
-            f"{found} in {document.tests} tests{why}: {counts}",
-            sep="  ",
-            markup=False,
-        )
+        text = f"{found} in {document.tests} tests{why}: {counts}"
+        out.print(verdict_text(document.verdict), text, sep="  ", markup=False)
     if quiet:
         return
-    out.print(
-        f"  {document.seconds:.1f} s, {rate:.1f} tests/s on {document.jobs} processes; "
-        f"{document.simulated_seconds:.0f} simulated s; the next seed is {document.next_seed}",
-        markup=False,
-    )
+    done = f"{document.tests} tests ({counts})" if document.ended == "found" else f"{document.tests} tests"
+    rows = [
+        ("took", f"{done} in {document.seconds:.1f} s, {rate:.1f} a second on {document.jobs} processes"),
+        ("simulated", f"{document.simulated_seconds:.0f} s"),
+        ("go on", f"the next seed is {document.next_seed}"),
+    ]
+    _print_rows(out, rows)
+
+
+def _print_rows(out: Console, rows: Iterable[tuple[str, str]]) -> None:
+    for name, text in rows:
+        out.print(f"  [dim]{name:<11}[/dim]", end="")
+        out.print(text, markup=False)

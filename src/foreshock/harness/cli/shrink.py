@@ -26,9 +26,10 @@ from foreshock.harness.verdict import ExitCode
 if TYPE_CHECKING:
     from foreshock.harness.shrinking.shrink import ShrunkRun, Size
 
-BUDGET = 200
+BUDGET = 300
 DEADLINE_S = 300.0
 SEEDS = 3
+FAULTS_SHOWN_MAX = 10
 
 
 @click.command(epilog="\b\nTry: foreshock shrink latest --budget 500")
@@ -140,7 +141,10 @@ def show_shrunk(done: ShrunkRun, *, quiet: bool) -> None:
         cells = (row[0].ljust(widths[0]), row[1].rjust(widths[1]), row[2].rjust(widths[2]))
         out.print(f"  {'  '.join(cells)}", style="dim" if number == 0 else None, markup=False)
     out.print()
-    told = [
+    told = [("fault", text) for text in document.faults[:FAULTS_SHOWN_MAX]]
+    if len(document.faults) > FAULTS_SHOWN_MAX:
+        told.append(("fault", f"... and {len(document.faults) - FAULTS_SHOWN_MAX} more"))
+    told += [
         ("shrunk", relative(document.of)),
         ("took", f"{document.tests} tests in {document.seconds:.0f} s, {document.jobs} at a time"),
     ]

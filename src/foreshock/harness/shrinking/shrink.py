@@ -20,7 +20,7 @@ from foreshock.harness.publish import Outcome
 from foreshock.harness.request import Request
 from foreshock.harness.runner import run_test
 from foreshock.harness.schedule_file import ScheduledFault, read_schedule
-from foreshock.harness.schedule_record import SCHEDULE
+from foreshock.harness.schedule_record import SCHEDULE, toml_text
 from foreshock.harness.shrinking.candidate import SECOND_NS, Failure
 from foreshock.harness.shrinking.reduction import Reduction
 from foreshock.harness.shrinking.sameness import compare_runs
@@ -40,7 +40,7 @@ class Effort(msgspec.Struct, frozen=True, kw_only=True):
     """How much a search may cost. ``any_kind``: the same checker is enough, whatever operation it finds impossible."""
 
     jobs: int
-    budget: int = 200
+    budget: int = 300
     deadline_s: float = 300.0
     seeds: int = 3
     any_kind: bool = False
@@ -78,6 +78,8 @@ class Shrunk(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     jobs: int
     command: str
+    faults: tuple[str, ...]
+    """The least faults, in words; empty where they are drawn, or there are none."""
     schedule: str | None
     scheduled: bool
     same: bool
@@ -146,6 +148,7 @@ def shrink(run: Path, store: Path, effort: Effort, ticker: Ticker) -> ShrunkRun:
         seconds=round(time.monotonic() - began_s, 2),
         jobs=effort.jobs,
         command=outcome.judgement.replay,
+        faults=tuple(map(_in_words, best.candidate.faults or ())),
         schedule=schedule,
         scheduled=reduction.scheduled or not resolved.plan.nemeses,
         same=same,
@@ -256,6 +259,12 @@ def _lowered(best: Found, resolved: Resolved) -> tuple[dict[str, Any], dict[str,
         if name in resolved.workload_class.lessens and str(value) != str(was):
             before[name], after[name] = was, value
     return before, after
+
+
+def _in_words(fault: ScheduledFault) -> str:
+    what = f"at {fault.at_ns / SECOND_NS:g} s {fault.do}"
+    lasts = "" if fault.stop is None else f" for {fault.lasts_ns / SECOND_NS:g} s"
+    return f"{what}{'' if fault.value is None else f' {toml_text(fault.value)}'}{lasts}"
 
 
 class _View(Watcher):
