@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -10,7 +11,7 @@ import pytest
 from tests.harness.campaign.pretended import Interrupting, Pretended, journal_in, planned_test, run
 
 from foreshock.harness.campaign.document import CAMPAIGN, JOURNAL, CampaignDocument, CampaignRow
-from foreshock.harness.campaign.executor import Job
+from foreshock.harness.campaign.executor import Finished, Job
 from foreshock.harness.campaign.journal import Journal
 from foreshock.harness.campaign.runner import Campaign, Watcher, Ways
 from foreshock.harness.errors import HarnessError
@@ -229,6 +230,22 @@ def test_a_journal_that_the_disk_does_not_take_stops_it(
     later = Pretended({})
     assert run(tmp_path, tests, later).complete
     assert later.started == [(2, 1), (3, 1)]
+
+
+def test_what_was_found_counts_when_there_is_nowhere_to_run_more(tmp_path: Path) -> None:
+    class Leaving(Pretended):
+        def finished(self, timeout_s: float) -> Sequence[Finished]:
+            if self.started[-1:] == [(2, 1)]:
+                raise HarnessError("the scheduler is gone")
+            return super().finished(timeout_s)
+
+    document = run(tmp_path, [planned_test(seed) for seed in range(4)], Leaving({1: ["invalid"]}), rerun=0)
+    assert (document.exit, document.verdict, document.complete) == (1, "invalid", False)
+    assert document.harness_errors == ("the scheduler is gone",)
+    assert outcomes(document) == ["passed", "failed", "waiting", "waiting"]
+    (path,) = tmp_path.glob(f"campaigns/*/*/{CAMPAIGN}")
+    on_disk = msgspec.json.decode(path.read_bytes(), type=CampaignDocument)
+    assert on_disk == document
 
 
 def test_axes_and_cells_keep_the_order_of_the_file(tmp_path: Path) -> None:

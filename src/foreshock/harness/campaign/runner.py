@@ -103,7 +103,21 @@ class Campaign:
         self._interrupts += 1
 
     def run(self) -> CampaignDocument:
-        """Run what is left to run; what is done is kept whatever happens."""
+        """Run what is left to run; what is done is kept, and counts, whatever happens.
+
+        Where there is nothing left that could run tests, the document says so: a test that was invalid stays so.
+        """
+        try:
+            self._run()
+        except HarnessError as error:
+            self._why_stopped = "stopped by an error"
+            self._running.clear()
+            self._tell(str(error))
+        document = self.document()
+        self._write(document)
+        return document
+
+    def _run(self) -> None:
         told = 0
         self._watcher.show(self._standing())
         while True:
@@ -121,9 +135,6 @@ class Campaign:
             self._watcher.show(self._standing())
             if self._journal.is_due:
                 self._write()
-        document = self.document()
-        self._write(document)
-        return document
 
     @property
     def _stopped(self) -> bool:

@@ -100,7 +100,8 @@ def row_line(row: CampaignRow, test: CampaignTest) -> str:
     if worst is not None and worst.verdict == "invalid":
         reason = worst.reason
     times = f" ({len(row.attempts)} attempts)" if len(row.attempts) > 1 else ""
-    return f"{row.outcome.upper():<8}{name_of(test)}{times}: {reason[:REASON_MAX]}"
+    reason = reason if len(reason) <= REASON_MAX else f"{reason[: REASON_MAX - 1]}…"
+    return f"{row.outcome.upper():<8}{name_of(test)}{times}: {reason}"
 
 
 def panel(standing: Standing) -> RenderableType:
