@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.harness.server import stores
-from tests.harness.server.serving import Serving, Stream
+from tests.harness.server.serving import WAIT_S, Serving, Stream
 from tests.reports import runs
 
 from foreshock.harness.server import live_history, live_hub
 from foreshock.harness.server.live_history import LiveHistory
-from foreshock.harness.server.live_hub import LiveHub
+from foreshock.harness.server.live_hub import LiveHub, Watch
 from foreshock.harness.server.live_run import LiveRun
 from foreshock.harness.server.live_timeline import SLICES_MAX, Timeline
 from foreshock.harness.server.store_files import RequestError
@@ -264,3 +264,21 @@ def test_the_page_without_javascript_says_the_state(tmp_path: Path) -> None:
         assert "is gone and left no results" in killed
         assert f"foreshock analyze {dead}" in killed
         assert 'http-equiv="refresh"' not in killed
+
+
+def test_what_a_stream_tells_is_of_one_version_while_the_next_one_is_made(tmp_path: Path) -> None:
+    """A client that is slow asks while a thread is at the next look: changes of that one are not sent as of this."""
+    run = stores.running_run(tmp_path)
+
+    async def watched() -> None:
+        watch = Watch(run)
+        reading = asyncio.create_task(watch.read_on())
+        assert await watch.news(0, WAIT_S)
+        reading.cancel()
+        told = (watch.version, watch.whole, watch.changes, watch.document)
+        with (run / "history.jsonl").open("a") as file:
+            file.write(stores.events(20, first=100))
+        assert watch._look().document["counts"]["ok"] == 120
+        assert (watch.version, watch.whole, watch.changes, watch.document) == told
+
+    asyncio.run(watched())

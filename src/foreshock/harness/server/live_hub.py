@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -26,6 +26,16 @@ WATCHED_MAX: Final = 32
 FIRST_LOOK_S: Final = 10.0
 
 logger = logging.getLogger("foreshock")
+
+
+class _Look(NamedTuple):
+    """What one look at a run came to; ``more``: there is more of the history to be read."""
+
+    document: dict[str, Any]
+    whole: bytes
+    changes: bytes
+    over: bool
+    more: bool
 
 
 class Watch:
@@ -46,29 +56,30 @@ class Watch:
         """Look again and again, until the test is over."""
         try:
             while True:
-                more = await asyncio.to_thread(self._look)
+                look = await asyncio.to_thread(self._look)
+                # All at once, and here: whoever sends is in this thread, too, and must not mix two versions.
+                self.document, self.whole, self.changes, self.over = look[:4]
                 self.version += 1
                 self._news.set()
                 self._news = asyncio.Event()
                 if self.over:
                     return
                 pause_s = EVERY_S if self._live.state == "running" else EVERY_IDLE_S
-                await asyncio.sleep(0.0 if more else pause_s)
+                await asyncio.sleep(0.0 if look.more else pause_s)
         finally:
             self.over = True
             self._news.set()
 
-    def _look(self) -> bool:
+    def _look(self) -> _Look:
         until = time.monotonic() + CATCH_UP_S
         more = self._live.advance()
         while more and time.monotonic() < until:
             more = self._live.advance()
         changes = self._live.changes()
-        self.document = {**changes, "timeline": self._live.whole()["timeline"]}
+        document = {**changes, "timeline": self._live.whole()["timeline"]}
         encode = msgspec.json.Encoder(enc_hook=str).encode
-        self.changes, self.whole = encode(changes), encode(self.document)
-        self.over = self._live.state == "finished" and not more
-        return more
+        over = self._live.state == "finished" and not more
+        return _Look(document, encode(document), encode(changes), over, more)
 
     async def news(self, seen: int, timeout_s: float) -> bool:
         """Wait until there is another version than the one that was seen; false when the time is up first."""
