@@ -170,6 +170,19 @@ def test_a_run_without_a_verdict_is_compared_for_what_it_recorded(pages: dict[st
     assert "A has no verdict: its harness ended before it wrote one" in looking.read(pages["killed"]).text
 
 
+def test_that_a_campaign_took_longer_is_not_said_of_the_tests_alone(tmp_path: Path) -> None:
+    """They were run at another hour, and what the machine did besides then is in no figure of theirs."""
+    folders = []
+    for number, seconds in enumerate((1.0, 2.0), start=1):
+        folders.append(campaigns.folder(tmp_path, f"2026010{number}T000000-00000{number}"))
+        rows = [campaigns.row(campaigns.cell(), seed, seconds=seconds + seed / 100) for seed in range(8)]
+        campaigns.write(folders[-1], campaigns.document(folders[-1], rows))
+    found = compare(*folders, tmp_path / "page.html")
+    assert isinstance(found, CampaignComparison)
+    assert found.duration.told
+    assert found.duration.says.startswith("the tests, or only the load of the machine, changed: B took 1.9")
+
+
 def test_campaigns_are_told_by_the_tests_that_changed(
     stored: Path, pages: dict[str, Path], tmp_path: Path
 ) -> None:

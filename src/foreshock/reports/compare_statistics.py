@@ -167,8 +167,13 @@ def paired_ratio(first: Floats, second: Floats) -> Interval | None:
     return _interval(float(np.median(ratios)), np.median(ratios[draws], axis=1))
 
 
-def in_words(interval: Interval | None, did: str = "took", measure: str = "as long") -> str:
-    """What an interval of a ratio says, in one sentence: which of the two did more, and whether that is noise."""
+def in_words(
+    interval: Interval | None, did: str = "took", measure: str = "as long", found: str = "more than noise"
+) -> str:
+    """What an interval of a ratio says, in one sentence: which of the two did more, and whether that is noise.
+
+    ``found`` is what a difference is called that the interval tells from none.
+    """
     if interval is None:
         return "too few operations to tell"
     low, high, ratio = interval.low, interval.high, max(interval.estimate, 1e-9)
@@ -179,4 +184,4 @@ def in_words(interval: Interval | None, did: str = "took", measure: str = "as lo
     who = "B" if ratio > 1 else "A"
     if ratio < 1:
         low, high, ratio = 1 / high, 1 / low if low > 0 else math.inf, 1 / ratio
-    return f"more than noise: {who} {did} {ratio:.3g} times {measure} (95 % interval {low:.3g} to {high:.3g})"
+    return f"{found}: {who} {did} {ratio:.3g} times {measure} (95 % interval {low:.3g} to {high:.3g})"
