@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from foreshock.harness.checker import Checker
-from foreshock.harness.cli.parameters import options_of
+from foreshock.harness.constructor_options import options_of
 from foreshock.harness.errors import UsageError
 from foreshock.harness.options import Options, option_names, parse_options
 from foreshock.harness.plug_in_contract import load_class

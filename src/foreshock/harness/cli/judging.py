@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from foreshock.harness.blame import describe
-from foreshock.harness.cli.parameters import made, options_of, parameters_of
+from foreshock.harness.constructor_options import made, options_of, parameters_of
 from foreshock.harness.errors import ForeshockError, PlugInError, UsageError
 from foreshock.harness.formats.reading import read_history
 from foreshock.harness.registry import NOT_IMPORTED, Kind, load

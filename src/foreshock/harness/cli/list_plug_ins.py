@@ -11,7 +11,7 @@ import msgspec
 from rich.markup import escape
 
 from foreshock.harness.cli.common import console, print_json
-from foreshock.harness.cli.parameters import options_of
+from foreshock.harness.constructor_options import options_of
 from foreshock.harness.errors import PlugInError, UsageError
 from foreshock.harness.mechanisms import carried, carriers, grouped, shortened
 from foreshock.harness.nemesis import Nemesis

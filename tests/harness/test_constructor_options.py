@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from foreshock.harness.cli.parameters import made, options_of
+from foreshock.harness.constructor_options import made, options_of
 
 
 class Takes:
