@@ -12,10 +12,20 @@ from collections.abc import Iterator
 
 
 def open_missing_streams() -> None:
-    """Where Python was started with stdout or stderr closed, let what is written to it go nowhere."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for the process's life
+    """Where Python was started with stdin, stdout or stderr closed, let them lead nowhere, here and in processes begun.
+
+    Otherwise the next file that is opened, such as a history, has the number of stdout, and whoever writes to that
+    writes into it; and a process that is begun has no stdout, either.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(
+                os.open(os.devnull, os.O_RDWR), True
+            )  # the lowest number that is free is this one
+        if number and getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115 - for life
 
 
 def silence_stdout() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -383,6 +384,15 @@ def test_what_goes_wrong_with_one_test_of_a_worker_holds_up_no_other(tmp_path: P
         assert ended.result.summary.verdict == "valid"
     finally:
         side._say(lambda: side._pools[True].__exit__(None, None, None))
+
+
+@pytest.mark.parametrize("address", ["rm -rf", "http://host", "tcp://host:port", ""])
+def test_what_is_no_address_of_a_scheduler_is_said_at_once(address: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(UsageError, match="is no address of a scheduler"):
+        dask_cluster.connect(address, 30)
+    gc.collect()  # what is left of a client waits for itself when it is removed
+    assert time.monotonic() - began < 10
 
 
 def test_no_scheduler_is_one_sentence_in_time(tmp_path: Path) -> None:

@@ -171,6 +171,15 @@ def test_output_that_goes_nowhere_is_no_traceback_and_no_invalid(redirection: st
     assert (result.returncode, "Traceback" in result.stderr) == (code, False)
 
 
+def test_a_campaign_whose_output_goes_nowhere_runs_its_tests(tmp_path: Path) -> None:
+    file = tmp_path / "small.toml"
+    file.write_text('[matrix]\ntarget = "raft"\nbackend = "sim"\n[defaults]\ntime-limit = 1\n')
+    command = f"{sys.executable} -m foreshock campaign {file} --store {tmp_path}/store <&- >&- 2>&-"
+    assert subprocess.run(["sh", "-c", command], check=False).returncode == 0
+    (document,) = tmp_path.glob("store/campaigns/small/*/campaign.json")
+    assert '"complete":true' in document.read_text().replace(" ", "")
+
+
 def test_under_json_a_plug_in_that_prints_does_not_spoil_the_document(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,12 +31,16 @@ def connect(address: str, within_s: float) -> Any:
     :class:`HarnessError` when nobody answers there in time."""
     try:
         from distributed import Client
+        from distributed.comm.addressing import get_address_host_port
     except ImportError as error:
         raise UsageError(
             f"--scheduler needs Dask distributed, which does not import ({error}): {EXTRA}"
         ) from None
     try:
         client: Any = Client
+        get_address_host_port(
+            address
+        )  # a client that is made with a wrong one waits a minute for nothing at its end
         return client(address, timeout=within_s, set_as_default=False, name="foreshock")
     except (OSError, TimeoutError) as error:
         raise HarnessError(
