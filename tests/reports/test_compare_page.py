@@ -177,7 +177,7 @@ def test_that_a_campaign_took_longer_is_not_said_of_the_tests_alone(tmp_path: Pa
         folders.append(campaigns.folder(tmp_path, f"2026010{number}T000000-00000{number}"))
         rows = [campaigns.row(campaigns.cell(), seed, seconds=seconds + seed / 100) for seed in range(8)]
         campaigns.write(folders[-1], campaigns.document(folders[-1], rows))
-    found = compare(*folders, tmp_path / "page.html")
+    found = compare(folders[0], folders[1], tmp_path / "page.html")
     assert isinstance(found, CampaignComparison)
     assert found.duration.told
     assert found.duration.says.startswith("the tests, or only the load of the machine, changed: B took 1.9")

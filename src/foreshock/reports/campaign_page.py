@@ -14,6 +14,7 @@ from foreshock.reports.campaign_matrix import Matrix, matrix_of
 from foreshock.reports.campaign_plots import attempts_of, strip, trend_plots, within_plots
 from foreshock.reports.campaign_tests import (
     BAD,
+    OUTCOMES,
     UNFINISHED,
     CellTests,
     Tally,
@@ -102,7 +103,7 @@ def campaign_page(document: CampaignDocument, folder: Path) -> CampaignPage:
     grouped = {key for group in document.groups for key in group.tests}
     aggrieved = [row for row in rows if row.outcome in BAD and row.key not in grouped]
     slowest = sorted((row for row in rows if row.attempts), key=_longest, reverse=True)[:SLOWEST_MAX]
-    cells = tests_of(placed.cells, links)
+    cells = sorted(tests_of(placed.cells, links), key=lambda cell: OUTCOMES.index(cell.tally.worst))
     quiet = [cell for cell in cells if cell.tally.worst == "passed"] if len(cells) > CELLS_MANY else []
     return CampaignPage(
         document=document,
