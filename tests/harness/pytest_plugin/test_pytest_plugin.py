@@ -321,6 +321,25 @@ def test_a_marker_that_means_nothing_is_an_error(
     assert sentence in result.stdout.str()
 
 
+def test_a_marker_of_a_test_that_runs_none_is_warned_about(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("""
+import pytest
+
+@pytest.mark.foreshock(target="raft")
+def test_idle(): pass
+
+@pytest.mark.foreshock(target="raft")
+def test_asks_later(request): pass
+
+@pytest.mark.foreshock(target="raft")
+class TestSome:
+    def test_plain(self): pass
+""")
+    said = outcomes(pytester.runpytest(), passed=3)
+    assert said.count("its marker foreshock does nothing, for it does not take the fixture") == 1
+    assert "test_idle: its marker" in said
+
+
 def test_the_command_line_goes_before_the_test_and_the_file_after_it(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nforeshock_backend = sim\nforeshock_time_limit = 1\n")
     pytester.makepyfile(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import warnings
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -108,6 +109,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     markers = metafunc.definition.iter_markers(MARKER)
     seeds = next((marker.kwargs["seeds"] for marker in markers if "seeds" in marker.kwargs), None)
     if seeds is None:
+        _warn_of_idle_marker(metafunc)
         return
     if "foreshock" not in metafunc.fixturenames:
         raise pytest.UsageError(
@@ -125,6 +127,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             "or a list of them"
         )
     metafunc.parametrize("foreshock", chosen, indirect=True, ids=names)
+
+
+def _warn_of_idle_marker(metafunc: pytest.Metafunc) -> None:
+    """A marker of a function that runs no chaos test does nothing, and looks as if it did.
+
+    One of a class or a module may be meant for some of its tests; and one that takes ``request`` may ask by that.
+    """
+    own = any(marker.name == MARKER for marker in metafunc.definition.own_markers)
+    if own and not {"foreshock", "request"} & set(metafunc.fixturenames):
+        warnings.warn(
+            pytest.PytestWarning(
+                f"{metafunc.definition.nodeid}: its marker foreshock does nothing, for it does not take the fixture "
+                "'foreshock'"
+            ),
+            stacklevel=1,
+        )
 
 
 @pytest.hookimpl(wrapper=True)
