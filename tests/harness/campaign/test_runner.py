@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -210,6 +211,25 @@ def test_a_node_whose_own_disk_is_full_does_not_stop_it(tmp_path: Path) -> None:
     said = "error:the node n1 was not ready: OSError: [Errno 28] No space left on device"
     document = run(tmp_path, tests, Pretended({1: [said, "valid", "valid"]}))
     assert (document.complete, document.done, document.harness_errors) == (True, 3, ())
+
+
+@pytest.mark.parametrize("after", [2, 4])
+def test_a_folder_that_is_removed_stops_it_and_is_told(
+    after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Removing(Pretended):
+        def finished(self, timeout_s: float) -> Sequence[Finished]:
+            if len(self.started) == after:
+                shutil.rmtree(tmp_path / "campaigns", ignore_errors=True)
+            return super().finished(timeout_s)
+
+    for name in ("WRITE_EVERY_S", "WRITE_SHARE"):
+        monkeypatch.setattr(f"foreshock.harness.campaign.journal.{name}", 0)
+    executor = Removing({})
+    document = run(tmp_path, [planned_test(seed) for seed in range(4)], executor)
+    assert len(executor.started) == after
+    assert (document.exit, document.complete, document.verdict) == (3, False, "unknown")
+    assert [text for text in document.harness_errors if "was removed while it ran" in text]
 
 
 def test_a_journal_that_the_disk_does_not_take_stops_it(

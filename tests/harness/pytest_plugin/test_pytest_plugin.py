@@ -102,6 +102,12 @@ def test_the_failure_is_the_counterexample_and_both_commands_run_it_again(
     assert (only_run(pytester.path / "third") / "history.jsonl").read_bytes() == history
 
 
+def test_a_seed_that_is_none_is_said_by_its_value(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest("--foreshock-seed", "-1")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines("*--foreshock-seed: '-1' is no seed: give a whole number from 0")
+
+
 def test_a_class_is_a_target_and_its_command_finds_it(
     pytester: pytest.Pytester, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -227,6 +233,7 @@ MISUSES = {
     "rate='fast'": "Misused: rate='fast' is no number",
     "nemesis=3": "Misused: nemesis=3 is no nemesis: give its name, file.py:Class, or the class itself",
     "target=int": "is not a subclass of foreshock.harness.Target",
+    "options=3": "Misused: options=3 is no dict",
     "options={'no': 1}": "Misused: there is no option 'no' here",
     "expect='good'": "Misused: expect='good' is nothing to expect: say 'valid' or 'invalid'",
     "backend='moon'": "Misused: there is no backend 'moon'",

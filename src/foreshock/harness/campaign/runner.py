@@ -113,9 +113,9 @@ class Campaign:
             self._why_stopped = "stopped by an error"
             self._running.clear()
             self._tell(str(error))
-        document = self.document()
+        document, known = self.document(), len(self._errors)
         self._write(document)
-        return document
+        return document if len(self._errors) == known else self.document()
 
     def _run(self) -> None:
         told = 0
@@ -244,7 +244,19 @@ class Campaign:
         try:
             self._journal.write(document, made_in_s=time.monotonic() - began_s)
         except HarnessError as error:
-            self._tell(str(error))
+            if self._journal.directory.is_dir():
+                self._tell(str(error))
+            else:
+                self._stop_for_lost_folder()
+
+    def _stop_for_lost_folder(self) -> None:
+        """Somebody removed the folder of the campaign: nothing that ends from now on could be kept."""
+        if not self._why_stopped:
+            self._why_stopped = "stopped because its folder is gone"
+        self._error(
+            f"the campaign's folder {self._journal.directory} was removed while it ran, and with it what was done: "
+            "the same command begins anew"
+        )
 
     def _tell(self, sentence: str) -> None:
         """What went wrong beside the tests: where that was for want of room, nothing more is started."""

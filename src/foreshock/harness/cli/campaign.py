@@ -112,8 +112,10 @@ def command(
     )
     with spare_stdout(as_json=as_json):
         document = _run(planned, given, quiet=quiet, as_json=as_json)
-        full = full_disk_in(document.harness_errors)  # then nobody could write anything, and it has been said
-        reports, errors = ([], []) if full else _report(Path(document.directory), junit_path, reporters)
+        directory = Path(document.directory)
+        # Where the disk is full, or the folder is gone, nobody could write anything, and it has been said.
+        lost = full_disk_in(document.harness_errors) or not directory.is_dir()
+        reports, errors = ([], []) if lost else _report(directory, junit_path, reporters)
     if errors:
         document = _with_errors(document, errors)
     if as_json:

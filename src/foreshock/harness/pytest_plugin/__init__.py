@@ -11,6 +11,7 @@ imported by the first test that asks for the fixture.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import random
 import warnings
@@ -73,8 +74,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise ValueError
+    if not (text.isdecimal() and text.isascii()):
+        raise argparse.ArgumentTypeError(f"{text!r:.100} is no seed: give a whole number from 0")
     return int(text)
 
 

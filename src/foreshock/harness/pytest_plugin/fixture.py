@@ -151,9 +151,9 @@ class Foreshock:
                     f"the marker foreshock takes settings by name, and got {marker.args[0]!r} without"
                 )
             own = {name: value for name, value in marker.kwargs.items() if name not in MARKERS_OWN}
-            options |= own.pop("options", {})
+            options |= _table(own.pop("options", {}))
             merged |= own
-        options |= call.get("options", {})
+        options |= _table(call.get("options", {}))
         merged |= call
         for name in ("backend", "time_limit"):
             value = self._config.getoption(f"--foreshock-{name.replace('_', '-')}")
@@ -250,6 +250,12 @@ class Foreshock:
         else:
             return
         raise kind(describe_failure(headline, judgement, result.summary, result.again, result.reports))
+
+
+def _table(options: Any) -> Mapping[str, Any]:
+    if isinstance(options, Mapping):
+        return options
+    raise Misused(f"options={options!r:.100} is no dict: give one, such as {{'kill': {{'targets': 'one'}}}}")
 
 
 @contextlib.contextmanager
