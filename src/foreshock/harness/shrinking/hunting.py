@@ -224,9 +224,8 @@ class Hunt:
     def _standing(self, running: int) -> str:
         tests, elapsed_s = self._counts.total(), time.monotonic() - self._began_s
         simulated_s = tests * self._request.time_limit
-        found = (
-            ", ".join(f"{self._counts[word]} {word}" for word in CODES if self._counts[word]) or "all valid"
-        )
+        found = ", ".join(f"{self._counts[word]} {word}" for word in CODES if self._counts[word])
+        found = found or ("all valid" if tests else "none has ended yet")
         return (
             f"{elapsed_s:.0f} s  {tests} of {self._end - self._first} seeds, {tests / elapsed_s:.1f} tests/s, "
             f"{simulated_s:.0f} simulated s, {running} running: {found}"
