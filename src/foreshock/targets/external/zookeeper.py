@@ -92,7 +92,7 @@ class ZooKeeperLock(ZooKeeperRegister):
             if lock.acquire(blocking=wait_ms > 0, timeout=wait_ms / 1000 if wait_ms else None):
                 self.locks[key] = lock
                 return Grant(token=int(lock.node[-10:]))
-        if len(self.states) != states:
+        if len(self.states) != states or not self.zk.connected:  # which kazoo knows before it tells listeners
             raise ConnectionError(
                 "the connection was lost meanwhile: the znode may be there still, and be next"
             )
