@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from tests.harness.zoo.small_zoo import FOUND, MISSED
 
+from foreshock.harness.journal_folder import JournalFolder
 from foreshock.harness.zoo import runner
 from foreshock.harness.zoo.document import (
     BugRow,
@@ -18,7 +19,6 @@ from foreshock.harness.zoo.document import (
     summary_of,
     unhunted_row,
 )
-from foreshock.harness.journal_folder import JournalFolder
 from foreshock.harness.zoo.journal import DOCUMENT, JOURNAL, PLAN, Journal, open_journal
 from foreshock.harness.zoo.plan import Zoo, plan_zoo
 from foreshock.harness.zoo.runner import Standing, Watcher, ZooRun
