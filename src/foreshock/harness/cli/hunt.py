@@ -182,9 +182,9 @@ def _show(document: HuntDocument, shrunk: list[ShrunkRun], *, quiet: bool) -> No
     if not quiet and not shrunk and document.ended != "found":
         _show_groups(out, document)
     _show_summary(out, document, quiet=quiet)
-    if quiet:
+    if quiet or shrunk or document.ended == "found":
         return
-    smaller = [one for one in kept if one.outcome == "invalid"][: 0 if shrunk else 3]
+    smaller = [one for one in kept if one.outcome == "invalid"][:3]
     _print_rows(
         out, (("smaller", f"foreshock shrink {shlex.quote(relative(one.run or ''))}") for one in smaller)
     )

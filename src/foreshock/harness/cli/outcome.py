@@ -12,8 +12,11 @@ from foreshock.harness.judge import NOT_CHECKED, Judgement
 from foreshock.harness.publish import Outcome
 
 
-def show_outcome(outcome: Outcome, *, quiet: bool) -> None:
-    """The verdict, the reason, the counterexample, the figures, and where to read on."""
+def show_outcome(outcome: Outcome, *, quiet: bool, smaller: bool = True) -> None:
+    """The verdict, the reason, the counterexample, the figures, and where to read on.
+
+    ``smaller``: also how a simulated test that was invalid is shrunk.
+    """
     out, judgement = console(), outcome.judgement
     out.print(verdict_text(judgement.verdict), judgement.reason, sep="  ", markup=False)
     say_harness_errors(judgement, unless_in=judgement.reason)
@@ -27,15 +30,29 @@ def show_outcome(outcome: Outcome, *, quiet: bool) -> None:
     rows = [
         ("operations", f"ok {counts['ok']}  fail {counts['fail']}  info {counts['info']}"),
         ("faults", faults),
+        *[("errors", text) for text in commonest_errors(judgement)],
         ("run", relative(outcome.run)),
         *[("report", relative(path)) for path in outcome.reports],
         ("again", judgement.replay),
     ]
     if judgement.reason == NOT_CHECKED:
         rows.append(("decide", f"foreshock analyze {shlex.quote(str(relative(outcome.run)))}"))
+    if smaller and judgement.verdict == "invalid" and judgement.backend == "sim":
+        rows.append(("smaller", f"foreshock shrink {shlex.quote(str(relative(outcome.run)))}"))
     for name, text in rows:
         out.print(f"  [dim]{name:<11}[/dim]", end="")
         out.print(text, markup=False)
+
+
+def commonest_errors(judgement: Judgement) -> list[str]:
+    """Why most of those operations ended so whose outcome nobody knows, and why most failed: a line each."""
+    details = judgement.checkers.get("statistics", {}).get("details", {})
+    lines = []
+    for kind in ("info", "fail"):
+        first = next((one for one in details.get("errors", ()) if one["type"] == kind), None)
+        if first is not None:
+            lines.append(f"{kind} {first['count']} times: {first['error']}")
+    return lines
 
 
 def say_harness_errors(judgement: Judgement, *, unless_in: str = "") -> None:

@@ -130,7 +130,7 @@ def show_shrunk(done: ShrunkRun, *, quiet: bool) -> None:
     """The least test and what it shows, then how much smaller it is, and what that took."""
     from foreshock.harness.cli.outcome import show_outcome
 
-    show_outcome(done.outcome, quiet=quiet)
+    show_outcome(done.outcome, quiet=quiet, smaller=False)
     document, out = done.document, console()
     if quiet:
         return
