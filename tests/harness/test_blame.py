@@ -21,6 +21,9 @@ def test_the_place_is_where_the_plug_in_was() -> None:
     assert describe(raised(ValueError("no\npassword"))).startswith(
         "ValueError: no password (test_blame.py, line "
     )
+    assert describe(raised(ValueError("\x1b[31mred\0\u202e"))).startswith(
+        r"ValueError: \x1b[31mred\x00\u202e ("
+    )
     assert describe(raised(ValueError())).startswith("ValueError (test_blame.py, line ")
 
 

@@ -7,6 +7,8 @@ import traceback
 from pathlib import Path
 from typing import Final
 
+from foreshock.harness.printable import printable
+
 _KERNEL: Final = str(Path(__file__).parent)
 _LIBRARIES: Final = tuple(
     {sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
@@ -18,7 +20,7 @@ def describe(error: BaseException) -> str:
 
     The place is the innermost one that is neither the kernel nor a library: there the plug-in's author looks first.
     """
-    text = " ".join(str(error).split())
+    text = printable(" ".join(str(error).split()))
     what = f"{type(error).__name__}: {text}" if text else type(error).__name__
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if not frame.filename.startswith((_KERNEL, *_LIBRARIES, "<")):

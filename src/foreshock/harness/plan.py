@@ -395,19 +395,21 @@ def _nodes(text: str | None, default: int, hosts: Sequence[str] | None) -> tuple
     found = tuple(name.strip() for name in text.split(",") if name.strip())
     if not found or len(set(found)) < len(found):
         raise UsageError(
-            f"{text!r} does not name nodes: give a count, or different names separated by commas"
+            f"{text!r:.100} does not name nodes: give a count, or different names separated by commas"
         )
     also, too = ("", "") if hosts is None else ("._", ", and the dots and underscores of hosts")
     for name in found:
         if not re.fullmatch(rf"[A-Za-z0-9]([A-Za-z0-9{also}-]{{0,40}}[A-Za-z0-9])?", name):
-            raise UsageError(f"{name!r} is no name for a node: use letters, digits and hyphens{too}")
+            raise UsageError(f"{name!r:.100} is no name for a node: use letters, digits and hyphens{too}")
     return found
 
 
 def _concurrency(text: str, nodes: int) -> int:
     match = re.fullmatch(r"(\d+)?(n)?", text.strip())
     if not match or not (match[1] or match[2]):
-        raise UsageError(f"{text!r} is no concurrency: give a count, or a multiple of the nodes such as 2n")
+        raise UsageError(
+            f"{text!r:.100} is no concurrency: give a count, or a multiple of the nodes such as 2n"
+        )
     count = int(match[1] or 1) * (nodes if match[2] else 1)
     if not 1 <= count <= CONCURRENCY_MAX:
         raise UsageError(f"a concurrency of {count} is out of bounds: 1 to {CONCURRENCY_MAX}")

@@ -53,6 +53,19 @@ def test_the_table_of_tests_and_nothing_else_in_a_dry_run(
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.parametrize("axis", ["nodes", "concurrency"])
+def test_a_value_that_is_long_or_steers_a_terminal_is_cut_and_escaped(
+    axis: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    value = "\\u001b[31m" + "k" * 5_000
+    file = campaign_file(tmp_path, f'{SMALL}{axis} = ["{value}"]\n')
+    code, _, err = run_here(capsys, "campaign", file, "--dry-run")
+    assert code == 4
+    assert f"{axis}=\\x1b[31mkkk" in err
+    assert "\x1b" not in err
+    assert len(err) < 2_000
+
+
 def test_the_verdict_where_all_is_and_the_command_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -59,7 +59,7 @@ class TestWhatIsThere:
             Path(name).hardlink_to(table)
         said = command(*before, name)
         assert (said.code, said.out) == (4, "")
-        assert f"{name} is the history that is read" in said.err
+        assert f"{name} is the file that is read" in said.err
         assert table.read_text() == TABLE
 
     def test_a_link_is_followed_to_the_file(

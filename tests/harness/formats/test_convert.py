@@ -63,9 +63,9 @@ def test_the_same_history_makes_the_same_file(command: Command, history: Path) -
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["in.jsonl", "in.jsonl"], "in.jsonl is the history that is read: give OUT another name"),
-        (["in.jsonl", "./in.jsonl"], "is the history that is read"),
-        (["in.jsonl", "link.jsonl"], "link.jsonl is the history that is read"),
+        (["in.jsonl", "in.jsonl"], "in.jsonl is the file that is read: give OUT another name"),
+        (["in.jsonl", "./in.jsonl"], "is the file that is read"),
+        (["in.jsonl", "link.jsonl"], "link.jsonl is the file that is read"),
         (["in.jsonl", "out.txt"], "the name 'out.txt' tells no format (.csv, .edn, .jsonl, .parquet"),
         (["in.jsonl", "out.gz"], "tells no format"),
         (

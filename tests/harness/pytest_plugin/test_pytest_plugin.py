@@ -102,6 +102,24 @@ def test_the_failure_is_the_counterexample_and_both_commands_run_it_again(
     assert (only_run(pytester.path / "third") / "history.jsonl").read_bytes() == history
 
 
+def test_what_a_target_says_does_not_steer_the_terminal(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        from foreshock.targets.reference.raft_target import Raft
+
+        class Loud(Raft):
+            def client(self, service, context):
+                raise RuntimeError("\\x1b[31mred")
+
+        def test_loud(foreshock):
+            foreshock.test(target=Loud, backend="sim", time_limit=1, nodes=3)
+        """
+    )
+    said = outcomes(pytester.runpytest("--color=no"), failed=1)
+    assert r"RuntimeError: \x1b[31mred" in said
+    assert "\x1b" not in said
+
+
 def test_a_seed_that_is_none_is_said_by_its_value(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest("--foreshock-seed", "-1")
     assert result.ret == pytest.ExitCode.USAGE_ERROR

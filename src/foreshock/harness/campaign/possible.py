@@ -16,6 +16,7 @@ from foreshock.harness.errors import ForeshockError, UsageError
 from foreshock.harness.ledger import FaultLedger
 from foreshock.harness.parts import Parts
 from foreshock.harness.plan import Resolved, resolve
+from foreshock.harness.printable import printable
 from foreshock.harness.runtime import Runtime
 from foreshock.harness.safety import guard
 from foreshock.harness.simulation.runtime import SimRuntime
@@ -59,7 +60,9 @@ def _told(
 ) -> str:
     lines = []
     for combination, why in failures[:SHOWN_MAX]:
-        cell = " ".join(f"{axis}={text_of(value)}" for axis, value in combination.axes.items())
+        cell = " ".join(
+            f"{axis}={printable(text_of(value)):.100}" for axis, value in combination.axes.items()
+        )
         line = _line(specification, combination, why)
         lines.append(f"{specification.source.path}, line {line}: {cell}: {why}")
     if len(failures) > SHOWN_MAX:

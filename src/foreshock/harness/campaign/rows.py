@@ -133,8 +133,9 @@ def summary_of(rows: Sequence[CampaignRow], planned: int) -> str:
         counts[row.outcome] += 1
     told = [f"{counts[outcome]} {outcome}" for outcome in OUTCOMES[:5] if counts[outcome]]
     done = sum(counts[outcome] for outcome in OUTCOMES[:5])
-    of = f"{planned} tests" if done == planned else f"{done} of {planned} tests"
-    ended = f"{of}: {', '.join(told)}" if told else f"none of {planned} tests has ended"
+    tests = "1 test" if planned == 1 else f"{planned} tests"
+    of = tests if done == planned else f"{done} of {tests}"
+    ended = f"{of}: {', '.join(told)}" if told else f"none of {tests} has ended"
     begun = [row for row in rows if row.outcome in ("running", "waiting") and judged(row.attempts)]
     if not begun:
         return ended

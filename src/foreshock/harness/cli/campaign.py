@@ -285,5 +285,5 @@ def _list(planned: Planned, *, as_json: bool) -> int:
     for test in tests:
         click.echo(name_of(test))
     more = "" if planned.count is not None else ", and again with the seeds that follow until the time is up"
-    click.echo(f"{len(tests)} tests{more}")
+    click.echo(f"{'1 test' if len(tests) == 1 else f'{len(tests)} tests'}{more}")
     return ExitCode.VALID

@@ -45,7 +45,7 @@ def _refuse_what_would_be_lost(who: str, given: str, found: os.stat_result, sour
         raise UsageError(f"{given} is no regular file, and would be lost: give {who} another name")
     for source in sources:
         if _is_same(source, found):
-            raise UsageError(f"{given} is the history that is read: give {who} another name")
+            raise UsageError(f"{given} is the file that is read: give {who} another name")
     try:
         shown = os.fstat(1)
     except OSError:  # stdout is closed

@@ -9,6 +9,7 @@ from pathlib import Path
 from foreshock.harness.cli.common import relative
 from foreshock.harness.cli.explain import explain
 from foreshock.harness.judge import Judgement
+from foreshock.harness.printable import printable
 from foreshock.harness.summary import TestSummary
 
 
@@ -65,7 +66,7 @@ def describe_failure(
         *[("again", command) for command in again],
     ]
     lines += [f"  {name:<16}{text}" for name, text in rows]
-    return "\n".join(lines)
+    return printable("\n".join(lines))
 
 
 def tested(judgement: Judgement) -> str:
