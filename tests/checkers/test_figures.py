@@ -188,6 +188,18 @@ def test_counts_and_latencies_are_by_operation() -> None:
     assert details["latency_ms"] == {"read": {"p50": 50.5, "p95": 95.05, "p99": 99.01, "max": 100.0}}
 
 
+def test_errors_are_counted_whatever_their_numbers_the_commonest_first() -> None:
+    lost = [
+        row._replace(error=f"timeout after {n} ms")
+        for n, row in enumerate(rows(*[(n, n + 1, "n1", INFO) for n in range(3)]))
+    ]
+    refused = [row._replace(error="no") for row in rows((50, 51, "n1", FAIL), (60, 61, "n1", OK), first=9)]
+    assert statistics(History.of([*lost, *refused]))["errors"] == [
+        {"type": "info", "error": "timeout after … ms", "count": 3},
+        {"type": "fail", "error": "no", "count": 1},
+    ]
+
+
 def test_rates_count_each_operation_once_in_the_bucket_where_it_ended() -> None:
     details = statistics(history((0, 5, "n1", OK), (0, 25, "n1", OK), (1, 26, "n1", FAIL)))
     assert details["rate"]["bucket_ms"] == 10

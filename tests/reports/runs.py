@@ -170,6 +170,7 @@ def statistics() -> dict[str, Any]:
         "seconds": 0.031,
         "details": {
             "by_f": {"read": {"ok": 3000, "fail": 0, "info": 100}},
+            "errors": [{"type": "info", "error": "timeout after … ms", "count": 77}, {"type": "odd"}, None],
             "availability": {"by_node": {"n1": 0.98}, "around_faults": around},
         },
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from typing import Any, Final
 
 import numpy as np
@@ -10,7 +12,7 @@ import numpy.typing as npt
 from foreshock.checkers.fault_times import Bools, FaultTime, Ints, fault_times, recovery_ns
 from foreshock.harness.checker import CheckContext, Checker, CheckResult
 from foreshock.harness.history import History
-from foreshock.harness.history_columns import FAIL_CODE, OK_CODE, TYPES
+from foreshock.harness.history_columns import FAIL_CODE, INFO_CODE, OK_CODE, TYPES
 from foreshock.harness.verdict import Verdict
 
 BUCKETS_MAX: Final = 120
@@ -18,6 +20,10 @@ _BUCKETS_MS: Final = (10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30
 _MILLISECOND_NS: Final = 1_000_000
 _AROUND_NS: Final = 5_000_000_000
 """How long before a fault, and how long after its healing, availability is compared with that during it."""
+ERRORS_MAX: Final = 8
+"""Of the reasons why operations were not ok the commonest so many are told."""
+_ERROR_MAX: Final = 200
+_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
 REFUSABLE: Final = frozenset({"cas", "acquire", "renew", "release", "use"})
 """Operations that may rightly be refused, so that a ``fail`` of theirs says nothing about availability."""
 
@@ -27,7 +33,8 @@ class StatisticsChecker(Checker):
 
     ``details``: ``by_f`` (counts by outcome), ``rate`` (completions a bucket of ``bucket_ms``, by ``f`` and outcome),
     ``latency_ms`` (of ok operations, by ``f``), ``quantile_series`` (of all ok operations, ``None`` in a bucket
-    without any) and ``availability``: the share of operations that were ok, by node, and before, during and after
+    without any), ``errors`` (why operations were not ok: the commonest reasons, whatever their numbers, with the
+    outcome and how often) and ``availability``: the share of operations that were ok, by node, and before, during and after
     each fault. There, a ``fail`` of an operation that may rightly be refused (a compare-and-set, say) does not count.
     """
 
@@ -48,6 +55,7 @@ class StatisticsChecker(Checker):
             reason=reason,
             details={
                 "by_f": _counts_by_f(clients),
+                "errors": _errors(clients),
                 "rate": {"bucket_ms": bucket_ms, "series": _rates(clients, bucket_ms)},
                 "latency_ms": _latencies(clients),
                 "quantile_series": _quantile_series(clients, bucket_ms),
@@ -90,6 +98,18 @@ def _counts_by_f(clients: History) -> dict[str, dict[str, int]]:
         name: {str(kind): int(count) for kind, count in zip(TYPES, row, strict=True)}
         for name, row in zip(names, counts, strict=True)
     }
+
+
+def _errors(clients: History) -> list[dict[str, Any]]:
+    """The commonest reasons of each outcome but ok, the commonest first."""
+    kinds, errors = clients.column("type"), clients.column("error")
+    counts: Counter[tuple[str, str]] = Counter()
+    for code in (FAIL_CODE, INFO_CODE):
+        texts, times = np.unique(errors[(kinds == code) & (errors >= 0)], return_counts=True)
+        for text, count in zip(texts.tolist(), times.tolist(), strict=True):
+            counts[str(TYPES[code]), _NUMBER.sub("…", clients.names[text][:_ERROR_MAX])] += count
+    common = sorted(counts.items(), key=lambda counted: (-counted[1], counted[0]))[:ERRORS_MAX]
+    return [{"type": kind, "error": text, "count": count} for (kind, text), count in common]
 
 
 def _buckets(clients: History, bucket_ms: int) -> tuple[Ints, int]:

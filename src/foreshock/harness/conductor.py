@@ -178,7 +178,8 @@ class Conductor:
         await interpreter.run(gen.nemesis(gen.lift(self.parts.nemesis.final_generator())))
 
     async def _deploy(self) -> None:
-        self._enter("deploy", f"deploying {len(self.plan.nodes)} nodes on {self.plan.backend}")
+        count = len(self.plan.nodes)
+        self._enter("deploy", f"deploying {count} node{'s' * (count != 1)} on {self.plan.backend}")
         await self.parts.cluster.deploy()
         bound_s = self.plan.ready_timeout_s
         set_up = self.parts.target.set_up(self.parts.cluster, self.runtime)

@@ -47,7 +47,10 @@ class Client(Protocol):
         """Connect. Raise on failure: the process waits a moment and tries again."""
 
     async def close(self) -> None:
-        """Release everything; called once, also after errors."""
+        """Release everything; called once where ``open`` had returned, also after errors.
+
+        An ``open`` that raises releases by itself what it took.
+        """
 
 
 @runtime_checkable

@@ -23,10 +23,12 @@ from foreshock.reports.stored_run import LogFile, StoredRun
 from foreshock.reports.tables import (
     AroundFaultRow,
     CheckerRow,
+    ErrorRow,
     OperationRow,
     Setting,
     around_faults,
     checker_rows,
+    error_rows,
     notable_operations,
     plan_groups,
 )
@@ -76,6 +78,7 @@ class Page(NamedTuple):
     kinds: tuple[tuple[str, str], ...]
     around: tuple[AroundFaultRow, ...]
     outcomes: tuple[OutcomeCounts, ...]
+    errors: tuple[ErrorRow, ...]
     explorer: ExplorerData | None
     notable: tuple[OperationRow, ...]
     faults: tuple[FaultWindow, ...]
@@ -121,6 +124,7 @@ def page_of(run: StoredRun) -> Page:
         kinds=tuple(dict.fromkeys((window.kind, window.color) for window in windows)),
         around=tuple(around_faults(run)[:FAULT_ROWS_MAX]),
         outcomes=tuple(outcome_counts(columns)),
+        errors=tuple(error_rows(run)),
         explorer=_explorer(run, columns, windows, violations, locks, cache) if columns.total else None,
         notable=tuple(notable_operations(columns, violations)),
         faults=windows[:FAULT_ROWS_MAX],

@@ -64,6 +64,17 @@ class AroundFaultRow(NamedTuple):
     recovery: str
 
 
+class ErrorRow(NamedTuple):
+    """Operations that ended alike, whatever the numbers in their errors."""
+
+    outcome: str
+    error: str
+    count: str
+
+
+ERROR_ROWS_MAX = 16
+
+
 def plan_groups(plan: Mapping[str, Any]) -> list[tuple[str, list[Setting]]]:
     """Every setting of a plan: the test's own first, then the options by the one they belong to."""
     options = plan.get("options")
@@ -136,6 +147,18 @@ def _around_fault(entry: Mapping[str, Any]) -> AroundFaultRow:
 
 def _share(value: Any) -> str:
     return percent(value) if isinstance(value, int | float) else "no operations"
+
+
+def error_rows(run: StoredRun) -> Iterator[ErrorRow]:
+    """Why operations were not ok, as the statistics checker counted it; nothing where it did not run."""
+    checkers = run.results.checkers if run.results else {}
+    for check in checkers.values():
+        entries = check.details.get("errors")
+        for entry in list(entries)[:ERROR_ROWS_MAX] if isinstance(entries, list | tuple) else ():
+            if isinstance(entry, Mapping) and entry.get("type") in (OUTCOMES[FAIL], OUTCOMES[INFO]):
+                yield ErrorRow(
+                    entry["type"], clip(str(entry.get("error", "")), 300), _text(entry.get("count", ""))
+                )
 
 
 def notable_operations(columns: Columns, violations: Sequence[Violation]) -> list[OperationRow]:

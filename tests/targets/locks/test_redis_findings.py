@@ -113,7 +113,7 @@ def on_real_servers(target: str, backend: str, store: Path, *more: str) -> dict[
 @pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_real_servers_as_processes_keep_the_promise(target: str, tmp_path: Path) -> None:
-    breaking = ("--nemesis", "kill,pause", "--interval", "1", "--time-limit", "4")
+    breaking = ("--nemesis", "kill,pause", "--interval", "1", "--time-limit", "7")
     document = on_real_servers(target, "process", tmp_path, *breaking)
     assert (document["verdict"], document["harness_errors"]) == ("valid", [])
     assert document["operations"]["ok"] > 20
@@ -135,7 +135,7 @@ def test_a_real_server_without_persistence_is_convicted_when_it_is_killed(tmp_pa
 @pytest.mark.docker
 @pytest.mark.slow
 def test_redlock_in_containers_keeps_its_promise(tmp_path: Path) -> None:
-    breaking = ("--nemesis", "kill", "--interval", "1", "--time-limit", "4")
+    breaking = ("--nemesis", "kill", "--interval", "1", "--time-limit", "7")
     document = on_real_servers("redlock", "docker", tmp_path, *breaking, "--nodes", "3")
     assert (document["verdict"], document["harness_errors"]) == ("valid", [])
     assert document["operations"]["ok"] > 20
