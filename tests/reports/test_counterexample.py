@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -103,6 +104,18 @@ def test_a_hold_ends_at_the_call_of_the_release() -> None:
     assert (second.start_ns, second.end_ns) == (5 * MS, None)
     (overlap,) = overlaps_of([first, second])
     assert overlap.lasting_ns == 1 * MS
+
+
+def test_what_a_grant_needed_is_not_behind_what_its_process_then_held() -> None:
+    made = layout(
+        [row(0, 1, 0, "acquire", result={"token": 1}), row(2, 5, 1, "acquire"), row(6, 7, 0, "release")],
+        impossible=2,
+        needed={"2": "the lock to be free"},
+    )
+    drawing = str(draw(made, "core", "two at once"))
+    (note,) = re.findall(r'<text[^>]*y="([0-9.]+)"[^>]*>needed the lock', drawing)
+    lowest = max(float(y) for y in re.findall(r'<rect[^>]*y="([0-9.]+)"[^>]*class="hold"', drawing))
+    assert float(note) > lowest + 18 + 8  # the bar's height, and the letters'
 
 
 def test_a_hold_ends_when_its_last_grant_runs_out() -> None:

@@ -25,14 +25,14 @@ _TIME_LABELS_APART = 70.0
 def draw(layout: Layout, name: str, title: str) -> Markup:
     """The drawing of a laid out counterexample; ``name`` must be unique in the page."""
     holds = holds_of(layout)
-    bottom = TOP + len(layout.lanes) * LANE
+    bottom = TOP + len(layout.lanes) * LANE + (10 if holds else 0)
     body = [
         *_grid(layout, bottom),
         *_overlaps(holds),
         *(() if holds else _death(layout, bottom)),
         *(_bar(bar, layout.width) for bar in layout.bars),
         *_thread(layout),
-        *(words for bar in layout.bars for words in _words(bar, layout.width)),
+        *(words for bar in layout.bars for words in _words(bar, layout.width, holds)),
         *(part for hold in holds for part in _hold(hold)),
         *_order(layout),
         *(() if holds else _cross(layout)),
@@ -85,14 +85,17 @@ def _bar(bar: Bar, edge: float) -> Markup:
     return svg.element("rect", class_=" ".join(kinds), rx=5, **size)
 
 
-def _words(bar: Bar, edge: float) -> Iterator[Markup]:
+def _words(bar: Bar, edge: float, holds: Sequence[Hold]) -> Iterator[Markup]:
     y, operation = _bar_top(bar.lane), bar.operation
     yield svg.text(operation.text, bar.left + 1, y - 6, "op-label" if bar.in_core else "op-label context")
     if bar.needed:
         note = "needed" if bar.impossible else "needed pending"
         anchor, x = ("end", bar.right - 10) if bar.right > edge * 0.7 else ("start", bar.left + 1)
         content = clip(f"needed {bar.needed}", NOTE_CHARACTERS_MAX)
-        yield svg.text(content, x, y + BAR + 15, note, anchor=anchor)
+        below = (
+            38 if any(hold.lane == bar.lane for hold in holds) else 15
+        )  # below the bar of what its process holds
+        yield svg.text(content, x, y + BAR + below, note, anchor=anchor)
 
 
 def _ordered(layout: Layout) -> list[tuple[Bar, float, float]]:
