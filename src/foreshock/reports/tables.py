@@ -69,7 +69,7 @@ class ErrorRow(NamedTuple):
 
     outcome: str
     error: str
-    count: str
+    times: str
 
 
 ERROR_ROWS_MAX = 16
