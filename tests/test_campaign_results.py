@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -178,6 +179,16 @@ def test_an_empty_store_has_every_column_and_no_row(tmp_path: Path) -> None:
     tests = foreshock.load(tmp_path)
     assert tests.empty
     assert {"verdict", "seed", "started", "core"} <= set(tests.columns)
+
+
+def test_a_folder_whose_name_is_no_text_does_not_keep_the_others_from_being_loaded(tmp_path: Path) -> None:
+    for name in (b"plain", b"\xff\xfe"):
+        run = tmp_path / os.fsdecode(name) / "20260101T000000-000000"
+        run.mkdir(parents=True)
+        (run / "test.json").write_text("{}")
+    runs = foreshock.load(tmp_path)["run"]
+    assert sorted("plain" in run for run in runs) == [False, True]
+    assert any(r"\udcff\udcfe" in run for run in runs)
 
 
 def test_columns_have_the_same_types_whether_or_not_there_are_rows(made: Made, tmp_path: Path) -> None:

@@ -248,7 +248,14 @@ def _frame(
     seen = dict.fromkeys(name for row in rows for name in row if name not in always)
     first = [name for name in always if name in _FIRST]
     columns = [*first, *sorted(seen), *(name for name in always if name in _LAST)]
-    return pd.DataFrame({name: _column(name, [row.get(name) for row in rows]) for name in columns})
+    return pd.DataFrame({name: _column(name, [_value(row.get(name)) for row in rows]) for name in columns})
+
+
+def _value(value: Any) -> Any:
+    """The value; of a name that is no UTF-8 on disk, which no column of texts takes, what can be written."""
+    if not isinstance(value, str) or value.isascii():
+        return value
+    return value.encode("utf-8", "backslashreplace").decode()
 
 
 def _column(name: str, values: list[Any]) -> Any:

@@ -102,6 +102,13 @@ def test_the_failure_is_the_counterexample_and_both_commands_run_it_again(
     assert (only_run(pytester.path / "third") / "history.jsonl").read_bytes() == history
 
 
+def test_a_wrong_word_in_the_configuration_is_said(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nforeshock_keep = everything\n")
+    result = pytester.runpytest()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines("*foreshock_keep = 'everything': give failed or all")
+
+
 def test_what_a_target_says_does_not_steer_the_terminal(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """

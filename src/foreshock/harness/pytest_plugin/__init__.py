@@ -27,6 +27,7 @@ MARKER: Final = "foreshock"
 SEED_BOUND: Final = 1 << 31
 SEEDS_MAX: Final = 1_000
 """Of one test; and how far apart the seeds of the tests that one function runs one after the other are."""
+_KEEP: Final = ("failed", "all")
 _BASE_SEED: Final = pytest.StashKey[int]()
 _REPORTS: Final = pytest.StashKey[dict[str, pytest.TestReport]]()
 _INI: Final = {
@@ -60,7 +61,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--foreshock-store", metavar="DIR", help="folder that keeps the runs of chaos tests")
     group.addoption(
         "--foreshock-keep",
-        choices=("failed", "all"),
+        choices=_KEEP,
         help="which runs stay in the store when their test has ended",
     )
     group.addoption(
@@ -86,6 +87,9 @@ def pytest_configure(config: pytest.Config) -> None:
         f"{MARKER}(seeds=1, **settings): settings of the chaos tests that the function runs, as foreshock.test() takes "
         "them; seeds: how often, each time with another seed, or a list of seeds",
     )
+    keep = config.getini("foreshock_keep")
+    if keep and keep not in _KEEP:
+        raise pytest.UsageError(f"foreshock_keep = {keep!r:.100}: give {' or '.join(_KEEP)}")
     given = config.getoption("--foreshock-seed")
     shared = getattr(config, "workerinput", {}).get("foreshock_seed")
     drawn = random.SystemRandom().randrange(SEED_BOUND) if given is None and shared is None else 0
