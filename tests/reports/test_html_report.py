@@ -125,7 +125,7 @@ def test_a_valid_run_shows_its_figures_its_plan_and_its_plots(tmp_path: Path) ->
     assert runs.REPLAY in page.text
     assert "Why operations were not ok" in page.text
     assert "timeout after … ms" in page.text
-    assert len(page.having("table", "errors")) == 1
+    assert len(page.having("table", "not-ok")) == 1
     for plot in ("plot-faults", "plot-rate", "plot-latency", "plot-availability", "seismogram"):
         assert len(page.having("svg", plot)) == 1, plot
     assert page.having("path", "p99")
