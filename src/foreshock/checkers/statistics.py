@@ -35,7 +35,8 @@ class StatisticsChecker(Checker):
     ``latency_ms`` (of ok operations, by ``f``), ``quantile_series`` (of all ok operations, ``None`` in a bucket
     without any), ``errors`` (why operations were not ok: the commonest reasons, whatever their numbers, with the
     outcome and how often) and ``availability``: the share of operations that were ok, by node, and before, during and
-    after each fault. There, a ``fail`` of an operation that may rightly be refused (a compare-and-set, say) does not count.
+    after each fault. There, a ``fail`` of an operation that may rightly be refused (a compare-and-set, say) does not
+    count.
     """
 
     name = "statistics"
