@@ -126,6 +126,16 @@ def test_fewer_nodes_than_the_target_takes_are_refused(monkeypatch: pytest.Monke
     assert len(resolve(Request(target="raft", backend="sim", nodes="3")).plan.nodes) == 3
 
 
+def test_more_nodes_than_the_target_takes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    raft = resolve(Request(target="raft", backend="sim")).target_class
+    monkeypatch.setattr(raft, "maximum_nodes", 1)
+    with pytest.raises(
+        UsageError, match="takes 1 node at most, and 2 would be deployed: give fewer by --nodes"
+    ):
+        resolve(Request(target="raft", backend="sim", nodes="2"))
+    assert len(resolve(Request(target="raft", backend="sim", nodes="1")).plan.nodes) == 1
+
+
 class OnlyLocks(Target[Options]):
     """A target that offers locks and nothing else."""
 

@@ -175,7 +175,13 @@ def resolve(request: Request) -> Resolved:
 
 
 def _check_enough(target: str, target_class: type[Target[Any]], nodes: Sequence[str]) -> None:
-    """Refuse fewer nodes than the target can do with."""
+    """Refuse fewer nodes than the target can do with, and more than it makes one system of."""
+    most = target_class.maximum_nodes
+    if most is not None and len(nodes) > most:
+        raise UsageError(
+            f"the target {target!r} takes {most} node{'s' * (most > 1)} at most, and {len(nodes)} would be deployed: "
+            "give fewer by --nodes"
+        )
     if len(nodes) < target_class.minimum_nodes:
         raise UsageError(
             f"the target {target!r} takes {target_class.minimum_nodes} nodes at least, and {len(nodes)} "

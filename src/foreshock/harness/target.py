@@ -51,6 +51,9 @@ class Target(ABC, Generic[OptionsT_co]):
     minimum_nodes: ClassVar[int] = 1
     """How many nodes it takes at least; a plan with fewer is refused."""
 
+    maximum_nodes: ClassVar[int | None] = None
+    """Of how many nodes it makes one system at most; a plan with more is refused. ``None``: of any number."""
+
     packages: ClassVar[tuple[str, ...]] = ()
     """Debian packages that a node's image needs beside python3."""
 

@@ -47,6 +47,16 @@ def test_what_is_found_first_is_the_least_seed_and_all_are_grouped(command: Comm
     assert "foreshock shrink other/naive-raft-register/" in first.out
 
 
+def test_a_store_that_takes_nothing_is_not_told_as_a_test_that_differs(
+    command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    said = command("hunt", *FAILING, "--seeds", "5", "--jobs", "1", "--store", "file/store")
+    assert said.code == 1
+    assert "could not be run again to be kept: the run's folder" in said.err
+    assert "not deterministic" not in said.err
+
+
 def test_a_hunt_that_finds_nothing_is_valid_and_leaves_nothing(command: Command, tmp_path: Path) -> None:
     said = command("hunt", *QUICK, "--seed", "40")
     assert said.code == 0

@@ -204,7 +204,13 @@ class Hunt:
     def _keep(self, seed: int, attempt: Attempt) -> None:
         """A failing test was run once more, into the store."""
         summary, before = attempt.summary, self._failing[seed]
-        if summary is None or outcome_of(attempt) != before.outcome:
+        if summary is None or (outcome_of(attempt) == "error" != before.outcome):
+            self._errors.append(
+                f"the test with seed {seed} was {before.outcome}, and could not be run again to be kept: "
+                f"{_reason(attempt)}"
+            )
+            return
+        if outcome_of(attempt) != before.outcome:
             self._errors.append(
                 f"the test with seed {seed} was {before.outcome}, and {outcome_of(attempt)} when it was run again: it "
                 "is not deterministic (a plug-in may look at the clock, or draw by itself)"

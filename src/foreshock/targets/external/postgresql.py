@@ -124,7 +124,7 @@ class Postgresql(Target[PostgresqlOptions]):
     """One server with a database of its own."""
 
     Options = PostgresqlOptions
-    default_nodes, port = 1, 5432
+    default_nodes, maximum_nodes, port = 1, 1, 5432
     packages, binaries = ("postgresql",), (f"{_PROGRAMS}/initdb",)
     services: ClassVar[Mapping[str, type[Any]]] = {"register": PostgresqlRegister, "lock": PostgresqlLock}
     promises, exhibits = POSTGRESQL_PROMISES, POSTGRESQL_EXHIBITS
