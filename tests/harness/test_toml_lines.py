@@ -88,6 +88,12 @@ def test_every_shape() -> None:
     assert dict(lines_of(EVERY_SHAPE)) == EXPECTED
 
 
+def test_a_key_of_very_many_parts_takes_no_time_and_its_table_has_its_line() -> None:
+    found = lines_of("first = 1\n[" + "a." * 50_000 + "b]\nlast = 1\n")
+    assert len(found) < 100
+    assert found["a", "a"] == 2
+
+
 def test_line_breaks_of_windows() -> None:
     assert dict(lines_of(EVERY_SHAPE.replace("\n", "\r\n"))) == EXPECTED
 

@@ -14,6 +14,8 @@ from typing import Final
 Place = tuple[str | int, ...]
 """The way to a value: keys, and the numbers of elements, as in ``("include", 0, "target", 2)``."""
 
+DOTTED_MAX: Final = 64
+"""Of the parts of one key; each place below holds all above it, and thousands of them would take for ever."""
 _BLANK: Final = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _SPACE: Final = re.compile(r"[ \t]*")
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
@@ -92,7 +94,7 @@ class _Reader:
         return place
 
     def _keys(self) -> list[str]:
-        """A key with its dots."""
+        """A key with its dots; where there are very many, what stands deeper has the line of the first of them."""
         keys = []
         while True:
             self._skip(_SPACE)
@@ -102,7 +104,7 @@ class _Reader:
                 keys.append(self._skip(_BARE_KEY))
             self._skip(_SPACE)
             if not self._text.startswith(".", self._at):
-                return keys
+                return keys[:DOTTED_MAX]
             self._at += 1
 
     def _pair(self, table: Place) -> None:

@@ -25,6 +25,12 @@ def test_a_port_in_use_is_one_sentence_with_the_way_out(tmp_path: Path) -> None:
     )
 
 
+def test_a_store_that_is_a_device_is_refused_and_not_said_to_come() -> None:
+    said = foreshock("serve", "--port", "0", "--store", "/dev/null")
+    assert (said.code, said.out) == (4, "")
+    assert "--store '/dev/null' is no folder" in said.err
+
+
 @pytest.mark.parametrize(
     ("host", "sentence"),
     [

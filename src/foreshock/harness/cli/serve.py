@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from foreshock.harness.cli.common import option, output_options, print_json, set_up_logging, store_option
+from foreshock.harness.errors import UsageError
 from foreshock.harness.verdict import ExitCode
 
 PORT = 8077
@@ -41,6 +42,10 @@ def command(host: str, port: int, store: Path, as_json: bool, verbose: bool, qui
     from foreshock.harness.server.views import PAGES
 
     set_up_logging(verbose=verbose, warns=True)
+    if store.exists() and not store.is_dir():
+        raise UsageError(
+            f"--store {str(store)!r} is no folder: name the one that keeps the runs, such as store"
+        )
     if not is_loopback(host):
         click.echo(
             f"foreshock: --host {host} is not this machine alone: whoever reaches it may read the whole store",
