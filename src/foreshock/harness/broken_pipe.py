@@ -6,6 +6,7 @@ Nothing is wrong then: the test goes on, and its exit code stands.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,13 @@ def open_missing_streams() -> None:
             )  # the lowest number that is free is this one
         if number and getattr(sys, name) is None:
             setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115 - for life
+
+
+def spell_out_what_cannot_be_encoded() -> None:
+    """Where stdout or stderr cannot take a character, such as a check mark in ASCII, let it be spelt by its number."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def silence_stdout() -> None:

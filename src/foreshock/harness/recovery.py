@@ -17,6 +17,7 @@ from foreshock.harness.errors import ForeshockError, PartlyDone, UsageError
 from foreshock.harness.ledger import Fault, FaultLedger, LedgerInUse, ends_with_harness, read_ledger
 from foreshock.harness.live_runs import LiveRun
 from foreshock.harness.registry import Kind, load, names
+from foreshock.harness.scratch import remove_abandoned
 from foreshock.harness.store import FAULTS
 
 OTHER_HEALING_S: Final = 60.0
@@ -100,6 +101,8 @@ def clean_dead_runs(run: str | None) -> Recovered:
             logger.exception("the backend %s raised while it cleaned", name)
             recovered.errors.append(f"the backend {name!r} cannot clean: {describe(error)}")
     live_runs.forget_torn()
+    if run is None:
+        recovered.done.extend(f"the scratch folder {folder}" for folder in remove_abandoned())
     return recovered
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -169,6 +170,18 @@ def test_output_that_goes_nowhere_is_no_traceback_and_no_invalid(redirection: st
     command = f"{sys.executable} -m foreshock list targets {redirection}"
     result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
     assert (result.returncode, "Traceback" in result.stderr) == (code, False)
+
+
+def test_a_full_stdout_is_said_and_what_it_cannot_encode_is_spelt(tmp_path: Path) -> None:
+    test = f"{sys.executable} -m foreshock test --backend sim --time-limit 1 --store {tmp_path}/store -q"
+    full = subprocess.run(["sh", "-c", f"{test} >/dev/full"], capture_output=True, text=True, check=False)
+    assert (full.returncode, full.stderr) == (
+        3,
+        "foreshock: what was to be said cannot be written: No space left on device\n",
+    )
+    plain = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    spelt = subprocess.run(test.split(), env=plain, capture_output=True, text=True, check=False)
+    assert (spelt.returncode, spelt.stdout[:13]) == (0, "\\u2713 VALID ")
 
 
 def test_a_campaign_whose_output_goes_nowhere_runs_its_tests(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Sub-commands are imported when they are called and not before: ``foreshock --hel
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import logging
 import os
@@ -17,11 +18,18 @@ import msgspec
 from click.shell_completion import CompletionItem
 
 from foreshock.harness.blame import describe
-from foreshock.harness.broken_pipe import open_missing_streams, reader_may_leave, silence_stdout
+from foreshock.harness.broken_pipe import (
+    open_missing_streams,
+    reader_may_leave,
+    silence_stdout,
+    spell_out_what_cannot_be_encoded,
+)
 from foreshock.harness.errors import ForeshockError, UsageError
 from foreshock.harness.options import nearest
 from foreshock.harness.verdict import ExitCode
 
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""How a full or broken place in which stdout ends answers."""
 COMPLETES = "_FORESHOCK_COMPLETE"
 """The variable by which a shell asks click to complete a word."""
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -123,6 +131,7 @@ def run(arguments: list[str] | None = None) -> int:
     """Run a command line; returns its exit code. The only place where exceptions become messages."""
     given = sys.argv[1:] if arguments is None else arguments
     open_missing_streams()
+    spell_out_what_cannot_be_encoded()
     try:
         result = cli.main(args=given, prog_name="foreshock", standalone_mode=False)
         with reader_may_leave():
@@ -156,6 +165,8 @@ def _unexpected(error: BaseException, arguments: list[str]) -> str:
     """What is no mistake of the user's. It must not reach Python, whose exit code is 1, and 1 means invalid."""
     if isinstance(error, SystemExit):
         return f"a plug-in ended the program: {describe(error)}"
+    if isinstance(error, OSError) and error.errno in UNWRITABLE and error.filename is None:
+        return f"what was to be said cannot be written: {error.strerror}"
     log = logging.getLogger("foreshock")
     told = "-v" in arguments or "--verbose" in arguments
     log.log(logging.ERROR if told else logging.DEBUG, "unexpected", exc_info=error)

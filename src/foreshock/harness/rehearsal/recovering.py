@@ -13,6 +13,7 @@ from foreshock.harness.ledger import Fault, ends_with_harness, read_ledger
 from foreshock.harness.recovery import as_labelled, refuse_living, runs_to_heal
 from foreshock.harness.registry import Kind, load, names
 from foreshock.harness.rehearsal.recording import Command
+from foreshock.harness.scratch import abandoned
 from foreshock.harness.store import FAULTS
 
 
@@ -95,4 +96,9 @@ def rehearse_cleaning(run: str | None) -> tuple[list[Undoing], list[str]]:
         except ForeshockError as error:
             if left:
                 errors.append(f"run {', '.join(left)}: {error}")
+    if run is None:
+        shown += [
+            Undoing(run=folder.name, what="scratch", note=f"the folder {folder} is removed")
+            for folder in abandoned()
+        ]
     return shown, errors

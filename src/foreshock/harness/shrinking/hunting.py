@@ -8,7 +8,6 @@ failed is run once more into the store, with its report, which also shows that i
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from foreshock.harness.campaign.triage import groups_of
 from foreshock.harness.errors import HarnessError
 from foreshock.harness.process_pool import Ended, ProcessPool
 from foreshock.harness.request import Request
+from foreshock.harness.scratch import scratch_folder
 from foreshock.harness.shrinking.trials import STILLBORN_MAX
 from foreshock.harness.shrinking.view import Ticker
 from foreshock.harness.summary import TestSummary
@@ -123,7 +123,7 @@ class Hunt:
         """Hunt; raises :class:`HarnessError` when no test can be done at all."""
         seconds_max = TEST_SECONDS_MAX + self._request.deadline
         pool = ProcessPool[_Ticket](run_task, seconds_max=seconds_max, niceness=NICENESS)
-        with tempfile.TemporaryDirectory(prefix="foreshock-hunt-") as scratch, pool:
+        with scratch_folder("hunt") as scratch, pool:
             while not self._stopped:
                 while len(pool.under_way()) < self._jobs and (ticket := self._ticket()) is not None:
                     pool.start(ticket, self._task(ticket, scratch))
@@ -157,11 +157,11 @@ class Hunt:
         self._next += 1
         return _Ticket(self._next - 1)
 
-    def _task(self, ticket: _Ticket, scratch: str) -> Task:
+    def _task(self, ticket: _Ticket, scratch: Path) -> Task:
         request = msgspec.structs.replace(self._request, seed=ticket.seed)
         if ticket.keep:
             return Task(request=request, number=1, store=str(self._store), report="all")
-        return Task(request=request, number=1, store=scratch, report="none", keep="failures")
+        return Task(request=request, number=1, store=str(scratch), report="none", keep="failures")
 
     def _take(self, ended: Ended[_Ticket]) -> None:
         attempt: Attempt = ended.result

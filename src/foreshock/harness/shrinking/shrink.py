@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from foreshock.harness.request import Request
 from foreshock.harness.runner import run_test
 from foreshock.harness.schedule_file import ScheduledFault, read_schedule
 from foreshock.harness.schedule_record import SCHEDULE, toml_text
+from foreshock.harness.scratch import scratch_folder
 from foreshock.harness.shrinking.candidate import SECOND_NS, Failure
 from foreshock.harness.shrinking.reduction import Reduction
 from foreshock.harness.shrinking.sameness import compare_runs
@@ -113,10 +113,10 @@ def shrink(run: Path, store: Path, effort: Effort, ticker: Ticker) -> ShrunkRun:
     resolved = run_again(stored, store).resolved
     failure = Failure.of(summary)
     view = _View(ticker, failure)
-    with tempfile.TemporaryDirectory(prefix="foreshock-shrink-") as scratch:
+    with scratch_folder("shrink") as scratch:
         trials = Trials(
             failure,
-            Path(scratch),
+            scratch,
             view,
             jobs=effort.jobs,
             budget=effort.budget,
@@ -133,7 +133,7 @@ def shrink(run: Path, store: Path, effort: Effort, ticker: Ticker) -> ShrunkRun:
         best = reduction.best or first
         ticker.stand("the least test, run twice")
         outcome, schedule = _keep(stored, best, store)
-        again = run_test(_resolved_of(outcome), Store(Path(scratch)), SilentProgress(), report=False)
+        again = run_test(_resolved_of(outcome), Store(scratch), SilentProgress(), report=False)
         same = compare_runs(outcome.run, again.run).same
     lowered = _lowered(best, resolved)
     document = Shrunk(
