@@ -39,6 +39,7 @@ TIMED = (
     "targets/reference/test_processes.py",
     "reports/test_live",
     "harness/campaign/test_campaign_killed.py",
+    "harness/shrinking/test_replay_on_processes.py",
 )
 """Those among them that do: real clusters, which have elections to win in time."""
 WITH_CONTAINERS = (

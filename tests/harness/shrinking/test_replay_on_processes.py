@@ -23,7 +23,10 @@ def test_the_same_faults_come_to_the_same_nodes(command: Callable[..., Any], tmp
     assert said.code == document["exit"] == document["test"]["exit"]
     assert document["same"] is None
     assert "the same faults came at the same times, but races" in document["says"][0]
-    assert faults(Path(document["run"])) == faults(run) != []
+    came, recorded = faults(Path(document["run"])), faults(run)
+    # What was due in the last moments of the test may come too late for it, a few ms later than it was recorded.
+    assert came == recorded[: len(came)]
+    assert len(came) >= max(1, len(recorded) - 2)
     assert f"--schedule {run.relative_to(tmp_path)}/schedule.toml" in document["test"]["replay"]
     shrunk = command("shrink", run)
     assert shrunk.code == 4
