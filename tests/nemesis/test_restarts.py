@@ -11,9 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from foreshock.harness import generator as gen
 from foreshock.harness.composed_nemesis import ComposedNemesis
 from foreshock.harness.errors import FaultError
 from foreshock.harness.generator.base import PENDING
+from foreshock.harness.generator.testing import simulate
 from foreshock.harness.ledger import read_ledger
 from foreshock.harness.nemesis import Nemesis
 from foreshock.harness.operation import NEMESIS, Operation, OperationType
@@ -239,8 +241,8 @@ def test_upgrades_are_finished_when_all_nodes_are_up_again(world: Any) -> None:
     both = ComposedNemesis([upgrade(world), kill])
     asyncio.run(both.invoke(Operation(f="upgrade", value={"versions": {"n1": "2"}})))
     perform(kill, "kill", {"nodes": ["n2"]})
-    final: Any = both.final_generator()
-    for operation in final:
+    events = simulate(gen.nemesis(gen.lift(both.final_generator())))
+    for operation in [event for event in events if event.type is OperationType.INVOKE]:
         asyncio.run(both.invoke(operation))
     assert set(world.cluster.runs.values()) == {"2"}
 

@@ -258,11 +258,12 @@ class Explainer:
     def _states(self, entries: Sequence[Entry], deepest: Deepest) -> tuple[str, ...]:
         """States that were possible just before the impossible return, in words.
 
-        The search leaves out what an open operation would do that nobody notices: that is added.
+        The search leaves out what an open operation would do that nobody notices: that is added. In which order they
+        are come upon is the search's own affair, and the compiled one has another: they are told in the order of words.
         """
         words = [_read_later(state_of(self.model, state)) for state in deepest.states]
         words += [state_of(self.model, state) for state in possible_states(self.model, entries, deepest)]
-        return tuple(dict.fromkeys(words))
+        return tuple(sorted(dict.fromkeys(words), key=lambda word: (len(word), word)))
 
     def _reason(self, found: _Found) -> str:
         entries, deepest, core = found.entries, found.deepest, found.core

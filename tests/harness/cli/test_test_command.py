@@ -55,6 +55,7 @@ def test_a_person_reads_the_verdict_the_reason_the_report_and_how_to_run_it_agai
     said = command(*QUICK)
     first, *rest = said.out.splitlines()
     assert first.startswith("✓ VALID  every checker found the history of ")
+    rest = [line for line in rest if line.split()[0] != "errors"]  # which there may be, or not
     assert [line.split()[0] for line in rest] == ["operations", "faults", "run", "report", "again"]
     assert rest[3].split()[1].startswith("store/raft-register/")
     assert rest[3].endswith("/report.html")
