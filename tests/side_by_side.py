@@ -37,7 +37,6 @@ COMPUTING = (
 """Those that wait for no clock and no node: folders of tests and files, the longest first."""
 TIMED = (
     "targets/reference/test_processes.py",
-    "reports/test_live",
     "harness/campaign/test_campaign_killed.py",
     "harness/shrinking/test_replay_on_processes.py",
 )

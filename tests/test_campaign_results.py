@@ -155,6 +155,8 @@ def test_operations_say_which_faults_were_in_force(made: Made) -> None:
     [
         (lambda path: path / "missing", UsageError, "is not there: give a store's folder"),
         (lambda path: (path.write_text("") and path) or path, UsageError, "is no folder"),
+        (lambda path: None, UsageError, "None names nothing"),
+        (lambda path: "", UsageError, "'' names nothing"),
         (
             lambda path: (path.mkdir(), (path / "photo.png").touch()) and path,
             UsageError,
@@ -166,7 +168,7 @@ def test_operations_say_which_faults_were_in_force(made: Made) -> None:
             "is not what a campaign writes",
         ),
     ],
-    ids=["missing", "a file", "something else", "a broken document"],
+    ids=["missing", "a file", "nothing", "no name", "something else", "a broken document"],
 )
 def test_what_cannot_be_loaded_is_said_in_a_sentence(
     make: object, error: type[Exception], words: str, tmp_path: Path

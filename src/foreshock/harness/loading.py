@@ -136,6 +136,10 @@ def read_campaign(folder: Path) -> CampaignDocument:
 
 
 def _folder(source: str | Path, store: Path) -> Path:
+    if not isinstance(source, str | Path) or not str(source):
+        raise UsageError(
+            f"{source!r} names nothing: give a store's folder, a campaign's, a run's, or 'latest'"
+        )
     if str(source) == "latest":
         return Store(store).find("latest")
     folder = Path(source)

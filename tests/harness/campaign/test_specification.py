@@ -259,6 +259,10 @@ WRONG = {
         '[matrix]\ntarget = ["raft"]\n[[exclude]]\n',
         "line 3: an [[exclude]] without any key would leave out everything",
     ),
+    "an include of nothing": (
+        '[matrix]\ntarget = ["raft"]\n[[include]]\nseeds = 3\n',
+        "line 3: an [[include]] must say what is to be tested beside the matrix",
+    ),
     "excludes that leave nothing": (
         '[matrix]\ntarget = ["raft"]\n[[exclude]]\ntarget = "raft"\n',
         "line 3: every combination is excluded: nothing is left to test",

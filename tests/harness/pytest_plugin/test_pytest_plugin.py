@@ -253,6 +253,7 @@ def test_unknown_and_what_the_harness_could_not_do_fail_and_are_told_apart(pytes
 
 MISUSES = {
     "target='raaft'": "Misused: there is no target 'raaft' (did you mean 'raft'",
+    "target=dict": "Misused: target=dict is no target: it is not a subclass of foreshock.harness.Target",
     "tarket='raft'": "Misused: foreshock.test() has no setting 'tarket' (did you mean 'target'",
     "time_limit=0": "Misused: time_limit=0 is out of bounds: expected a number > 0",
     "rate='fast'": "Misused: rate='fast' is no number",

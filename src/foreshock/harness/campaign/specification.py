@@ -250,6 +250,10 @@ def _included(
     settings: Settings, place: tuple[str | int, ...], table: Mapping[str, Any], for_s: float | None
 ) -> Included:
     rest = {key: value for key, value in table.items() if key != "seeds"}
+    if not rest:
+        raise settings.source.error(
+            place, 'an [[include]] must say what is to be tested beside the matrix, such as target = "raft"'
+        )
     return Included(
         line=settings.source.line(place),
         axes=settings.axes(place, rest, also=("seeds",)),

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from foreshock import harness
 from foreshock.harness.cli.common import flatten_options
 from foreshock.harness.errors import UsageError
 from foreshock.harness.options import nearest
@@ -70,6 +71,11 @@ def _word(name: str, value: Any, folder: Path) -> Any:
 
 def _plug_in(name: str, value: Any, folder: Path) -> str:
     if isinstance(value, type):
+        base = getattr(harness, name.capitalize())
+        if not issubclass(value, base):
+            raise UsageError(
+                f"{name}={value.__qualname__} is no {name}: it is not a subclass of foreshock.harness.{base.__name__}"
+            )
         return offer(_KINDS[name], value)
     if not isinstance(value, str):
         raise UsageError(
