@@ -11,6 +11,8 @@ class Explorer extends Painter {
     /** @type {Promise<string[]> | null} */
     this.tokens = null;
     this.queued = false;
+    /** The hold of a lock that is pointed at, by its place; -1: none. */
+    this.holdPointed = -1;
     /** What was read out last; it stays until the view moves. @type {string | undefined} */
     this.words = undefined;
     this.listen();
@@ -105,10 +107,11 @@ class Explorer extends Painter {
       if (holds.lane[i] === lane && left <= x && x <= right && (found < 0 || holds.flags[i] & 1)) found = i;
     }
     this.pointed = null;
-    this.tip.hidden = found < 0;
-    if (found < 0) return;
+    this.holdPointed = found;
+    if (found < 0) { this.tip.hidden = true; return; }
     this.tokens = this.tokens || inflate(told.tokens).then((raw) => JSON.parse(new TextDecoder().decode(raw)));
     const token = (await this.tokens)[found], until = holds.start[found] + holds.length[found];
+    if (this.holdPointed !== found || this.pointed !== null) return; // the pointer has gone on meanwhile
     /** @type {[string, string][]} */
     const rows = [["by", `process ${holds.process[found]}`], ["from", at(holds.start[found], 1)], ["until", at(until, 1)], ["for", span(holds.length[found])]];
     if (token) rows.push(["token", token]);
@@ -120,8 +123,8 @@ class Explorer extends Painter {
   /** Show an operation in words at a point. @param {number | null} found @param {number} x @param {number} y */
   async read(found, x, y) {
     if (found !== this.pointed) { this.pointed = found; this.draw(); }
-    this.tip.hidden = found === null;
-    if (found === null) return;
+    this.holdPointed = -1;
+    if (found === null) { this.tip.hidden = true; return; }
     this.texts = this.texts || inflate(this.source.text).then((raw) => JSON.parse(new TextDecoder().decode(raw)));
     const [keys, values, results, errors] = await this.texts;
     if (this.pointed !== found) return;
@@ -149,6 +152,7 @@ class Explorer extends Painter {
     tip.replaceChildren(make("strong", heading));
     for (const [name, text] of rows) tip.append(make("span", name), make("span", text));
     tip.dataset.outcome = outcome;
+    tip.hidden = false; // and not before there is something in it
     const left = x + 18 + tip.offsetWidth > this.width ? x - tip.offsetWidth - 14 : x + 18;
     const below = y + 14 + tip.offsetHeight <= this.height;
     const top = below ? y + 14 : Math.max(y - tip.offsetHeight - 12, 0);
@@ -210,7 +214,7 @@ class Explorer extends Painter {
       this.draw();
     });
     canvas.addEventListener("pointercancel", () => { this.brush = null; this.draw(); });
-    canvas.addEventListener("pointerleave", () => { this.tip.hidden = true; this.pointed = null; this.draw(); });
+    canvas.addEventListener("pointerleave", () => { this.tip.hidden = true; this.pointed = null; this.holdPointed = -1; this.draw(); });
     canvas.addEventListener("dblclick", () => this.show(0, this.end));
     new ResizeObserver(() => this.draw()).observe(canvas.parentElement || canvas);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
