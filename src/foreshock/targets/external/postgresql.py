@@ -26,9 +26,9 @@ elif unshare --map-user=1000 true 2>/dev/null; then as="unshare --map-user=1000"
 else chown postgres . && as="setpriv --reuid=postgres --regid=postgres --clear-groups"; fi
 if [ ! -e made ]; then rm -rf database
     $as initdb -D {data}/database -U foreshock -A trust -E UTF8 --locale=C --no-instructions
-    echo "host all all all trust" >> database/pg_hba.conf
-    touch made && sync made .
+    echo "host all all all trust" >> database/pg_hba.conf; touch made; sync made .
 fi
+[ -s database/postmaster.pid ] || rm -f database/postmaster.pid  # empty: killed as it wrote it
 exec $as postgres -D {data}/database {settings}
 """
 _TABLES: Final = "CREATE TABLE register (key text PRIMARY KEY, value text NOT NULL); CREATE SEQUENCE tokens"
