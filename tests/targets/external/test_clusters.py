@@ -59,13 +59,29 @@ def try_promise(store: Path, kept: Kept) -> dict[str, Any]:
     return document_of(store, *words, *faults, "--time-limit", "6", "--operation-timeout-ms", "1500")
 
 
+WANTED = {
+    "etcd/stalled-client": ("guarded-resource", "fencing"),
+    "etcd/serializable-reads": ("linearizable",),
+    "zookeeper/local-reads": ("linearizable",),
+    "zookeeper/lost-session": ("mutex",),
+    "postgresql/killed-server": ("mutex",),
+    "postgresql/asynchronous-commit": ("linearizable",),
+}
+"""The checkers that may convict, by exhibit: whoever else does has found something else, and the hunt goes on."""
+
+
+def convicting(document: dict[str, Any]) -> str:
+    """The checker that the reason of a test speaks of."""
+    return str(document["reason"]).partition(":")[0]
+
+
 def hunt(store: Path, exhibit: Exhibit) -> list[dict[str, Any]]:
-    """The tests of an exhibit, as many as it may take, until one is invalid."""
+    """The tests of an exhibit, as many as it may take, until one is invalid for the reason that is looked for."""
     found: list[dict[str, Any]] = []
     for seed in range(1, 1 + exhibit.budget):
         words = exhibit.request.arguments("process", seed)
         found.append(document_of(store, *words))
-        if found[-1]["verdict"] == "invalid":
+        if found[-1]["verdict"] == "invalid" and convicting(found[-1]) in WANTED[exhibit.name]:
             break
     return found
 
@@ -84,18 +100,10 @@ def test_what_is_promised_holds_under_faults(tmp_path: Path) -> None:
 def test_what_is_known_to_be_wrong_is_found(tmp_path: Path) -> None:
     with ThreadPoolExecutor(AT_ONCE) as threads:
         hunts = list(threads.map(functools.partial(hunt, tmp_path), EXHIBITS))
-    wanted = {
-        "etcd/stalled-client": ("guarded-resource", "fencing"),
-        "etcd/serializable-reads": ("linearizable",),
-        "zookeeper/local-reads": ("linearizable",),
-        "zookeeper/lost-session": ("mutex",),
-        "postgresql/killed-server": ("mutex",),
-        "postgresql/asynchronous-commit": ("linearizable",),
-    }
     for exhibit, documents in zip(EXHIBITS, hunts, strict=True):
         verdicts = [document["verdict"] for document in documents]
         assert verdicts[-1] == "invalid", (exhibit.name, verdicts)
-        assert documents[-1]["reason"].partition(":")[0] in wanted[exhibit.name], documents[-1]["reason"]
+        assert convicting(documents[-1]) in WANTED[exhibit.name], documents[-1]["reason"]
         assert [document["harness_errors"] for document in documents] == [[]] * len(documents), exhibit.name
 
 
