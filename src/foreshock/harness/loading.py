@@ -21,10 +21,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
-from foreshock.harness.campaign.document import CAMPAIGN, CAMPAIGNS, Attempt, CampaignDocument, CampaignRow
-from foreshock.harness.errors import HarnessError, UsageError
+from foreshock.harness.campaign.document import (
+    CAMPAIGN,
+    CAMPAIGNS,
+    Attempt,
+    CampaignDocument,
+    CampaignRow,
+    read_campaign,
+)
+from foreshock.harness.errors import UsageError
 from foreshock.harness.history import History
 from foreshock.harness.ledger import read_ledger
 from foreshock.harness.store import FAULTS, HISTORY, HISTORY_PARQUET, TEST, Store
@@ -122,17 +127,6 @@ def load_faults(run: str | Path = "latest", *, store: str | Path = "store") -> p
             "failure": pd.Series([fault.failure for fault in faults], dtype="string"),
         }
     )
-
-
-def read_campaign(folder: Path) -> CampaignDocument:
-    """The document of a campaign's folder. Raises :class:`HarnessError` naming the file that cannot be understood."""
-    path = folder / CAMPAIGN
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=CampaignDocument)
-    except OSError as error:
-        raise HarnessError(f"{path} cannot be read: {error.strerror}") from None
-    except msgspec.MsgspecError as error:
-        raise HarnessError(f"{path} is not what a campaign writes: {error}") from None
 
 
 def _folder(source: str | Path, store: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from types import TracebackType
 from typing import Final
 
 from rich.console import Console, Group, RenderableType
@@ -22,30 +21,21 @@ STATE_STYLES: Final = {"running": "green", "paused": "yellow", "killed": "red", 
 STATE_SIGNS: Final = {"running": "●", "paused": "‖", "killed": "✗", "lost": "!"}
 
 
-class TerminalView(SilentProgress):
+class TerminalView(LivePanel, SilentProgress):
     """A live panel; the phases stay above it as lines. The panel is gone when the test is over."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._panel = LivePanel(console, redraw_s=REDRAW_S)
+        LivePanel.__init__(self, console, redraw_s=REDRAW_S)
         self._rates: deque[float] = deque(maxlen=RATES_SHOWN)
-
-    def __enter__(self) -> TerminalView:
-        self._panel.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._panel.__exit__(kind, error, trace)
 
     def phase(self, text: str) -> None:
         """A lasting line above the panel."""
-        self._panel.say(text)
+        self.say(text)
 
     def show(self, snapshot: Snapshot) -> None:
         """Redraw the panel, at most ten times a second."""
         self._rates.append(snapshot.rate)
-        self._panel.draw(lambda: panel(snapshot, tuple(self._rates)))
+        self.draw(lambda: panel(snapshot, tuple(self._rates)))
 
 
 def panel(snapshot: Snapshot, rates: tuple[float, ...]) -> RenderableType:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
-
-from foreshock.harness.campaign.document import CAMPAIGN, CampaignDocument
-from foreshock.harness.errors import HarnessError
+from foreshock.harness.campaign.document import CAMPAIGN, read_campaign
 from foreshock.harness.reporter import Reporter
 from foreshock.reports.campaign_page import PAGE, campaign_page
 from foreshock.reports.rendering import render, write_page
@@ -30,14 +27,3 @@ class CampaignReporter(Reporter):
             return None
         page = campaign_page(read_campaign(run), run)
         return write_page(run / PAGE, render("campaign.html.j2", _SCRIPTS, _STYLES, page=page))
-
-
-def read_campaign(folder: Path) -> CampaignDocument:
-    """The document of a campaign's folder. Raises :class:`HarnessError` naming the file that cannot be understood."""
-    path = folder / CAMPAIGN
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=CampaignDocument)
-    except OSError as error:
-        raise HarnessError(f"{path} cannot be read: {error.strerror}") from None
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise HarnessError(f"{path} is not what a campaign writes: {error}") from None

@@ -10,10 +10,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from foreshock.harness.campaign.document import CAMPAIGN
+from foreshock.harness.campaign.document import CAMPAIGN, read_campaign
 from foreshock.harness.comparison import CampaignComparison, Figure, RunComparison
 from foreshock.harness.reporter import Reporter
-from foreshock.reports.campaign import read_campaign
 from foreshock.reports.campaign_page import PAGE as CAMPAIGN_PAGE
 from foreshock.reports.campaign_tests import SIGNS
 from foreshock.reports.compare_campaigns import compare_campaigns, counts_by_outcome

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from foreshock.harness.campaign.document import CAMPAIGN
+from foreshock.harness.campaign.document import CAMPAIGN, read_campaign
 from foreshock.harness.junit import case_of, cases_of, write_junit
-from foreshock.harness.loading import read_campaign
 from foreshock.harness.reporter import Reporter
 from foreshock.harness.store import TEST
 from foreshock.harness.summary import read_summary

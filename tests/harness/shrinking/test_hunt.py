@@ -90,6 +90,7 @@ def test_a_hunt_whose_tests_cannot_be_done_ends_soon_and_says_why(command: Comma
         (("--target", "rfat"), "did you mean"),
         (("--backend", "docker"), "a hunt runs in the simulator"),
         (("--seeds", "0"), "--seeds"),
+        (("--stop-after", "nan"), "--stop-after nan is out of bounds"),
         (("--rate", "-1"), "--rate -1.0 is out of bounds"),
         (("--target", "etcd"), "cannot be simulated"),
     ],

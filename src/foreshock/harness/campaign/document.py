@@ -8,10 +8,12 @@ what the reporters make of it. The runs of the tests are in the store as those o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from foreshock.harness.errors import HarnessError
 from foreshock.harness.request import Request
 from foreshock.harness.summary import TestSummary
 
@@ -102,3 +104,14 @@ class CampaignDocument(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[CampaignRow, ...] = ()
     groups: tuple[Group, ...] = ()
     harness_errors: tuple[str, ...] = ()
+
+
+def read_campaign(folder: Path) -> CampaignDocument:
+    """The document of a campaign's folder. Raises :class:`HarnessError` naming the file that cannot be understood."""
+    path = folder / CAMPAIGN
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=CampaignDocument)
+    except OSError as error:
+        raise HarnessError(f"{path} cannot be read: {error.strerror}") from None
+    except msgspec.MsgspecError as error:
+        raise HarnessError(f"{path} is not what a campaign writes: {error}") from None

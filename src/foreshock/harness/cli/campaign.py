@@ -19,6 +19,7 @@ from foreshock.harness.cli.common import (
     option,
     output_options,
     print_json,
+    print_rows,
     relative,
     reporter_option,
     set_up_logging,
@@ -252,9 +253,7 @@ def _show(document: CampaignDocument, reports: Sequence[Path], *, quiet: bool) -
         *[("report", relative(path)) for path in reports],
         ("again", document.command),
     ]
-    for name, text in rows:
-        out.print(f"  [dim]{name:<11}[/dim]", end="")
-        out.print(text, markup=False)
+    print_rows(out, rows)
 
 
 def _with_errors(document: CampaignDocument, errors: Sequence[str]) -> CampaignDocument:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import time
@@ -14,6 +13,7 @@ import click
 from foreshock.harness.broken_pipe import reader_may_leave
 from foreshock.harness.cli.common import (
     SIGNS,
+    Seconds,
     option,
     output_options,
     parse_assignments,
@@ -39,17 +39,6 @@ OPERATION_BYTES = 100
 """About what an operation takes in a history, in any of the formats that are text."""
 DEADLINE_S_MAX = 1e9
 """Some thirty years; its nanoseconds, added to the clock's, still fit 64 bits."""
-
-
-class _Seconds(click.FloatRange):
-    """A number of seconds within bounds, which no comparison says of ``nan``."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The number; complains about anything else."""
-        seconds = float(super().convert(value, param, ctx))
-        if math.isnan(seconds):
-            self.fail(f"{value} is no number of seconds.", param, ctx)
-        return seconds
 
 
 @click.command(epilog="\b\nTry: foreshock check store/latest/history.jsonl --model cas-register --explain")
@@ -86,7 +75,7 @@ class _Seconds(click.FloatRange):
 )
 @option(
     "--deadline",
-    type=_Seconds(min=0, min_open=True, max=DEADLINE_S_MAX),
+    type=Seconds(min=0, min_open=True, max=DEADLINE_S_MAX),
     default=60.0,
     show_default=True,
     help="Seconds to decide each file, once it is read.",

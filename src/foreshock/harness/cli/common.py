@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -43,6 +44,28 @@ def output_options(function: F) -> F:
     )
     function = click.option("-v", "--verbose", is_flag=True, help="Log more to stderr.")(function)
     return click.option("-q", "--quiet", is_flag=True, help="Say only the verdict.")(function)
+
+
+def jobs_option(function: F) -> F:
+    """``--jobs``, for what runs tests in the simulator."""
+    return option(
+        "--jobs",
+        type=click.IntRange(1, 256),
+        default=None,
+        help="Tests at a time.  [default: the number of processors]",
+    )(function)
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds within bounds, which no comparison says of ``nan``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number; complains about anything else."""
+        seconds = float(super().convert(value, param, ctx))
+        if math.isnan(seconds):
+            name = param.opts[0] if param is not None else "a time"
+            raise UsageError(f"{name} {value} is out of bounds: {value} is no number of seconds")
+        return seconds
 
 
 def dry_run_option(function: F) -> F:
@@ -127,6 +150,13 @@ def print_json(value: Any) -> None:
     """The one JSON document of ``--json``."""
     with reader_may_leave():
         sys.stdout.write(msgspec.json.encode(value, enc_hook=str).decode() + "\n")
+
+
+def print_rows(out: Console, rows: Iterable[tuple[str, str]]) -> None:
+    """What is known of an outcome, a line each: its name, then the text as it is."""
+    for name, text in rows:
+        out.print(f"  [dim]{name:<11}[/dim]", end="")
+        out.print(text, markup=False)
 
 
 def verdict_text(verdict: str) -> Text:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +11,13 @@ import click
 import msgspec
 
 from foreshock.harness.cli.common import (
+    Seconds,
     console,
+    jobs_option,
     option,
     output_options,
     print_json,
+    print_rows,
     relative,
     set_up_logging,
     spare_stdout,
@@ -63,16 +65,11 @@ SIMULATOR = "sim"
 )
 @option(
     "--stop-after",
-    type=click.FloatRange(0.1, 31_536_000),
+    type=Seconds(0.1, 31_536_000),
     default=None,
     help="Begin with no more tests after so many seconds on the clock.",
 )
-@option(
-    "--jobs",
-    type=click.IntRange(1, 256),
-    default=None,
-    help="Tests at a time.  [default: the number of processors]",
-)
+@jobs_option
 @option("--shrink", is_flag=True, help="Shrink what was found at once; of --all, the first of each group.")
 @store_option
 @output_options
@@ -185,7 +182,7 @@ def _show(document: HuntDocument, shrunk: list[ShrunkRun], *, quiet: bool) -> No
     if quiet or shrunk or document.ended == "found":
         return
     smaller = [one for one in kept if one.outcome == "invalid"][:3]
-    _print_rows(
+    print_rows(
         out, (("smaller", f"foreshock shrink {shlex.quote(relative(one.run or ''))}") for one in smaller)
     )
 
@@ -221,7 +218,7 @@ def _show_groups(out: Console, document: HuntDocument) -> None:
             ("run", relative(first.run) if first.run else "not kept"),
             ("again", first.replay),
         ]
-        _print_rows(out, (row for row in rows if row[1]))
+        print_rows(out, (row for row in rows if row[1]))
 
 
 def _show_summary(out: Console, document: HuntDocument, *, quiet: bool) -> None:
@@ -243,10 +240,4 @@ def _show_summary(out: Console, document: HuntDocument, *, quiet: bool) -> None:
         ("simulated", f"{document.simulated_seconds:.0f} s"),
         ("go on", f"the next seed is {document.next_seed}"),
     ]
-    _print_rows(out, rows)
-
-
-def _print_rows(out: Console, rows: Iterable[tuple[str, str]]) -> None:
-    for name, text in rows:
-        out.print(f"  [dim]{name:<11}[/dim]", end="")
-        out.print(text, markup=False)
+    print_rows(out, rows)

@@ -6,7 +6,7 @@ import shlex
 
 import click
 
-from foreshock.harness.cli.common import console, relative, verdict_text
+from foreshock.harness.cli.common import console, print_rows, relative, verdict_text
 from foreshock.harness.cli.explain import explain
 from foreshock.harness.judge import NOT_CHECKED, Judgement
 from foreshock.harness.publish import Outcome
@@ -39,9 +39,7 @@ def show_outcome(outcome: Outcome, *, quiet: bool, smaller: bool = True) -> None
         rows.append(("decide", f"foreshock analyze {shlex.quote(str(relative(outcome.run)))}"))
     if smaller and judgement.verdict == "invalid" and judgement.backend == "sim":
         rows.append(("smaller", f"foreshock shrink {shlex.quote(str(relative(outcome.run)))}"))
-    for name, text in rows:
-        out.print(f"  [dim]{name:<11}[/dim]", end="")
-        out.print(text, markup=False)
+    print_rows(out, rows)
 
 
 def commonest_errors(judgement: Judgement) -> list[str]:

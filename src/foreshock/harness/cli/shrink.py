@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,16 +10,18 @@ import click
 import msgspec
 
 from foreshock.harness.cli.common import (
+    Seconds,
     console,
+    jobs_option,
     option,
     output_options,
     print_json,
+    print_rows,
     relative,
     set_up_logging,
     spare_stdout,
     store_option,
 )
-from foreshock.harness.errors import UsageError
 from foreshock.harness.verdict import ExitCode
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ FAULTS_SHOWN_MAX = 10
 )
 @option(
     "--deadline",
-    type=click.FloatRange(1, 86_400),
+    type=Seconds(1, 86_400),
     default=DEADLINE_S,
     show_default=True,
     help="Seconds on the clock at most; the least test until then is kept.",
@@ -62,12 +63,7 @@ FAULTS_SHOWN_MAX = 10
     show_default=True,
     help="What must be the same: checker and the kind of operation that it finds impossible, or the checker alone.",
 )
-@option(
-    "--jobs",
-    type=click.IntRange(1, 256),
-    default=None,
-    help="Tests at a time.  [default: the number of processors]",
-)
+@jobs_option
 @store_option
 @output_options
 def command(
@@ -95,8 +91,6 @@ def command(
     from foreshock.harness.shrinking.view import choose_ticker
     from foreshock.harness.store import Store
 
-    if math.isnan(deadline):  # it is in every range that click knows
-        raise UsageError("--deadline nan is out of bounds: expected a number from 1 to 86400")
     set_up_logging(verbose=verbose)
     effort = Effort(
         jobs=jobs or os.cpu_count() or 1,
@@ -151,9 +145,7 @@ def show_shrunk(done: ShrunkRun, *, quiet: bool) -> None:
     if document.schedule is not None:
         told.append(("schedule", relative(document.schedule)))
     told.append(("same again", "byte for byte" if document.same else "NO: run again, it had another history"))
-    for name, text in told:
-        out.print(f"  [dim]{name:<11}[/dim]", end="")
-        out.print(text, markup=False)
+    print_rows(out, told)
     if document.ended:
         out.print(
             f"  {document.ended}: it may not be the least yet; shrink the new run to go on", markup=False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import sys
 from pathlib import Path
@@ -12,17 +11,20 @@ from typing import TYPE_CHECKING
 import click
 
 from foreshock.harness.cli.common import (
+    Seconds,
     console,
+    jobs_option,
     option,
     output_options,
     print_json,
+    print_rows,
     relative,
     set_up_logging,
     spare_stdout,
     store_option,
     verdict_text,
 )
-from foreshock.harness.errors import ForeshockError, UsageError
+from foreshock.harness.errors import ForeshockError
 from foreshock.harness.verdict import ExitCode
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ MISSED = "MISSED"
 )
 @option(
     "--time-limit",
-    type=click.FloatRange(1, 3600),
+    type=Seconds(1, 3600),
     default=TIME_LIMIT_S,
     show_default=True,
     help="Simulated seconds of each test of a correct target.",
@@ -59,12 +61,7 @@ MISSED = "MISSED"
     show_default=True,
     help="The first seed of the correct targets' tests.",
 )
-@option(
-    "--jobs",
-    type=click.IntRange(1, 256),
-    default=None,
-    help="Tests at a time.  [default: the number of processors]",
-)
+@jobs_option
 @option("--fresh", is_flag=True, help="Begin anew, where an earlier run of the same zoo did not end.")
 @store_option
 @output_options
@@ -90,8 +87,6 @@ def command(
     from foreshock.harness.zoo.plan import plan_zoo
     from foreshock.harness.zoo.runner import ZooRun
 
-    if math.isnan(time_limit):  # it is in every range that click knows
-        raise UsageError("--time-limit nan is out of bounds: expected a number from 1 to 3600")
     set_up_logging(verbose=verbose)
     with spare_stdout(as_json=as_json), contextlib.ExitStack() as stack:
         zoo = plan_zoo(names, tests=tests, time_limit=time_limit, first_seed=seed)
@@ -158,9 +153,7 @@ def _show(document: ZooDocument, page: Path | None, *, quiet: bool) -> None:
     ]
     if page is not None:
         rows.append(("report", relative(page)))
-    for name, text in rows:
-        out.print(f"  [dim]{name:<11}[/dim]", end="")
-        out.print(text, markup=False)
+    print_rows(out, rows)
 
 
 def _print_table(out: Console, rows: list[list[str]]) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 from types import TracebackType
 from typing import Final, Self
 
 from rich.console import Console
-from rich.live import Live
 from rich.text import Text
 
-from foreshock.harness.live_panel import no_caret_c
-from foreshock.harness.patient_console import PatientConsole
+from foreshock.harness.live_panel import LivePanel, say_on_stderr
 
 LINES_EVERY_S: Final = 5.0
 REDRAW_S: Final = 0.2
@@ -45,9 +42,7 @@ class LineTicker(Ticker):
 
     def say(self, line: str) -> None:
         """One line."""
-        with contextlib.suppress(OSError, ValueError):  # whoever read it may have gone away
-            sys.stderr.write(f"foreshock: {line}\n")
-            sys.stderr.flush()
+        say_on_stderr(line)
 
     def stand(self, line: str) -> None:
         """One line, when enough time has passed."""
@@ -56,39 +51,15 @@ class LineTicker(Ticker):
             self.say(line)
 
 
-class LiveTicker(Ticker):
+class LiveTicker(LivePanel, Ticker):
     """Lines on a terminal, and below them where things stand."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or PatientConsole(stderr=True, highlight=False)
-        self._live = Live(console=self._console, auto_refresh=False, transient=True)
-        self._stack = contextlib.ExitStack()
-        self._last_s = 0.0
-
-    def __enter__(self) -> Self:
-        self._stack.enter_context(no_caret_c())
-        with contextlib.suppress(OSError):
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with contextlib.suppress(OSError):
-            self._live.stop()
-        self._stack.close()
-
-    def say(self, line: str) -> None:
-        """A line above the one that moves."""
-        with contextlib.suppress(OSError):
-            self._console.print(Text.assemble(("foreshock: ", "dim"), line))
+        LivePanel.__init__(self, console, redraw_s=REDRAW_S)
 
     def stand(self, line: str) -> None:
         """Draw it anew, a few times a second."""
-        if time.monotonic() - self._last_s >= REDRAW_S:
-            self._last_s = time.monotonic()
-            with contextlib.suppress(OSError):
-                self._live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
+        self.draw(lambda: Text(line, no_wrap=True, overflow="ellipsis"))
 
 
 def choose_ticker(*, quiet: bool, as_json: bool) -> Ticker:

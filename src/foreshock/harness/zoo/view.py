@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress_bar import ProgressBar
@@ -47,29 +46,15 @@ class LineWatcher(Watcher):
         say_on_stderr(line)
 
 
-class LiveWatcher(LineWatcher):
+class LiveWatcher(LivePanel, LineWatcher):
     """The same lines on a terminal, with a panel below them that shows where the run stands."""
 
     def __init__(self, console: Console | None = None) -> None:
-        super().__init__()
-        self._panel = LivePanel(console, redraw_s=REDRAW_S)
-
-    def __enter__(self) -> LiveWatcher:
-        self._panel.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._panel.__exit__(kind, error, trace)
+        LivePanel.__init__(self, console, redraw_s=REDRAW_S)
 
     def show(self, standing: Standing) -> None:
         """Redraw the panel, a few times a second."""
-        self._panel.draw(lambda: _panel(standing))
-
-    def say(self, line: str) -> None:
-        """A line that stays, above the panel."""
-        self._panel.say(line)
+        self.draw(lambda: _panel(standing))
 
 
 def one_line(standing: Standing) -> str:
