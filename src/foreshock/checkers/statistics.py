@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import Any, Final
 
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foreshock.checkers.fault_times import Bools, FaultTime, Ints, fault_times, recovery_ns
+from foreshock.harness.blame import without_numbers
 from foreshock.harness.checker import CheckContext, Checker, CheckResult
 from foreshock.harness.history import History
 from foreshock.harness.history_columns import FAIL_CODE, INFO_CODE, OK_CODE, TYPES
@@ -23,7 +23,6 @@ _AROUND_NS: Final = 5_000_000_000
 ERRORS_MAX: Final = 8
 """Of the reasons why operations were not ok the commonest so many are told."""
 _ERROR_MAX: Final = 200
-_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
 REFUSABLE: Final = frozenset({"cas", "acquire", "renew", "release", "use"})
 """Operations that may rightly be refused, so that a ``fail`` of theirs says nothing about availability."""
 
@@ -108,7 +107,7 @@ def _errors(clients: History) -> list[dict[str, Any]]:
     for code in (FAIL_CODE, INFO_CODE):
         texts, times = np.unique(errors[(kinds == code) & (errors >= 0)], return_counts=True)
         for text, count in zip(texts.tolist(), times.tolist(), strict=True):
-            counts[str(TYPES[code]), _NUMBER.sub("…", clients.names[text][:_ERROR_MAX])] += count
+            counts[str(TYPES[code]), without_numbers(clients.names[text][:_ERROR_MAX])] += count
     common = sorted(counts.items(), key=lambda counted: (-counted[1], counted[0]))[:ERRORS_MAX]
     return [{"type": kind, "error": text, "count": count} for (kind, text), count in common]
 

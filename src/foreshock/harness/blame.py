@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sysconfig
 import traceback
 from pathlib import Path
@@ -13,6 +14,7 @@ _KERNEL: Final = str(Path(__file__).parent)
 _LIBRARIES: Final = tuple(
     {sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 )
+_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
 
 
 def describe(error: BaseException) -> str:
@@ -26,3 +28,8 @@ def describe(error: BaseException) -> str:
         if not frame.filename.startswith((_KERNEL, *_LIBRARIES, "<")):
             return f"{what} ({Path(frame.filename).name}, line {frame.lineno}, in {frame.name})"
     return what
+
+
+def without_numbers(text: str) -> str:
+    """An error's text with an ellipsis for each number, by which those that ended for the same reason are counted."""
+    return _NUMBER.sub("…", text)

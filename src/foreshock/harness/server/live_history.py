@@ -7,7 +7,6 @@ checker, which reads the whole file strictly when the test has ended.
 from __future__ import annotations
 
 import os
-import re
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from foreshock.harness.blame import without_numbers
 from foreshock.harness.server.bounds import TEXT_MAX, clipped
 from foreshock.harness.server.live_timeline import OUTCOMES, Timeline
 
@@ -26,7 +26,6 @@ LAST_KEPT: Final = 12
 PROBLEMS_KEPT: Final = 40
 TIME_MAX_NS: Final = 1 << 62
 NOTHING: Final = msgspec.Raw(b"null")
-_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
 
 
 class _Line(msgspec.Struct, gc=False):
@@ -131,7 +130,7 @@ class LiveHistory:
 
     def _note(self, line: _Line) -> None:
         """Count an operation that was not ok with those that ended for the same reason, whatever its numbers."""
-        text = _NUMBER.sub("…", clipped(line.error or "no reason was given"))
+        text = without_numbers(clipped(line.error or "no reason was given"))
         known = self.problems.pop((line.type, text), None)
         count = known["count"] + 1 if known else 1
         if known is None and len(self.problems) >= PROBLEMS_KEPT:
