@@ -135,7 +135,7 @@ def resolve(request: Request) -> Resolved:
     hosts = backend.hosts_of(options[backend.name]) if isinstance(backend, NamesHosts) else None
     nodes = _nodes(request.nodes, target_class.default_nodes, hosts)
     _check_enough(request.target, target_class, nodes)
-    seed = request.seed if request.seed is not None else secrets.randbelow(1 << 31)
+    seed = request.seed if request.seed is not None else drawn_seed()
     faults = _faults(request, named_nemeses, nodes)
     check_allowed(faults["allow"], backend.name, nodes, needed, faults["schedule"])
     plan = Plan(
@@ -172,6 +172,11 @@ def resolve(request: Request) -> Resolved:
         backend_options=options.get(backend.name, backend.Options()),
         bug_class=bug_class,
     )
+
+
+def drawn_seed() -> int:
+    """A seed for a run that was given none."""
+    return secrets.randbelow(1 << 31)
 
 
 def _check_enough(target: str, target_class: type[Target[Any]], nodes: Sequence[str]) -> None:
