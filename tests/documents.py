@@ -45,8 +45,8 @@ class Shown(NamedTuple):
     @property
     def arguments(self) -> list[str]:
         """What the command line gets; raises ``ValueError`` when it is no command of ours."""
-        program, *arguments = shlex.split(self.command)
-        if program != "foreshock":
+        program, *arguments = shlex.split(self.command, comments=True)
+        if Path(program).name != "foreshock":
             raise ValueError(f"the document shows {self.command!r}, which is no foreshock command")
         return arguments
 

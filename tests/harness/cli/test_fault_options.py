@@ -195,6 +195,20 @@ def test_a_dry_run_of_every_nemesis_shows_scripts_that_are_none_to_object_to(
     assert state_of_this_machine(tmp_path) == before
 
 
+def test_a_dry_run_says_in_which_method_of_a_target_something_went_wrong(
+    command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "mydb.py").write_text(
+        "from foreshock.targets.external.etcd import Etcd\n"
+        "class MyDB(Etcd):\n"
+        "    binaries = ()\n"
+        "    def files(self): return {'program': open('nowhere', 'rb').read()}\n"
+    )
+    said = command("test", "--target", "mydb.py:MyDB", "--backend", "process", "--dry-run")
+    assert said.code == 3
+    assert "'nowhere' (mydb.py, line 4, in files)" in said.err
+
+
 def test_a_dry_run_says_what_is_assumed_and_shows_no_secret(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from tests.commands import foreshock
@@ -20,6 +21,8 @@ STALLS = [
     *("-o", "ttl_ms=1000", "-o", "use_ms=100", "-o", "locks=6", "-o", "stall.processes=some"),
     *("-o", "stall.duration_ms_min=1000", "-o", "stall.duration_ms_max=2000"),
 ]
+WRITES = ("-o", "reads=0", "-o", "readers_percent=0", "-o", "cas=0", "-o", "updates_per_key=20")
+"""Nothing is read before the end, and many keys are written during the partition alone."""
 needs_redis = pytest.mark.skipif(shutil.which("redis-sentinel") is None, reason="redis-sentinel is not here")
 
 
@@ -42,6 +45,51 @@ def outcome(store: Path, backend: str, *words: str) -> dict[str, Any]:
     """What ``foreshock test`` says of a test."""
     command = ["test", "--target", "redis-sentinel", "--backend", backend, "--store", str(store), "--json"]
     return foreshock(*command, *words).document
+
+
+class Final(NamedTuple):
+    """What was read in the end of one key, and what may be read when no acknowledged write was lost."""
+
+    read: list[Any]
+    kept: set[Any]
+
+
+def finals_of(result: dict[str, Any]) -> list[Final]:
+    """By key, in the order of their first use, from a history of writes with reads after the last of them."""
+    events = [json.loads(line) for line in Path(result["run"], "history.jsonl").read_text().splitlines()]
+    ends = {event["invoke"]: event for event in events if "invoke" in event}
+    asked = [event for event in events if event["type"] == "invoke" and event["f"] in ("read", "write")]
+    kinds = "".join(event["f"][0] for event in asked)
+    assert kinds == "w" * kinds.count("w") + "r" * kinds.count("r")
+    finals = []
+    for key in dict.fromkeys(event["key"] for event in asked):
+        writes, read, kept = [], [], set()
+        for event in asked:
+            end = ends[event["index"]]
+            if event["key"] != key or end["type"] == "fail":
+                continue
+            if event["f"] == "read":
+                read += [end["result"]] if end["type"] == "ok" else []
+            else:
+                writes.append(
+                    (event["index"], end["index"] if end["type"] == "ok" else math.inf, event["value"])
+                )
+        last_began = max((began for began, ended, _ in writes if ended < math.inf), default=-1)
+        kept = {value for _, ended, value in writes if ended > last_began}
+        finals.append(Final(read, kept or {None}))
+    return finals
+
+
+def assert_acknowledged_writes_are_gone(result: dict[str, Any]) -> None:
+    """All read the same of the keys of the end, and nothing is missing there: no old master went on answering."""
+    finals = finals_of(result)
+    of_the_end = [final for final in finals if len(final.read) > 1]
+    assert len(of_the_end) > 1
+    assert [
+        final for final in of_the_end if len(set(final.read)) > 1 or final.read[0] not in final.kept
+    ] == []
+    lost = [final for final in finals if final.read and final.read[0] not in final.kept]
+    assert len(lost) > 2, finals
 
 
 def faults_of(result: dict[str, Any]) -> list[dict[str, Any]]:
@@ -68,8 +116,8 @@ def test_a_partition_loses_writes_and_double_grants_and_what_has_no_failover_is_
     """Four tests at once: they mostly wait."""
     isolated = ("--schedule", SCHEDULE, "--time-limit", "16", "--rate", "60")
     tests = {
-        "lost": ("--workload", "register", *isolated),
-        "narrower": ("--workload", "register", *isolated, "-o", "min_replicas_to_write=1"),
+        "lost": ("--workload", "register", *WRITES, *isolated),
+        "narrower": ("--workload", "register", *WRITES, *isolated, "-o", "min_replicas_to_write=1"),
         "quiet": ("--workload", "register", "--nemesis", "stall", "--time-limit", "5", "--rate", "60"),
         "stalled": ("--workload", "lock", *STALLS),
     }
@@ -83,6 +131,7 @@ def test_a_partition_loses_writes_and_double_grants_and_what_has_no_failover_is_
     assert results["quiet"]["verdict"] == "valid", results["quiet"]["reason"]
     assert results["lost"]["verdict"] == "invalid"
     assert results["lost"]["reason"].startswith("linearizable: ")
+    assert_acknowledged_writes_are_gone(results["lost"])
     assert [fault["event"] for fault in faults_of(results["lost"])] == ["planned", "verified", "healed"]
     assert results["stalled"]["verdict"] == "invalid" or convicted_again(tmp_path, *STALLS)
     refused = {name: results[name]["operations"]["fail"] for name in ("lost", "narrower")}
@@ -100,7 +149,8 @@ def convicted_again(store: Path, *words: str) -> bool:
 @pytest.mark.docker
 @pytest.mark.slow
 def test_a_partition_loses_acknowledged_writes_in_containers(tmp_path: Path) -> None:
-    words = ("--workload", "register", "--schedule", SCHEDULE, "--time-limit", "16", "--seed", "2")
+    words = ("--workload", "register", *WRITES, "--schedule", SCHEDULE, "--time-limit", "16", "--seed", "2")
     result = outcome(tmp_path, "docker", *words)
     assert (result["verdict"], result["harness_errors"]) == ("invalid", [])
     assert result["reason"].startswith("linearizable: ")
+    assert_acknowledged_writes_are_gone(result)

@@ -170,7 +170,7 @@ def _unexpected(error: BaseException, arguments: list[str]) -> str:
     log = logging.getLogger("foreshock")
     told = "-v" in arguments or "--verbose" in arguments
     log.log(logging.ERROR if told else logging.DEBUG, "unexpected", exc_info=error)
-    return f"unexpected {type(error).__name__}: {error} (run with -v for the traceback)"
+    return f"unexpected {describe(error)} (run with -v for the traceback)"
 
 
 def _say(arguments: list[str], code: ExitCode, text: str, hint: str = "") -> int:
