@@ -6,15 +6,19 @@ in between, since every operation is short.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
-from foreshock.harness.generator.base import PENDING, Context, Generator, Pending
-from foreshock.harness.nemesis import NemesisContext
+from foreshock.harness.generator.base import PENDING, Context, Generator, Liftable, Pending
+from foreshock.harness.nemesis import Nemesis, NemesisContext
 from foreshock.harness.operation import NEMESIS, Operation, OperationType
+from foreshock.harness.options import Options
 from foreshock.harness.randomness import RandomStream
 
 GAP_MIN, GAP_MAX = 300, 2500
+
+OptionsT_co = TypeVar("OptionsT_co", bound=Options, covariant=True)
 
 
 class Link(NamedTuple):
@@ -78,3 +82,27 @@ class ChainSchedule(Generator):
             link = link._replace(after_permille=ctx.rng.between(GAP_MIN, GAP_MAX))
         due_ns = ctx.time_ns + self.interval_ns * link.after_permille // 1000
         return ChainSchedule(self.plot, self.interval_ns, link, due_ns, waiting=False)
+
+
+class ChainNemesis(Nemesis[OptionsT_co], Generic[OptionsT_co]):
+    """A nemesis whose faults are chains of operations."""
+
+    operations: ClassVar[tuple[str, ...]]
+    """In their order; the last one undoes whatever the others have left."""
+
+    @abstractmethod
+    def plot(self) -> Plot:
+        """How its faults go."""
+
+    @property
+    def fs(self) -> frozenset[str]:
+        """The operations of a chain."""
+        return frozenset(self.operations)
+
+    def generator(self) -> Liftable:
+        """One fault after the other."""
+        return ChainSchedule.first(self.plot(), self.context)
+
+    def final_generator(self) -> Liftable:
+        """The end of a chain."""
+        return Operation(f=self.operations[-1])

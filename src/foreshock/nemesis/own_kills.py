@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Generic
 
 from foreshock.harness.nemesis import NemesisContext
+from foreshock.nemesis.chain import ChainNemesis, OptionsT_co
 from foreshock.nemesis.kill import KillNemesis, KillOptions
+
+MILLISECOND_NS: Final = 1_000_000
 
 READY_PAUSE_NS: Final = 50_000_000
 READY_TIMEOUT_NS: Final = 10_000_000_000
@@ -53,6 +56,12 @@ class OwnKills:
         self._held.clear()
         return started
 
+    async def kill_and_start(self, nodes: frozenset[str], value: Any, down_ms: int) -> None:
+        """Kill these nodes, and start what is ours to start so many milliseconds later; raises ``FaultError``."""
+        await self.kill(nodes, value)
+        await self._context.runtime.sleep(down_ms * MILLISECOND_NS)
+        await self.start()
+
     async def wait_until_ready(self, nodes: Sequence[str]) -> list[str]:
         """Wait, within a bound, until each node can serve; returns those that cannot yet."""
         runtime = self._context.runtime
@@ -63,3 +72,23 @@ class OwnKills:
             if not waiting or runtime.now() >= deadline_ns:
                 return waiting
             await runtime.sleep(READY_PAUSE_NS)
+
+
+class KillingNemesis(ChainNemesis[OptionsT_co], Generic[OptionsT_co]):
+    """A nemesis whose chains begin with a kill of its own; the value of that is a name, or says whom to kill."""
+
+    def __init__(self, options: OptionsT_co, context: NemesisContext) -> None:
+        super().__init__(options, context)
+        self._kills = OwnKills(context)
+
+    @classmethod
+    def check_value(cls, f: str, value: Any, nodes: Sequence[str]) -> None:
+        """A name, or a table with ``nodes`` or ``spec``, and perhaps ``down_ms``."""
+        super().check_value(f, value, nodes)
+        if f != cls.operations[0] or not isinstance(value, Mapping):
+            return
+        if not {"nodes", "spec"} & set(value):
+            raise ValueError('its table needs nodes (nodes = ["n1"]) or a spec (spec = "one")')
+        down_ms = value.get("down_ms", 0)
+        if type(down_ms) is not int or not 0 <= down_ms <= 60_000:
+            raise ValueError(f"its down_ms is {down_ms!r}: a whole number of milliseconds from 0 to 60000")

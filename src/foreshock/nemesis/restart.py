@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar, Final, NamedTuple
 
 import msgspec
 
 from foreshock.harness.capabilities import Kill
 from foreshock.harness.errors import FaultError
-from foreshock.harness.generator.base import Liftable
-from foreshock.harness.nemesis import Nemesis, NemesisContext, Shade
+from foreshock.harness.nemesis import NemesisContext, Shade
 from foreshock.harness.operation import Operation
 from foreshock.harness.options import Options, nearest
 from foreshock.harness.randomness import RandomStream
-from foreshock.nemesis.chain import ChainSchedule, Link
+from foreshock.nemesis.chain import Link
 from foreshock.nemesis.choices import chosen
-from foreshock.nemesis.crash_loop import check_struck
 from foreshock.nemesis.node_specs import named_nodes
-from foreshock.nemesis.own_kills import OwnKills
+from foreshock.nemesis.own_kills import KillingNemesis
 
 RESTART: Final = "restart"
 END: Final = "end-restart"
 DOWN_MS_MIN, DOWN_MS_MAX = 5, 600
-MILLISECOND_NS: Final = 1_000_000
 
 KINDS: Final[Mapping[str, str]] = {
     "rolling": "one node after the other, each when the one before answers again",
@@ -67,7 +64,7 @@ class Restarts(NamedTuple):
         return Link(RESTART, {"kind": "rolling", "nodes": left[:1], "left": left[1:]}, rng.between(2, 120))
 
 
-class RestartNemesis(Nemesis[RestartOptions]):
+class RestartNemesis(KillingNemesis[RestartOptions]):
     """``restart`` (value: the kind; of a rolling one, one node, and those left are named) and ``end-restart``.
 
     It kills (SIGKILL): what a node does when it is asked to stop is kinder than what it must survive.
@@ -76,6 +73,7 @@ class RestartNemesis(Nemesis[RestartOptions]):
     name = "restart"
     Options = RestartOptions
     requires = frozenset({Kill})
+    operations = (RESTART, END)
     values: ClassVar[Mapping[str, Collection[str]]] = {RESTART: tuple(KINDS)}
     shades: ClassVar[tuple[Shade, ...]] = (
         Shade(name="restart", starts=(RESTART,), stops=(END,), color="#7a5c99"),
@@ -84,27 +82,10 @@ class RestartNemesis(Nemesis[RestartOptions]):
     def __init__(self, options: RestartOptions, context: NemesisContext) -> None:
         super().__init__(options, context)
         self._rng = context.rng.stream("restart")
-        self._kills = OwnKills(context)
 
-    @classmethod
-    def check_value(cls, f: str, value: Any, nodes: Sequence[str]) -> None:
-        """A kind, or a table with ``nodes``."""
-        super().check_value(f, value, nodes)
-        if f == RESTART and isinstance(value, Mapping):
-            check_struck(value)
-
-    @property
-    def fs(self) -> frozenset[str]:
-        """The two operations."""
-        return frozenset({RESTART, END})
-
-    def generator(self) -> Liftable:
-        """Restarts without end."""
-        return ChainSchedule.first(Restarts(chosen(self.options.kinds, KINDS, option="kinds")), self.context)
-
-    def final_generator(self) -> Liftable:
-        """One step that starts what a restart left down."""
-        return Operation(f=END)
+    def plot(self) -> Restarts:
+        """Restarts of the kinds that the options name."""
+        return Restarts(chosen(self.options.kinds, KINDS, option="kinds"))
 
     async def invoke(self, operation: Operation) -> Any:
         """Restart nodes, or start what is still down; a kill or a start that did not take is a ``FaultError``."""
@@ -135,9 +116,7 @@ class RestartNemesis(Nemesis[RestartOptions]):
         struck = frozenset(await self._kills.running(nodes))
         waiting: list[str] = []
         if struck:
-            await self._kills.kill(struck, {"restart": kind, "down_ms": down_ms})
-            await self.context.runtime.sleep(down_ms * MILLISECOND_NS)
-            await self._kills.start()
+            await self._kills.kill_and_start(struck, {"restart": kind, "down_ms": down_ms}, down_ms)
             waiting = await self._kills.wait_until_ready(sorted(struck))
         alone = sorted(nodes - struck)
         return (

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar, Final, NamedTuple
 
 import msgspec
 
 from foreshock.harness.capabilities import Kill, Starve
 from foreshock.harness.cluster import capability
-from foreshock.harness.generator.base import Liftable
-from foreshock.harness.nemesis import Nemesis, NemesisContext, Shade
+from foreshock.harness.nemesis import NemesisContext, Shade
 from foreshock.harness.operation import Operation
 from foreshock.harness.options import Options
 from foreshock.harness.randomness import RandomStream
-from foreshock.nemesis.chain import ChainSchedule, Link
+from foreshock.nemesis.chain import Link
 from foreshock.nemesis.choices import chosen
-from foreshock.nemesis.crash_loop import check_struck
 from foreshock.nemesis.leaders import nodes_of_spec
 from foreshock.nemesis.node_specs import NODE_SPECS, known_spec, named_nodes
-from foreshock.nemesis.own_kills import OwnKills
+from foreshock.nemesis.own_kills import KillingNemesis
 from foreshock.nemesis.starve import StarveNemesis, StarveOptions
 
 KILL: Final = "slow-start"
@@ -62,7 +60,7 @@ class SlowStarts(NamedTuple):
         return Link(END, None, rng.between(200, 1200)) if done.f == START else None
 
 
-class SlowStartNemesis(Nemesis[SlowStartOptions]):
+class SlowStartNemesis(KillingNemesis[SlowStartOptions]):
     """``slow-start`` (value: a node spec) kills, ``start-slowly`` starts with little CPU, ``end-slow-start`` ends.
 
     Where nodes cannot be kept short of processor they come back late, and not slowly.
@@ -71,6 +69,7 @@ class SlowStartNemesis(Nemesis[SlowStartOptions]):
     name = "slow-start"
     Options = SlowStartOptions
     requires = frozenset({Kill})
+    operations = (KILL, START, END)
     uses = frozenset({Starve})
     fells = frozenset({"starve"})
     values: ClassVar[Mapping[str, Collection[str]]] = {KILL: tuple(NODE_SPECS)}
@@ -81,31 +80,13 @@ class SlowStartNemesis(Nemesis[SlowStartOptions]):
     def __init__(self, options: SlowStartOptions, context: NemesisContext) -> None:
         super().__init__(options, context)
         self._rng = context.rng.stream("slow-start")
-        self._kills = OwnKills(context)
         starve = capability(context.cluster, Starve)  # type: ignore[type-abstract]
         starves = starve is not None and "cpu" in starve.starve_kinds()
         self._starve = StarveNemesis(StarveOptions(kinds="cpu"), context) if starves else None
 
-    @classmethod
-    def check_value(cls, f: str, value: Any, nodes: Sequence[str]) -> None:
-        """A node spec, or a table with ``nodes`` or ``spec``."""
-        super().check_value(f, value, nodes)
-        if f == KILL and isinstance(value, Mapping):
-            check_struck(value)
-
-    @property
-    def fs(self) -> frozenset[str]:
-        """The three operations."""
-        return frozenset({KILL, START, END})
-
-    def generator(self) -> Liftable:
-        """Slow starts without end."""
-        targets = chosen(self.options.targets, NODE_SPECS, option="targets")
-        return ChainSchedule.first(SlowStarts(targets), self.context)
-
-    def final_generator(self) -> Liftable:
-        """One step that starts what is down, and ends the slowness."""
-        return Operation(f=END)
+    def plot(self) -> SlowStarts:
+        """Slow starts of the nodes that the options name."""
+        return SlowStarts(chosen(self.options.targets, NODE_SPECS, option="targets"))
 
     async def invoke(self, operation: Operation) -> Any:
         """Kill, start slowly, or end; what did not take is a ``FaultError``."""

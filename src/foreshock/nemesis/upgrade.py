@@ -10,12 +10,11 @@ import msgspec
 from foreshock.harness.capabilities import Upgrade
 from foreshock.harness.errors import FaultError, HarnessError
 from foreshock.harness.fault_values import check_by_node
-from foreshock.harness.generator.base import Liftable
-from foreshock.harness.nemesis import Nemesis, NemesisContext, Shade
+from foreshock.harness.nemesis import NemesisContext, Shade
 from foreshock.harness.operation import Operation
 from foreshock.harness.options import Options, nearest
 from foreshock.harness.randomness import RandomStream
-from foreshock.nemesis.chain import ChainSchedule, Link
+from foreshock.nemesis.chain import ChainNemesis, Link
 from foreshock.nemesis.choices import chosen
 from foreshock.nemesis.own_kills import OwnKills
 
@@ -74,7 +73,7 @@ class Rolls(NamedTuple):
         return Link(UPGRADE, value, rng.between(2, 150) if rolling else rng.between(500, 2000))
 
 
-class UpgradeNemesis(Nemesis[UpgradeOptions]):
+class UpgradeNemesis(ChainNemesis[UpgradeOptions]):
     """``upgrade`` (value: the kind; one step, the result says who is in which version) and ``finish-upgrade``.
 
     In the end every node runs the newest version that any node was brought to.
@@ -83,6 +82,7 @@ class UpgradeNemesis(Nemesis[UpgradeOptions]):
     name = "upgrade"
     Options = UpgradeOptions
     requires = frozenset({Upgrade})
+    operations = (UPGRADE, FINISH)
     heals_last = True  # a node that is down is in no version, and would come back in the one that it had
     values: ClassVar[Mapping[str, Collection[str]]] = {UPGRADE: tuple(KINDS)}
     shades: ClassVar[tuple[Shade, ...]] = (
@@ -103,18 +103,9 @@ class UpgradeNemesis(Nemesis[UpgradeOptions]):
         if f == UPGRADE and isinstance(value, Mapping):
             check_by_node(value.get("versions"), nodes, what="its versions")
 
-    @property
-    def fs(self) -> frozenset[str]:
-        """The two operations."""
-        return frozenset({UPGRADE, FINISH})
-
-    def generator(self) -> Liftable:
-        """Upgrades, one version after the other, and back where that is asked for."""
-        return ChainSchedule.first(Rolls(chosen(self.options.kinds, KINDS, option="kinds")), self.context)
-
-    def final_generator(self) -> Liftable:
-        """One step that brings every node to the newest version that any was brought to."""
-        return Operation(f=FINISH)
+    def plot(self) -> Rolls:
+        """Upgrades of the kinds that the options name."""
+        return Rolls(chosen(self.options.kinds, KINDS, option="kinds"))
 
     async def invoke(self, operation: Operation) -> Any:
         """Upgrade some nodes, or what is left; a node in another version than asked for is a ``FaultError``."""
