@@ -10,19 +10,34 @@ import pytest
 from foreshock.targets.external.postgresql import _START
 
 
+def started(folder: Path, **programs: str) -> str:
+    """What the start says in ``folder``/data where these scripts are PostgreSQL's programs, found before others."""
+    (folder / "programs").mkdir()
+    for name, script in programs.items():
+        (folder / "programs" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / "programs" / name).chmod(0o755)
+    for place in (folder, *folder.parents[:3]):
+        place.chmod(0o755)  # whoever the server runs as must reach it
+    script = _START.format(programs=folder / "programs", data=folder / "data", settings="")
+    return subprocess.run(
+        ["sh", "-ec", script], capture_output=True, text=True, timeout=30, check=True
+    ).stdout
+
+
 @pytest.mark.parametrize(("left", "there"), [("", "no"), ("4711\n", "yes")], ids=["empty", "written"])
 def test_an_empty_lock_file_is_removed_and_another_is_postgresqls_affair(
     left: str, there: str, tmp_path: Path
 ) -> None:
-    programs, data = tmp_path / "programs", tmp_path / "data"
-    programs.mkdir()
-    (data / "database").mkdir(parents=True)
-    (data / "made").touch()
-    (data / "database" / "postmaster.pid").write_text(left)
-    (programs / "postgres").write_text("#!/bin/sh\n[ -e database/postmaster.pid ] && echo yes || echo no\n")
-    (programs / "postgres").chmod(0o755)
-    for folder in (tmp_path, *tmp_path.parents[:3]):
-        folder.chmod(0o755)  # whoever the server runs as must reach it
-    script = _START.format(programs=programs, data=data, settings="")
-    done = subprocess.run(["sh", "-ec", script], capture_output=True, text=True, timeout=30, check=True)
-    assert done.stdout == f"{there}\n"
+    (tmp_path / "data" / "database").mkdir(parents=True)
+    (tmp_path / "data" / "made").touch()
+    (tmp_path / "data" / "database" / "postmaster.pid").write_text(left)
+    said = started(tmp_path, postgres="[ -e database/postmaster.pid ] && echo yes || echo no")
+    assert said == f"{there}\n"
+
+
+def test_who_may_connect_is_on_disk_before_the_database_counts_as_made(tmp_path: Path) -> None:
+    """Else a power cut leaves a torn line there, and the server refuses to start for good."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data").chmod(0o777)
+    said = started(tmp_path, initdb="mkdir database", sync='echo "$@"', postgres="cat database/pg_hba.conf")
+    assert said == "database/pg_hba.conf made .\nhost all all all trust\n"

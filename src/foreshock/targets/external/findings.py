@@ -14,6 +14,7 @@ from foreshock.harness.request import Request
 from foreshock.targets.faults import KILLS
 
 _BY_THE_RESOURCE: Final[Mapping[str, Any]] = {"workload.fencing": True, "workload.beliefs": False}
+_ON_DISK: Final[Mapping[str, Any]] = {"fsync": True, "synchronous_commit": True}
 _LONG_HOLDS: Final[Mapping[str, Any]] = {"use_ms": 200, "uses_max": 100}
 """So that a fault finds somebody who holds a lock, and holds it on."""
 
@@ -38,6 +39,7 @@ ETCD_PROMISES: Final = (
     Promise(
         workload="register",
         nemeses=("partition", "packet", "pause", "power", *KILLS),
+        options={"read_mode": "linearizable"},
         because="a quorum has every write on disk before it is answered, and confirms every read",
     ),
     Promise(
@@ -120,6 +122,7 @@ POSTGRESQL_PROMISES: Final = (
     Promise(
         workload="register",
         nemeses=("pause", "stall", "power", *KILLS),
+        options=_ON_DISK,
         because="a commit is on disk before it is answered, and seen by nobody before",
     ),
     Promise(
@@ -130,8 +133,8 @@ POSTGRESQL_PROMISES: Final = (
     Promise(
         workload="lock",
         nemeses=("pause", "stall", "power", *KILLS),
-        options=_BY_THE_RESOURCE,
-        because="the sequence that counts grants is on disk, though the locks are not",
+        options={**_ON_DISK, **_BY_THE_RESOURCE},
+        because="the number of a grant is on disk before it is answered, though the lock is not",
     ),
 )
 

@@ -26,12 +26,12 @@ elif unshare --map-user=1000 true 2>/dev/null; then as="unshare --map-user=1000"
 else chown postgres . && as="setpriv --reuid=postgres --regid=postgres --clear-groups"; fi
 if [ ! -e made ]; then rm -rf database
     $as initdb -D {data}/database -U foreshock -A trust -E UTF8 --locale=C --no-instructions
-    echo "host all all all trust" >> database/pg_hba.conf; touch made; sync made .
+    echo "host all all all trust" >> database/pg_hba.conf; touch made; sync database/pg_hba.conf made .
 fi
 [ -s database/postmaster.pid ] || rm -f database/postmaster.pid  # empty: killed as it wrote it
 exec $as postgres -D {data}/database {settings}
 """
-_TABLES: Final = "CREATE TABLE register (key text PRIMARY KEY, value text NOT NULL); CREATE SEQUENCE tokens"
+_TABLES: Final = "CREATE TABLE register (key text PRIMARY KEY, value text); CREATE TABLE lock (token serial)"
 
 
 class PostgresqlOptions(Options, frozen=True, kw_only=True):
@@ -95,17 +95,17 @@ class PostgresqlRegister(PostgresqlClient):
 
 
 class PostgresqlLock(PostgresqlClient):
-    """Advisory locks of the session, each grant with the next number of a sequence."""
+    """Advisory locks of the session, each grant with the next number of a sequence, on disk by a row with it."""
 
     service: ClassVar[str] = "lock"
     rolls_back = False  # a lock stays when its statement is
 
     async def acquire(self, key: Key, wait_ms: int) -> Grant:
         until_ns = self.runtime.now() + wait_ms * 1_000_000
-        ask = "SELECT CASE WHEN pg_try_advisory_lock(%s) THEN nextval('tokens') END"
+        ask = "INSERT INTO lock SELECT WHERE pg_try_advisory_lock(%s) RETURNING token"
         while True:
             row = await (await self.run(ask, key)).fetchone()
-            if row and row[0]:
+            if row:
                 return Grant(token=row[0])
             if self.runtime.now() >= until_ns:
                 raise Definite(f"the lock {key} is held")
