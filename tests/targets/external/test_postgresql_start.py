@@ -35,6 +35,27 @@ def test_an_empty_lock_file_is_removed_and_another_is_postgresqls_affair(
     assert said == f"{there}\n"
 
 
+@pytest.mark.parametrize("allowed", [True, False], ids=["namespaces", "no-namespaces"])
+def test_root_starts_it_as_the_user_of_the_package_who_has_a_name(allowed: bool, tmp_path: Path) -> None:
+    """initdb asks for the name of whoever it runs as, and a number that nobody has keeps it from starting."""
+    (tmp_path / "data" / "database").mkdir(parents=True)
+    (tmp_path / "data" / "made").touch()
+    becomes = ' "$@" >> became; while [ "${1#--}" != "$1" ]; do shift; done; exec "$@"'
+    programs = {
+        "id": '[ -n "$2" ] && echo 123 || echo 0',
+        "unshare": "echo unshare" + becomes if allowed else "exit 1",
+        "setpriv": "echo setpriv" + becomes,
+        "chown": ":",
+        "postgres": "cat became",
+    }
+    said = started(tmp_path, **programs).splitlines()
+    server = f"postgres -D {tmp_path}/data/database"
+    if allowed:
+        assert said == ["unshare --map-user=123 true", f"unshare --map-user=123 {server}"]
+    else:
+        assert said == [f"setpriv --reuid=postgres --regid=postgres --clear-groups {server}"]
+
+
 def test_who_may_connect_is_on_disk_before_the_database_counts_as_made(tmp_path: Path) -> None:
     """Else a power cut leaves a torn line there, and the server refuses to start for good."""
     (tmp_path / "data").mkdir()

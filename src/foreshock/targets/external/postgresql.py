@@ -18,11 +18,11 @@ from foreshock.harness.services import Key
 from foreshock.targets.external.findings import POSTGRESQL_EXHIBITS, POSTGRESQL_PROMISES
 
 _PROGRAMS: Final = "/usr/lib/postgresql/*/bin"
-# PostgreSQL refuses to run as root: so it is somebody else in a namespace of its own, or else the user postgres.
+# PostgreSQL refuses to run as root: so it is the user postgres, in a namespace of its own where that is allowed.
 _START: Final = """
 cd {data}; PATH="$(ls -d {programs} | sort -V | tail -n 1):$PATH"
 if [ "$(id -u)" != 0 ]; then as=""
-elif unshare --map-user=1000 true 2>/dev/null; then as="unshare --map-user=1000"
+elif as="unshare --map-user=$(id -u postgres)"; $as true 2>/dev/null; then :
 else chown postgres . && as="setpriv --reuid=postgres --regid=postgres --clear-groups"; fi
 if [ ! -e made ]; then rm -rf database
     $as initdb -D {data}/database -U foreshock -A trust -E UTF8 --locale=C --no-instructions
