@@ -52,9 +52,9 @@ def campaign_file(folder: Path, text: str) -> str:
 
 def journal_of(store: Path) -> Iterator[Line]:
     for path in store.glob(f"{CAMPAIGNS}/*/*/{JOURNAL}"):
-        for line in path.read_bytes().splitlines():
-            if line:
-                yield msgspec.json.decode(line, type=Line)
+        *whole, _ = path.read_bytes().split(b"\n")  # the last line may just be being written
+        for line in whole:
+            yield msgspec.json.decode(line, type=Line)
 
 
 def done_in(store: Path) -> list[str]:
@@ -100,6 +100,7 @@ def test_ctrl_c_has_real_tests_heal_and_tear_down(tmp_path: Path) -> None:
     arguments = ("campaign", campaign_file(tmp_path, REAL), "--jobs", "2", "--store", str(store))
     with Started(*arguments, before=os.setpgrp) as first:
         until(lambda: len(faults_injected(store)) >= 2, "faults")
+        until(lambda: len(done_in(store)) == 1, "the end of the simulated test")
         os.killpg(first.process.pid, signal.SIGINT)
         stopped = first.finish()
     assert stopped.code == 130, stopped.err
@@ -139,6 +140,7 @@ def test_what_workers_left_that_were_killed_as_well_is_healed_and_removed_by_the
         for pid in worker_processes(store):
             os.kill(pid, signal.SIGKILL)
         first.kill()
+    until(lambda: not worker_processes(store), "the end of the workers")
     (dead,) = live_runs.registered_runs()
     assert live_runs.is_dead(dead)
     with Started(*arguments, before=os.setpgrp) as second:
