@@ -61,6 +61,7 @@ async def messages_of_nodes_are_delayed_until_the_fault_is_healed(
 
 async def resets_break_what_the_sender_opened(cluster: ProcessCluster) -> None:
     link = cluster.nodes[0].peers["n2"]
+    await cluster.reset_connections(LINKS)  # what the messages before have left may be closing still
     with socket.create_connection((link.host, link.port), timeout=10) as opened:
         assert opened.getsockname()[1] in established(link.port)
         assert await cluster.reset_connections(LINKS) == {THERE: 1, BACK: 0}

@@ -69,6 +69,20 @@ def await_state(folder: str, wanted: str) -> list[str]:
     return found
 
 
+def await_end(pid: int) -> None:
+    deadline = time.monotonic() + 30
+    while not has_ended(pid):
+        assert time.monotonic() < deadline, pid
+        time.sleep(0.01)
+
+
+def has_ended(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
 def await_file(path: Path) -> str:
     deadline = time.monotonic() + 30
     while not (path.exists() and path.read_text()):
@@ -97,8 +111,7 @@ def test_a_node_is_started_once_stopped_resumed_and_killed_with_its_children(bas
         assert sh(node_scripts.kill(folder)).returncode == 0
     assert await_state(folder, "ended") == ["ended", "137"]
     assert node_scripts.exit_words("137") == "signal 9"
-    stat = Path(f"/proc/{child}/stat")
-    assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] in "ZX"
+    await_end(child)
     start(folder, base)
     assert state(folder)[0] == "running"
     assert state(folder) != running
