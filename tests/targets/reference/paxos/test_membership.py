@@ -161,7 +161,7 @@ def test_changes_that_may_not_begin_say_why_and_have_no_effect() -> None:
         "'n1' cannot be added: it is a member already, or no name",
         "'' cannot be added: it is a member already, or no name",
         "'n9' cannot be removed: it is not a member",
-        "another change of membership is under way, or nothing of this leader's is chosen yet",
+        "another change of membership is under way, or this leader has committed nothing yet",
         "leadership is being handed to n2",
     ]
     assert all(refusal.definite for refusal in world.refused.values())

@@ -41,7 +41,7 @@ def test_a_new_member_that_never_comes_is_refused_in_time() -> None:
     change = world.change("n3", add="n9")
     again = world.change("n3", add="n8")
     world.pass_time(300)
-    assert reason(world, again) == "another change of membership is under way"
+    assert reason(world, again).startswith("another change of membership is under way")
     assert reason(world, change) == "n9 did not catch up with the log in time"
 
 

@@ -27,6 +27,18 @@ class Transfer(NamedTuple):
     deadline_ns: int
 
 
+class Joining(NamedTuple):
+    """A new member that is catching up, in rounds, before it becomes one."""
+
+    proposal: int
+    name: str
+    round: int
+    round_end: int
+    """What it must have of the log, or know to be chosen, for this round to end."""
+    round_began_ns: int
+    deadline_ns: int
+
+
 class MembershipState(ReplicaState[K]):
     """A replica that may be asked to change its members, or to hand leadership over."""
 
@@ -59,9 +71,25 @@ class MembershipState(ReplicaState[K]):
     def _transfer_wait_ms(self) -> int:
         """How long a successor gets to take over."""
 
+    @abstractmethod
+    def _may_change_members(self) -> bool:
+        """Whether the last change of membership is over, and the next one safe."""
+
+    def _change_obstacle(self, event: ChangeMembership) -> str | None:
+        """Why this change may not begin now, in a sentence; ``None`` when it may."""
+        if not self.leading:
+            return "this node does not lead"
+        if self._transfer is not None:
+            return f"leadership is being handed to {self._transfer.target}"
+        if not self._may_change_members():
+            return "another change of membership is under way, or this leader has committed nothing yet"
+        return self._member_obstacle(event)
+
     def _member_obstacle(self, event: ChangeMembership) -> str | None:
         """Why this cannot be a change of one member of the latest configuration; ``None`` when it can."""
         members = self.members
+        if (event.add is None) == (event.remove is None):
+            return "a change of membership either adds one member or removes one"
         if event.add is not None and (not event.add or event.add in members):
             return f"{event.add!r} cannot be added: it is a member already, or no name"
         if event.remove is not None and event.remove not in members:

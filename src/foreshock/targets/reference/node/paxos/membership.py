@@ -15,7 +15,7 @@ One change at a time, and only after the leader's own no-op is chosen: the last 
 from __future__ import annotations
 
 from foreshock.targets.reference.node.consensus import ChangeMembership
-from foreshock.targets.reference.node.membership import Transfer
+from foreshock.targets.reference.node.membership import Joining, Transfer
 from foreshock.targets.reference.node.paxos.messages import TakeOver, Value
 from foreshock.targets.reference.node.paxos.proposing import NOOP
 from foreshock.targets.reference.node.paxos.reads import Reads
@@ -24,7 +24,6 @@ from foreshock.targets.reference.node.paxos.state import (
     LEADER,
     NS_PER_MS,
     Change,
-    Joining,
     Wish,
 )
 
@@ -47,18 +46,6 @@ class Membership(Reads):
         else:
             members = tuple(member for member in self.members if member != event.remove)
             self._propose_members(event.proposal, members)
-
-    def _change_obstacle(self, event: ChangeMembership) -> str | None:
-        """Why this change may not begin now, in a sentence; ``None`` when it may."""
-        if self.role is not LEADER:
-            return "this node does not lead"
-        if (event.add is None) == (event.remove is None):
-            return "a change of membership either adds one member or removes one"
-        if self._transfer is not None:
-            return f"leadership is being handed to {self._transfer.target}"
-        if not self._may_change_members():
-            return "another change of membership is under way, or nothing of this leader's is chosen yet"
-        return self._member_obstacle(event)
 
     def _may_change_members(self) -> bool:
         """One change at a time, and only when the last one counts already and our own no-op is chosen.

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 from foreshock.targets.reference.node.consensus import Committed, Entry
 from foreshock.targets.reference.node.incoming import Incoming
-from foreshock.targets.reference.node.membership import MembershipState
+from foreshock.targets.reference.node.membership import Joining, MembershipState
 from foreshock.targets.reference.node.paxos.knobs import PaxosKnobs
 from foreshock.targets.reference.node.paxos.messages import Acceptance, Accepted, Message, Value
 from foreshock.targets.reference.node.paxos.progress import Progress
@@ -45,18 +45,6 @@ class Wish(NamedTuple):
 
     proposal: int | None
     value: Value
-
-
-class Joining(NamedTuple):
-    """A new member that is learning before it becomes one."""
-
-    proposal: int
-    name: str
-    round: int
-    round_end: int
-    """Up to which slot all was chosen when this round began."""
-    round_began_ns: int
-    deadline_ns: int
 
 
 class Change(NamedTuple):

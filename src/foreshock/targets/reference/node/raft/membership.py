@@ -11,9 +11,9 @@ up to where the log ended when the round began; when a round takes less than an 
 from __future__ import annotations
 
 from foreshock.targets.reference.node.consensus import ChangeMembership
-from foreshock.targets.reference.node.membership import Transfer
+from foreshock.targets.reference.node.membership import Joining, Transfer
 from foreshock.targets.reference.node.raft.reads import Reads
-from foreshock.targets.reference.node.raft.state import FOLLOWER, LEADER, NS_PER_MS, Joining
+from foreshock.targets.reference.node.raft.state import FOLLOWER, LEADER, NS_PER_MS
 
 
 class Membership(Reads):
@@ -35,20 +35,6 @@ class Membership(Reads):
         else:
             members = [member for member in self._voters if member != event.remove]
             self._propose("configuration", members, event.proposal)
-
-    def _change_obstacle(self, event: ChangeMembership) -> str | None:
-        """Why this change may not begin now, in a sentence; ``None`` when it may."""
-        if self.role is not LEADER:
-            return "this node does not lead"
-        if (event.add is None) == (event.remove is None):
-            return "a change of membership either adds one member or removes one"
-        if self._transfer is not None:
-            return f"leadership is being handed to {self._transfer.target}"
-        if not self._may_change_members():
-            return (
-                "another change of membership is not committed yet, or this leader has committed nothing yet"
-            )
-        return self._member_obstacle(event)
 
     def _may_change_members(self) -> bool:
         """One change at a time, and only after an entry of this leader's own term is committed."""

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final
 
 from foreshock.targets.reference.node.incoming import Incoming
 from foreshock.targets.reference.node.log import Log
 from foreshock.targets.reference.node.logged_state import LoggedState
+from foreshock.targets.reference.node.membership import Joining
 from foreshock.targets.reference.node.raft.knobs import RaftKnobs
 from foreshock.targets.reference.node.raft.messages import Append, Message
 from foreshock.targets.reference.node.raft.progress import Progress
@@ -32,18 +33,6 @@ class Role(StrEnum):
 
 
 FOLLOWER, PRECANDIDATE, CANDIDATE, LEADER = Role
-
-
-class Joining(NamedTuple):
-    """A new member that is catching up before it becomes one (dissertation 4.2.1)."""
-
-    proposal: int
-    name: str
-    round: int
-    round_end: int
-    """The last position of the log when this round began."""
-    round_began_ns: int
-    deadline_ns: int
 
 
 class RaftState(LoggedState[RaftKnobs]):

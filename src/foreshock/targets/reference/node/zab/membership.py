@@ -79,14 +79,11 @@ class Membership(Broadcast):
 
     def _change_obstacle(self, event: ChangeMembership) -> str | None:
         """Why this change may not begin now, in a sentence; ``None`` when it may."""
-        obstacle = self._proposal_obstacle()
-        if obstacle is not None:
-            return obstacle
-        if (event.add is None) == (event.remove is None):
-            return "a change of membership either adds one member or removes one"
-        if self._joining is not None or self._configurations[-1][0] > self.commit:
-            return "another change of membership is under way"
-        return self._member_obstacle(event)
+        return self._proposal_obstacle() or super()._change_obstacle(event)
+
+    def _may_change_members(self) -> bool:
+        """One change at a time."""
+        return self._joining is None and self._configurations[-1][0] <= self.commit
 
     def _proposal_obstacle(self) -> str | None:
         if self._transfer is not None and self.leading:
