@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -95,14 +95,15 @@ class Pretended:
         return [Finished(job, Attempt(number=job.number, worker="nobody", seconds=1.0, summary=found))]
 
 
-def journal_in(store: Path, *, fresh: bool = False, digest: str = "d") -> Journal:
+def journal_in(store: Path, *, fresh: bool = False, retry_errors: bool = False, digest: str = "d") -> Journal:
     source = Source(path=Path("campaign.toml"), content={}, lines={})
-    return open_journal(store, Specification(source=source, name="c", seeds=Seeds()), digest, fresh=fresh)[0]
+    specification = Specification(source=source, name="c", seeds=Seeds())
+    return open_journal(store, specification, digest, fresh=fresh, retry_errors=retry_errors)[0]
 
 
 def run(
     store: Path,
-    tests: Sequence[CampaignTest],
+    tests: Iterable[CampaignTest],
     executor: Pretended,
     *,
     watcher: Watcher | None = None,
@@ -110,12 +111,14 @@ def run(
     fail_fast: bool = False,
     for_s: float | None = None,
     endless: bool = False,
+    retry_errors: bool = False,
 ) -> CampaignDocument:
     """A campaign of these tests in the store, gone on with where an earlier one was left."""
-    journal = journal_in(store)
+    journal = journal_in(store, retry_errors=retry_errors)
+    tests = tests if endless else list(tests)
     ways = Ways(
         name="c",
-        planned=None if endless else len(tests),
+        planned=len(tests) if isinstance(tests, list) else None,
         axes={"target": ("raft",)},
         rerun=rerun,
         fail_fast=fail_fast,

@@ -49,6 +49,13 @@ class Hanging(Raft):
     services: ClassVar[Mapping[str, type[Any]]] = {"register": Hangs}
 
 
+class NeedsAFile(Raft):
+    """Cannot be set up as long as a file is missing, as where an engine is down."""
+
+    async def set_up(self, cluster: Cluster, runtime: Runtime) -> None:
+        MOOD.read_text()
+
+
 class Dies(ReferenceRegisterClient):
     async def read(self, key: Any) -> Any:
         if not MOOD.exists():

@@ -183,7 +183,7 @@ def test_until_the_time_is_up_there_are_always_fresh_seeds(
     clock = itertools.count(step=10)
     monkeypatch.setattr("foreshock.harness.campaign.runner.time.monotonic", lambda: float(next(clock)))
     endless = (planned_test(seed) for seed in itertools.count())
-    document = run(tmp_path, endless, Pretended({}), for_s=600, endless=True)  # type: ignore[arg-type]
+    document = run(tmp_path, endless, Pretended({}), for_s=600, endless=True)
     assert document.complete
     assert document.exit == 0
     seeds = [row.seed for row in document.rows]

@@ -14,8 +14,9 @@ from foreshock import __version__
 from foreshock.harness.backends.process_identity import ProcessIdentity
 from foreshock.harness.campaign.document import CAMPAIGN, CAMPAIGNS, JOURNAL, Attempt, CampaignDocument
 from foreshock.harness.campaign.expansion import Combination, Shard
+from foreshock.harness.campaign.rows import came_to_nothing
 from foreshock.harness.campaign.specification import Specification
-from foreshock.harness.errors import HarnessError
+from foreshock.harness.errors import HarnessError, UsageError
 from foreshock.harness.journal_folder import JournalFolder, claim_newest, make_folder
 from foreshock.harness.store import read_json, write_json
 
@@ -36,6 +37,8 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
 class Journal:
     """The attempts by the test's key, in a folder that is claimed for one campaign.
 
+    Tests that an earlier command could not do are ``tried_again``, for what was in the way may be gone. Their next
+    attempt has the number 1 again: the lines of those before it stay, and count no more.
     ``workers`` are the processes that an earlier command had for it, and ``spent_s`` is how long those took.
     ``beside`` are the folders of the same campaign at which other processes work at this moment.
     """
@@ -48,9 +51,12 @@ class Journal:
         self.workers: list[ProcessIdentity] = []
         for line in folder.read(Line):
             if line.attempt is not None:
-                self.attempts.setdefault(line.test, []).append(line.attempt)
+                earlier = self.attempts.get(line.test, []) if line.attempt.number > 1 else []
+                self.attempts[line.test] = [*earlier, line.attempt]
             if line.worker is not None:
                 self.workers.append(line.worker)
+        self.tried_again = [key for key, attempts in self.attempts.items() if came_to_nothing(attempts)]
+        self.attempts.update((key, []) for key in self.tried_again)
         self.started, self.spent_s = _earlier(self.directory)
         self._written_s = 0.0
         self._took_s = 0.0
@@ -82,14 +88,23 @@ class Journal:
 
 
 def open_journal(
-    store: Path, specification: Specification, digest: str, *, fresh: bool
+    store: Path, specification: Specification, digest: str, *, fresh: bool, retry_errors: bool = False
 ) -> tuple[Journal, bool]:
-    """The journal of the newest such campaign that did not end, or else of a new one; says whether it goes on."""
+    """The journal of the newest such campaign that did not end, or else of a new one; says whether it goes on.
+
+    With ``retry_errors`` that of the newest, whether it ended or not; raises :class:`UsageError` where there is none.
+    """
     root, beside = store / CAMPAIGNS / specification.name, list[Path]()
     if not fresh:
-        known = claim_newest(root, digest, JOURNAL, _is_complete, beside.append)
+        ended = (lambda _: False) if retry_errors else _is_complete
+        known = claim_newest(root, digest, JOURNAL, ended, beside.append)
         if known is not None:
             return Journal(known, beside), True
+    if retry_errors:
+        raise UsageError(
+            f"--retry-errors: {root} has no campaign of these tests that could be gone on with: leave it out to "
+            "begin one"
+        )
     more = {"file": str(specification.source.path.absolute()), "plan": specification.source.content}
     return Journal(make_folder(root, digest, JOURNAL, "the campaign's folder", more), beside), False
 

@@ -48,6 +48,11 @@ def is_settled(attempts: Sequence[Attempt], *, rerun: int) -> bool:
     return len(ends) >= 2 and ends[0].backend == "sim" and came_again(ends[0], ends[1])
 
 
+def came_to_nothing(attempts: Sequence[Attempt]) -> bool:
+    """Whether the harness could not do the test so far, each time that it was tried."""
+    return outcome_of(attempts, settled=True, running=False) == "error"
+
+
 def came_again(first: TestSummary, second: TestSummary) -> bool:
     """Whether two runs of one seed came to the same, history and all."""
     if (first.verdict, first.exit, first.reason) != (second.verdict, second.exit, second.reason):

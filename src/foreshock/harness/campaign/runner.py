@@ -6,7 +6,7 @@ import datetime
 import itertools
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -77,12 +77,13 @@ class Campaign:
         watcher: Watcher,
     ) -> None:
         self._ways = ways
-        known = list(tests) if ways.planned is not None and ways.for_s is None else []
+        endless = ways.planned is None or ways.for_s is not None
+        known = _as_far_as(journal.attempts, tests) if endless else list(tests)
         self._coming = itertools.chain(known, tests)
         self._journal = journal
         self._executor = executor
         self._watcher = watcher
-        self._tests: dict[str, CampaignTest] = {test.key: test for test in known}
+        self._tests = {test.key: test for test in known if not endless or test.key in journal.attempts}
         self._rows: dict[str, CampaignRow] = {}
         """Of the tests that are done."""
         self._again: deque[CampaignTest] = deque()
@@ -119,6 +120,7 @@ class Campaign:
 
     def _run(self) -> None:
         told = 0
+        self._go_on()
         self._watcher.show(self._standing())
         while True:
             while not self._stopped and (job := self._next_job()) is not None:
@@ -163,8 +165,19 @@ class Campaign:
                 refused.add(test.request.backend)
         return None
 
+    def _go_on(self) -> None:
+        """What an earlier command has done is taken as it is; what it has begun comes first, also when time is up."""
+        for key, attempts in self._journal.attempts.items():
+            test = self._tests.get(key)
+            if test is None:
+                continue  # of a journal that somebody has edited
+            if is_settled(attempts, rerun=self._ways.rerun):
+                self._settle(test, attempts, told=False)
+            else:
+                self._again.append(test)
+
     def _look_ahead(self) -> None:
-        """Fetch tests that are not done; those that are, by an earlier command, are taken as they are."""
+        """Fetch tests that were not begun."""
         if self._ways.for_s is not None and self._elapsed_s >= self._ways.for_s:
             self._waiting.clear()
             self._exhausted = True
@@ -173,11 +186,7 @@ class Campaign:
             if test is None:
                 self._exhausted = True
                 return
-            attempts = self._journal.attempts.get(test.key, [])
-            if attempts and is_settled(attempts, rerun=self._ways.rerun):
-                self._tests[test.key] = test
-                self._settle(test, attempts, told=False)
-            else:
+            if test.key not in self._journal.attempts:
                 self._waiting.append(test)
 
     def _is_over(self) -> bool:
@@ -323,6 +332,18 @@ class Campaign:
             )
             for key, test in self._tests.items()
         )
+
+
+def _as_far_as(begun: Collection[str], tests: Iterator[CampaignTest]) -> list[CampaignTest]:
+    """The first of ever more tests, until all that were begun are among them."""
+    found, left = list[CampaignTest](), set(begun)
+    while left and len(found) <= len(begun) + 2 * LOOK_AHEAD:  # of those that were begun none is further on
+        test = next(tests, None)
+        if test is None:
+            break
+        found.append(test)
+        left.discard(test.key)
+    return found
 
 
 def _is_cut_short(finished: Finished) -> bool:

@@ -27,7 +27,7 @@ from foreshock.harness.cli.common import (
     store_option,
     verdict_text,
 )
-from foreshock.harness.errors import ForeshockError
+from foreshock.harness.errors import ForeshockError, UsageError
 from foreshock.harness.verdict import ExitCode
 
 if TYPE_CHECKING:
@@ -57,6 +57,11 @@ if TYPE_CHECKING:
 )
 @option("--fresh", is_flag=True, help="Begin anew, where an earlier run of the same campaign did not end.")
 @option(
+    "--retry-errors",
+    is_flag=True,
+    help="Try again what the harness could not do in the last run of the same campaign, also where that has ended.",
+)
+@option(
     "--scheduler",
     default=None,
     metavar="ADDRESS",
@@ -74,6 +79,7 @@ def command(
     fail_fast: bool,
     rerun: int | None,
     fresh: bool,
+    retry_errors: bool,
     scheduler: str | None,
     junit: str | None,
     reporters: tuple[str, ...],
@@ -85,13 +91,16 @@ def command(
 ) -> int:
     """Run a campaign: the tests that a TOML file asks for, a matrix of targets, workloads, nemeses and more.
 
-    A campaign that was interrupted, or killed, goes on where it was when the same command is given again.
+    A campaign that was interrupted, or killed, goes on where it was when the same command is given again; tests that
+    the harness could not do are then tried again.
     """
     from foreshock.harness.campaign.full_disk import full_disk_in
     from foreshock.harness.campaign.planning import plan_campaign
     from foreshock.harness.cli.outputs import file_to_write
 
     set_up_logging(verbose=verbose)
+    if fresh and retry_errors:
+        raise UsageError("--fresh begins anew, and --retry-errors goes on: give one of them")
     junit_path = None if junit is None else file_to_write(junit, "--junit", (file,))
     with spare_stdout(as_json=as_json):
         check_reporters(reporters)
@@ -108,6 +117,7 @@ def command(
         rerun=planned.specification.rerun if rerun is None else rerun,
         fail_fast=fail_fast or planned.specification.fail_fast,
         fresh=fresh,
+        retry_errors=retry_errors,
         scheduler=scheduler,
         command="foreshock campaign " + shlex.join(words),
     )
@@ -136,6 +146,7 @@ class Given(NamedTuple):
     rerun: int
     fail_fast: bool
     fresh: bool
+    retry_errors: bool
     scheduler: str | None
     command: str
 
@@ -148,13 +159,23 @@ def _run(planned: Planned, given: Given, *, quiet: bool, as_json: bool) -> Campa
     from foreshock.harness.interrupts import catch_interrupts
 
     specification = planned.specification
-    journal, resumed = open_journal(given.store, specification, planned.digest(), fresh=given.fresh)
+    journal, resumed = open_journal(
+        given.store,
+        specification,
+        planned.digest(),
+        fresh=given.fresh,
+        retry_errors=given.retry_errors,
+    )
     with contextlib.ExitStack() as stack:
         stack.callback(journal.close)
         if resumed and not quiet:
+            again = len(journal.tried_again)
+            of_them = (
+                f", and {again} that the harness could not do {'is' if again == 1 else 'are'} tried again"
+            )
             click.echo(
                 f"foreshock: goes on with {relative(journal.directory)}, where {len(journal.attempts)} tests were "
-                "run; --fresh begins anew",
+                f"run{of_them * bool(again)}; --fresh begins anew",
                 err=True,
             )
         for directory in () if quiet else journal.beside:
@@ -247,12 +268,17 @@ def _show(document: CampaignDocument, reports: Sequence[Path], *, quiet: bool) -
     out.print(verdict_text(document.verdict), document.summary + unfinished, sep="  ", markup=False)
     if quiet:
         return
+    errors = sum(row.outcome == "error" for row in document.rows) if document.complete else 0
     rows = [
         *[("failure", _told(group)) for group in document.groups],
         ("campaign", relative(document.directory)),
         *[("report", relative(path)) for path in reports],
         ("again", document.command),
     ]
+    if errors:
+        rows.append(
+            ("errors", f"{_tests(errors)} could not be done: the same with --retry-errors tries them again")
+        )
     print_rows(out, rows)
 
 
@@ -267,8 +293,7 @@ def _with_errors(document: CampaignDocument, errors: Sequence[str]) -> CampaignD
 
 def _told(group: Group) -> str:
     """One kind of failure in a line."""
-    count = f"{len(group.tests)} tests" if len(group.tests) > 1 else "1 test"
-    return f"{group.reason} ({count}{', such as ' * bool(group.replay)}{group.replay})"
+    return f"{group.reason} ({_tests(len(group.tests))}{', such as ' * bool(group.replay)}{group.replay})"
 
 
 def _list(planned: Planned, *, as_json: bool) -> int:
@@ -284,5 +309,9 @@ def _list(planned: Planned, *, as_json: bool) -> int:
     for test in tests:
         click.echo(name_of(test))
     more = "" if planned.count is not None else ", and again with the seeds that follow until the time is up"
-    click.echo(f"{'1 test' if len(tests) == 1 else f'{len(tests)} tests'}{more}")
+    click.echo(f"{_tests(len(tests))}{more}")
     return ExitCode.VALID
+
+
+def _tests(count: int) -> str:
+    return "1 test" if count == 1 else f"{count} tests"
