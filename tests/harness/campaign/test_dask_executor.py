@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import re
@@ -15,6 +16,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import dask
+import distributed
 import msgspec
 import psutil
 import pytest
@@ -108,6 +111,17 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield made
     finally:
         made.end()
+
+
+def test_workers_are_there_whenever_one_looks(cluster: Cluster) -> None:
+    """The client fetches a summary without them now and then, which must not be taken for what was asked for."""
+    assert distributed.config  # what it brings must be there before one key of it is changed
+    with (
+        dask.config.set({"distributed.client.scheduler-info-interval": "1ms"}),
+        contextlib.closing(dask_cluster.connect(cluster.address, DEADLINE_S)) as client,
+    ):
+        seen = Counter(len(dask_cluster.workers_of(client)) for _ in range(300))
+    assert seen == {len(WORKERS): 300}
 
 
 def jobs_of(*requests: Request) -> list[Job]:

@@ -69,8 +69,9 @@ def silenced() -> Iterator[None]:
 
 
 def workers_of(client: Any) -> dict[str, WorkerPlace]:
-    """The workers by their address, as the scheduler knows them now."""
-    found = client.scheduler_info()["workers"]
+    """The workers by their address, as the scheduler knows them now; raises what Dask does when it does not answer."""
+    # Not scheduler_info(): what that returns the client overwrites now and then with a summary that names no workers.
+    found = client.sync(client.scheduler.identity)["workers"]
     return {
         address: WorkerPlace(
             host=str(facts.get("host", address)),
