@@ -10,9 +10,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from tests.side_by_side import YIELDING, place_of
 from xdist.scheduler import LoadScopeScheduling
+
+hypothesis.settings.load_profile("ci")
+"""The same examples in each run, however busy the machine; other ones each time are for the soak."""
 
 REQUIRE_DOCKER = os.environ.get("FORESHOCK_REQUIRE_DOCKER") == "yes"
 REQUIRE_ALL = os.environ.get("FORESHOCK_REQUIRE_ALL") == "yes"
