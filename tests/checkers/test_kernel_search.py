@@ -188,6 +188,7 @@ def endless_history() -> list[Entry]:
     ]
 
 
+@pytest.mark.usefixtures("processor_time")
 def test_the_deadline_ends_a_search_inside_the_kernel() -> None:
     started = time.monotonic()
     result = compiled(endless_history(), CasRegister(), seconds=0.3)

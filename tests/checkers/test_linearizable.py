@@ -220,6 +220,7 @@ def hard_key(width: int = 14) -> list[Entry]:
     return [*entries, Entry(99, 1001, 1002, "read", None, 9, process=99)]
 
 
+@pytest.mark.usefixtures("processor_time")
 def test_a_hard_key_neither_hides_an_easy_violation_nor_starves_other_keys() -> None:
     rng = random.Random(6)
     longer = {f"legal {i}": legal_register_history(rng, 80) for i in range(5)}
@@ -233,6 +234,7 @@ def test_a_hard_key_neither_hides_an_easy_violation_nor_starves_other_keys() -> 
     assert [undecided["key"] for undecided in result.details["undecided_keys"]] == ["hard"]
 
 
+@pytest.mark.usefixtures("processor_time")
 def test_the_deadline_gives_unknown_with_how_far_it_got() -> None:
     result = LinearizableChecker().check(history_of({"hard": hard_key()}), context(seconds=0.2))
     assert result.verdict is Verdict.UNKNOWN

@@ -223,6 +223,7 @@ def hard_history(width: int = 14) -> list[Entry]:
     ]
 
 
+@pytest.mark.usefixtures("processor_time")
 def test_gives_up_at_the_deadline_and_says_how_far_it_got() -> None:
     started = time.monotonic()
     result = search(hard_history(), CasRegister(), limits(seconds=0.2))
@@ -233,6 +234,7 @@ def test_gives_up_at_the_deadline_and_says_how_far_it_got() -> None:
     assert result.passed < result.returns
 
 
+@pytest.mark.usefixtures("processor_time")
 def test_five_hundred_operations_at_once_do_not_outlast_the_deadline() -> None:
     rng = random.Random(1)
     entries = [
