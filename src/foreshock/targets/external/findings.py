@@ -150,7 +150,7 @@ POSTGRESQL_EXHIBITS: Final = (
         "postgresql/asynchronous-commit",
         "register",
         "kill",
-        {"synchronous_commit": False},
+        {"synchronous_commit": False, "wal_writer_delay_ms": 5000},
         "commits that were answered before their log was written are gone",
     ),
 )

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Final, LiteralString
 
 import psycopg
-from msgspec import Meta
+from msgspec import Meta, structs
 
 from foreshock.harness import Client, ClientContext, Cluster, Endpoint, Grant, Node, Options, Runtime, Target
 from foreshock.harness.errors import Definite, DeployError
@@ -39,6 +39,7 @@ class PostgresqlOptions(Options, frozen=True, kw_only=True):
 
     fsync: Annotated[bool, Meta(description="whether it is ever made sure that data is on disk")] = True
     synchronous_commit: Annotated[bool, Meta(description="whether a commit waits until its log is")] = True
+    wal_writer_delay_ms: Annotated[int, Meta(description="how late it may be (ms)", ge=1, le=10_000)] = 200
 
 
 async def connect(place: Endpoint) -> psycopg.AsyncConnection[Any]:
@@ -130,10 +131,10 @@ class Postgresql(Target[PostgresqlOptions]):
     promises, exhibits = POSTGRESQL_PROMISES, POSTGRESQL_EXHIBITS
 
     def command(self, node: Node) -> Sequence[str]:
-        settings = f"-h {node.listen.host} -p {node.listen.port} -k ''"
-        settings += f" -c fsync={self.options.fsync} -c synchronous_commit={self.options.synchronous_commit}"
+        own, given = node.listen, structs.asdict(self.options).items()
+        settings = " ".join(f"-c {name.removesuffix('_ms')}={value}" for name, value in given)
         where = {"programs": _PROGRAMS, "data": shlex.quote(node.data_directory)}
-        return ["sh", "-ec", _START.format(settings=settings, **where)]
+        return ["sh", "-ec", _START.format(settings=f"-h {own.host} -p {own.port} -k '' {settings}", **where)]
 
     async def ready(self, node: Node, runtime: Runtime) -> bool:
         with contextlib.suppress(psycopg.Error):
@@ -144,6 +145,6 @@ class Postgresql(Target[PostgresqlOptions]):
     async def set_up(self, cluster: Cluster, runtime: Runtime) -> None:
         try:
             async with await connect(cluster.nodes[0].endpoint) as session:
-                await session.execute(_TABLES)
+                await session.execute("SET synchronous_commit = on; " + _TABLES)
         except psycopg.Error as error:
             raise DeployError(f"the tables cannot be made: {error}") from error
