@@ -214,7 +214,7 @@ def test_checkers_as_a_dimension_do_not_hide_who_judged(made: Made, tmp_path: Pa
 def test_the_name_is_there_without_pandas_being_imported() -> None:
     code = "import sys, foreshock; assert 'pandas' not in sys.modules; print(foreshock.load.__name__)"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=600
     )
     assert done.stdout == "load\n"
 
@@ -528,7 +528,7 @@ def test_the_analysis_of_the_examples_runs_as_a_script(made: Made) -> None:
         [sys.executable, str(script), str(made.folder)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

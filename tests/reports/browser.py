@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-DEADLINE_S = 30.0
+DEADLINE_S = 240.0
 _FD_MIN = 50
 
 

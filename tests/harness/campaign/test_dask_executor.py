@@ -37,7 +37,7 @@ from foreshock.harness.runner import run_test
 from foreshock.harness.store import HISTORY, TEST, Store, read_json
 from foreshock.harness.summary import read_summary
 
-DEADLINE_S = 60.0
+DEADLINE_S = 600.0
 WORKERS = ("one", "two", "victim")
 QUICK = Request(target="raft", workload="register", backend="sim", time_limit=3, seed=0)
 LONG = msgspec.structs.replace(QUICK, time_limit=1000, rate=1000)

@@ -21,7 +21,7 @@ def test_ten_processes_with_different_hash_seeds_see_the_same_events_byte_for_by
     outputs = []
     for batch in range(0, 10, 2):
         running = [start(hash_seed) for hash_seed in (batch, batch + 1)]
-        outputs += [process.communicate(timeout=60)[0] for process in running]
+        outputs += [process.communicate(timeout=600)[0] for process in running]
         assert all(process.returncode == 0 for process in running)
     assert outputs[0].count(b"\n") > 500
     assert len({hashlib.sha256(output).hexdigest() for output in outputs}) == 1

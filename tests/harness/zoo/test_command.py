@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.commands import WAIT_S
 from tests.harness.zoo.small_zoo import FOUND, MISSED
 
 from foreshock.harness.cli.main import main
@@ -95,12 +96,12 @@ def test_ctrl_c_ends_it_with_130_and_the_same_command_goes_on(tmp_path: Path) ->
     first = start(tmp_path, *arguments)
     until_some_are_done(tmp_path, first)
     os.killpg(first.pid, signal.SIGINT)  # as a terminal sends it: to the workers, too
-    out, err = first.communicate(timeout=60)
+    out, err = first.communicate(timeout=WAIT_S)
     assert first.returncode == 130, (out, err)
     assert "(interrupted: the same command goes on)" in out
     assert "Traceback" not in err
     second = start(tmp_path, *arguments)
-    out, err = second.communicate(timeout=120)
+    out, err = second.communicate(timeout=WAIT_S)
     assert second.returncode == 0, (out, err)
     assert "goes on with" in err
     assert "no false alarm in 40 tests" in out
@@ -112,10 +113,10 @@ def test_a_run_that_is_killed_leaves_no_process_and_nothing_is_run_again(tmp_pat
     first = start(tmp_path, *arguments)
     journal = until_some_are_done(tmp_path, first)
     first.kill()
-    first.communicate(timeout=60)  # the workers hold the same pipes: they are gone when this returns
+    first.communicate(timeout=WAIT_S)  # the workers hold the same pipes: they are gone when this returns
     done = journal.read_bytes().count(b"\n")
     second = start(tmp_path, *arguments, "--json")
-    out, err = second.communicate(timeout=120)
+    out, err = second.communicate(timeout=WAIT_S)
     assert second.returncode == 0, err
     assert sum(row["tests"] for row in json.loads(out)["correct"]) == 40
     lines = [line for line in journal.read_bytes().splitlines() if line.endswith(b"}}")]

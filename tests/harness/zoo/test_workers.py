@@ -17,7 +17,7 @@ ENDLESS = Request(target="raft", backend="sim", seed=1, time_limit=80_000)
 
 def all_results(workers: Workers[str], count: int) -> dict[str, SimulatedTest]:
     found: dict[str, SimulatedTest] = {}
-    for _ in range(600):
+    for _ in range(6_000):
         found.update(workers.results(0.1))
         if len(found) == count:
             return found

@@ -21,7 +21,7 @@ from foreshock.targets.reference.raft_target import Raft
 from foreshock.targets.reference.zipapp import NODE_ZIPAPP, build_node_zipapp
 
 HOST = "127.0.0.1"
-DEADLINE_SECONDS = 20
+DEADLINE_SECONDS = 240
 
 
 def free_ports(count: int) -> list[int]:

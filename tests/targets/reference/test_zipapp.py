@@ -59,7 +59,7 @@ def test_every_module_in_it_imports_only_the_standard_library_and_itself(tmp_pat
     path = tmp_path / "node.pyz"
     path.write_bytes(build_node_zipapp())
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", PROBE, str(path)], capture_output=True, text=True, timeout=30
+        [sys.executable, "-I", "-S", "-c", PROBE, str(path)], capture_output=True, text=True, timeout=300
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -99,7 +99,7 @@ def test_its_help_has_an_example_that_works_when_pasted(tmp_path: Path) -> None:
     path = tmp_path / "node.pyz"
     path.write_bytes(build_node_zipapp())
     done = subprocess.run(
-        [sys.executable, "-I", "-S", str(path), "--help"], capture_output=True, text=True, timeout=30
+        [sys.executable, "-I", "-S", str(path), "--help"], capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0
     assert "nc -q 1 127.0.0.1 7001" in done.stdout

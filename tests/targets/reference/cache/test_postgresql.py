@@ -81,7 +81,7 @@ def server() -> Iterator[Server]:
     }
     data = directory / "data"
     initdb = [where / "initdb", "-D", data, "-U", "foreshock", "-A", "scram-sha-256", "-N"]
-    subprocess.run([*initdb, f"--pwfile={directory / 'password'}"], check=True, timeout=60, **quiet)
+    subprocess.run([*initdb, f"--pwfile={directory / 'password'}"], check=True, timeout=600, **quiet)
     settings = [
         "-p",
         str(port),
@@ -93,8 +93,8 @@ def server() -> Iterator[Server]:
     process = subprocess.Popen([where / "postgres", "-D", data, *settings, "-c", "fsync=off"], **quiet)
     try:
         asking = [where / "pg_isready", "-q", "-t", "5", "-h", "127.0.0.1", "-p", str(port)]
-        for _ in range(200):
-            if subprocess.run(asking, check=False, timeout=10, **quiet).returncode == 0:
+        for _ in range(4_000):
+            if subprocess.run(asking, check=False, timeout=60, **quiet).returncode == 0:
                 break
             assert process.poll() is None, "the server ended at its start"
             with contextlib.suppress(subprocess.TimeoutExpired):

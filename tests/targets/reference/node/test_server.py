@@ -23,7 +23,7 @@ from foreshock.targets.reference.node.machine import NodeKnobs
 from foreshock.targets.reference.node.programs import PROGRAMS, load_program
 
 MakeRealCluster = Callable[..., Any]
-DEADLINE_SECONDS = 20
+DEADLINE_SECONDS = 240
 
 
 def until_up(cluster: Any, name: str) -> Any:

@@ -21,7 +21,7 @@ from foreshock.targets.reference.node.server import Ended, NodeExit, Server
 from foreshock.targets.reference.node.wire import encode_line, hello
 
 QUICK = RaftKnobs(election_timeout_min_ms=100, election_timeout_max_ms=200, heartbeat_ms=20)
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 240.0
 
 
 class Shell:
