@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import msgspec
-from relay_target import RelayTarget, ask, specification
+from relay_target import RelayTarget, ask, ask_when_up, specification
 
 from foreshock.harness.capabilities import Clock, ClockReading
 from foreshock.harness.cluster import ClusterSpecification, Node
@@ -74,7 +74,7 @@ async def check_clocks(cluster: Any, backend: Any) -> None:
     assert down["n1"].monotonic_ns >= monotonic_ns
     await cluster.resume(frozenset({"n2"}))
     await cluster.start(frozenset({"n1"}))
-    await until_up(n1)
+    await ask_when_up(n1, do="clocks")
     assert await ahead_s(n1) > 2990
     assert (await ask(n1, do="clocks"))[1] > monotonic_ns
     inverse = cluster.inverse("clock", both)
@@ -86,17 +86,6 @@ async def check_clocks(cluster: Any, backend: Any) -> None:
     assert max(abs(reading.wall_offset_ns) for reading in healed.values()) < MOMENT_NS
     assert max(map(abs, await _pace(cluster, "n1"))) < 25_000
     assert healed["n1"].monotonic_ns > down["n1"].monotonic_ns
-
-
-async def until_up(node: Node) -> None:
-    for _ in range(1000):
-        try:
-            await ask(node, do="clocks")
-        except OSError:
-            await asyncio.sleep(0.02)
-        else:
-            return
-    raise AssertionError(f"{node.name} does not come up")
 
 
 async def _pace(cluster: Any, name: str) -> tuple[int, int]:

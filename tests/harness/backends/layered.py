@@ -8,12 +8,11 @@ import os
 import random
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.commands import until
 
 from foreshock.harness.backends.on_hosts.disk_kinds import reason_no_layer
 from foreshock.harness.backends.on_hosts.disks import programs
@@ -41,7 +40,7 @@ class Layered:
                 stderr=log,
                 start_new_session=True,
             )
-        until(self.control.exists)
+        until(self.control.exists, "the layer's control file")
 
     def command(self, line: str) -> None:
         with self.control.open("w") as control:
@@ -82,10 +81,3 @@ def losing_seed() -> str:
         if all(draws.randrange(100) >= 50 for _ in range(8)):
             return str(number)
     raise AssertionError("there is one")
-
-
-def until(done: Callable[[], bool], timeout_s: float = 60) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not done():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from foreshock.harness.cluster import ClusterSpecification, Node
+from foreshock.harness.cluster import Cluster, ClusterSpecification, Node
 from foreshock.harness.options import Options
 from foreshock.harness.runtime import Runtime
 from foreshock.harness.target import Target
 
+ClusterT = TypeVar("ClusterT", bound=Cluster)
 Run = Callable[[Callable[[Runtime], Awaitable[Any]]], Any]
 """Runs ``main(runtime)`` to its end on the wall clock: the fixture ``run``."""
 
@@ -134,3 +136,23 @@ async def ask(node: Node, **request: Any) -> Any:
         return json.loads(line)
     finally:
         writer.close()
+
+
+async def ask_when_up(node: Node, **request: Any) -> Any:
+    """The same of a node that is being started."""
+    for _ in range(1000):
+        try:
+            return await ask(node, **request)
+        except (OSError, ValueError):  # it refuses, or the connection ends before the answer
+            await asyncio.sleep(0.01)
+    raise AssertionError(f"{node.name} does not come up")
+
+
+@contextlib.asynccontextmanager
+async def deployed(cluster: ClusterT) -> AsyncIterator[ClusterT]:
+    """The cluster, deployed, and torn down in any case."""
+    try:
+        await cluster.deploy()
+        yield cluster
+    finally:
+        await cluster.teardown()

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import errno
 import os
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 import pytest
-from relay_target import RelayTarget, Run, ask, specification
+from relay_target import RelayTarget, Run, ask, ask_when_up, deployed, specification
 
 from foreshock.harness import live_runs
 from foreshock.harness.asyncio_runtime import AsyncioRuntime
@@ -42,24 +39,9 @@ class FailingTarget(RelayTarget):
         return {"relay.py": program.replace("type(error).__name__", "str(error.errno)").encode()}
 
 
-@contextlib.asynccontextmanager
-async def deployed(backend: Any, directory: Path, runtime: Runtime) -> AsyncIterator[Any]:
+def made(backend: Any, directory: Path, runtime: Runtime) -> Any:
     asked = specification(directory, FailingTarget, nodes=2)
-    cluster = backend.cluster(msgspec.structs.replace(asked, needs=frozenset({Disk, PowerCut})), runtime)
-    try:
-        await cluster.deploy()
-        yield cluster
-    finally:
-        await cluster.teardown()
-
-
-async def ask_when_up(node: Node, **request: Any) -> Any:
-    for _ in range(1_000):
-        try:
-            return await ask(node, **request)
-        except (OSError, ValueError):
-            await asyncio.sleep(0.02)
-    raise AssertionError(f"{node.name} does not answer")
+    return backend.cluster(msgspec.structs.replace(asked, needs=frozenset({Disk, PowerCut})), runtime)
 
 
 async def disks_fail_and_are_mended(cluster: Any, node: Node) -> None:
@@ -108,7 +90,7 @@ def test_disks_fail_and_lose_their_power_in_containers_and_the_node_has_no_privi
     run: Run, tmp_path: Path
 ) -> None:
     async def main(runtime: Runtime) -> None:
-        async with deployed(DockerBackend(), tmp_path, runtime) as each:
+        async with deployed(made(DockerBackend(), tmp_path, runtime)) as each:
             cluster = cast(DockerCluster, each)
             node = cluster.nodes[0]
             await disks_fail_and_are_mended(cluster, node)
@@ -130,7 +112,7 @@ def test_disks_fail_and_lose_their_power_in_processes_and_nothing_stays_mounted(
         pytest.skip(reason)
 
     async def main(runtime: Runtime) -> None:
-        async with deployed(ProcessBackend(), tmp_path, runtime) as each:
+        async with deployed(made(ProcessBackend(), tmp_path, runtime)) as each:
             cluster = cast(ProcessCluster, each)
             node = cluster.nodes[0]
             assert len(mounts_below(tmp_path)) == 2

@@ -8,13 +8,22 @@ import re
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import docker
 import pytest
-from relay_target import DeafTarget, ExitingTarget, RelayTarget, Run, ask, specification
+from relay_target import (
+    DeafTarget,
+    ExitingTarget,
+    RelayTarget,
+    Run,
+    ask,
+    ask_when_up,
+    deployed,
+    specification,
+)
 
 from foreshock.harness import live_runs
 from foreshock.harness.backends.docker import DockerBackend
@@ -45,23 +54,8 @@ def left_of(client: docker.APIClient, run: str) -> list[str]:
     ]
 
 
-@contextlib.asynccontextmanager
-async def deployed(spec: ClusterSpecification, runtime: Runtime) -> AsyncIterator[DockerCluster]:
-    cluster = cast(DockerCluster, DockerBackend().cluster(spec, runtime))
-    try:
-        await cluster.deploy()
-        yield cluster
-    finally:
-        await cluster.teardown()
-
-
-async def ask_when_up(node: Node, **request: Any) -> Any:
-    for _ in range(500):
-        try:
-            return await ask(node, **request)
-        except OSError:
-            await asyncio.sleep(0.02)
-    raise AssertionError(f"{node.name} does not come up")
+def made(spec: ClusterSpecification, runtime: Runtime) -> DockerCluster:
+    return cast(DockerCluster, DockerBackend().cluster(spec, runtime))
 
 
 async def check_partitions(cluster: DockerCluster) -> None:
@@ -180,7 +174,7 @@ def test_five_nodes_live_through_every_fault_and_leave_nothing(
     spec = specification(tmp_path, nodes=5)
 
     async def main(runtime: Runtime) -> None:
-        async with deployed(spec, runtime) as cluster:
+        async with deployed(made(spec, runtime)) as cluster:
             for kind in (Kill, Pause, Partition):
                 assert capability(cluster, kind) is cluster
             assert await ask(cluster.nodes[0], do="pass", to="n2", text="hi", timeout=5) == "noted"
@@ -211,7 +205,7 @@ def test_where_containers_cannot_be_reached_their_ports_are_published_on_loopbac
     spec = specification(tmp_path, nodes=2)
 
     async def main(runtime: Runtime) -> None:
-        async with deployed(spec, runtime) as cluster:
+        async with deployed(made(spec, runtime)) as cluster:
             n1, n2 = cluster.nodes
             assert n1.endpoint.host == n2.endpoint.host == "127.0.0.1"
             assert n1.endpoint.port != n2.endpoint.port
@@ -356,7 +350,7 @@ def test_a_node_that_does_not_get_healthy_is_one_sentence_with_its_last_words(
 
     async def main(runtime: Runtime) -> None:
         with pytest.raises(DeployError, match=sentence):
-            async with deployed(spec, runtime):
+            async with deployed(made(spec, runtime)):
                 raise AssertionError("it must not become healthy")
 
     run(main)
@@ -389,7 +383,7 @@ def test_an_image_that_does_not_build_and_a_command_that_is_not_there_are_one_se
 
     async def main(runtime: Runtime) -> None:
         with pytest.raises(DeployError, match=sentence):
-            async with deployed(spec, runtime):
+            async with deployed(made(spec, runtime)):
                 raise AssertionError("it must not be deployed")
 
     run(main)

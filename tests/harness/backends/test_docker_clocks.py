@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from clocked_target import check_clocks, clocked
-from relay_target import Run
+from relay_target import Run, deployed
 
 from foreshock.harness.backends.docker import DockerBackend
 from foreshock.harness.capabilities import Clock
@@ -21,10 +21,7 @@ def test_clocks_in_containers_are_skewed_seen_so_and_healed(run: Run, tmp_path: 
 
     async def main(runtime: Runtime) -> None:
         cluster = backend.cluster(clocked(tmp_path), runtime)
-        try:
-            await cluster.deploy()
+        async with deployed(cluster):
             await check_clocks(cluster, backend)
-        finally:
-            await cluster.teardown()
 
     run(main)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from pathlib import Path
 from typing import cast
 
 import msgspec
 import pytest
-from relay_target import Run, ask, specification
+from relay_target import Run, ask, deployed, specification
 
 from foreshock.harness.backends.docker import DockerBackend
 from foreshock.harness.backends.docker.cluster import DockerCluster
@@ -131,9 +130,7 @@ def test_packets_between_containers_are_shaped_and_all_is_as_it_was_afterwards(
 
     async def main(runtime: Runtime) -> None:
         cluster = cast(DockerCluster, DockerBackend().cluster(spec, runtime))
-        async with contextlib.AsyncExitStack() as stack:
-            stack.push_async_callback(cluster.teardown)
-            await cluster.deploy()
+        async with deployed(cluster):
             for name in cluster.node_names:
                 assert (await cluster.root(name).run(NOT_OURS)).exit_code == 0
             untouched = await state_of(cluster)

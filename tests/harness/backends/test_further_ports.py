@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from relay_target import deployed
 
 from foreshock.harness.asyncio_runtime import AsyncioRuntime
 from foreshock.harness.backends.link_proxy.owners import SENDER_VARIABLE
@@ -164,8 +165,7 @@ def test_each_node_finds_the_others_at_their_own_port_numbers(tmp_path: Path) ->
     cluster: Any = ProcessBackend().cluster(specification, runtime)
 
     async def test() -> None:
-        try:
-            await cluster.deploy()
+        async with deployed(cluster):
             for node in cluster.nodes:
                 assert set(node.further) == {"peer", "election"}
                 for name, port in node.further.items():
@@ -177,8 +177,6 @@ def test_each_node_finds_the_others_at_their_own_port_numbers(tmp_path: Path) ->
                             assert port.peers[peer.name].host != peer.further[name].listen.host
                 told = json.loads((Path(node.data_directory) / "told").read_text())
                 assert set(told["peer"]) == set(NAMES) - {node.name}
-        finally:
-            await cluster.teardown()
 
     runtime.run(test())
 

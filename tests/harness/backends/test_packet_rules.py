@@ -6,11 +6,11 @@ import os
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.commands import until
 
 from foreshock.harness.backends.on_hosts import packet_disciplines, packet_rules
 from foreshock.harness.backends.on_hosts.packet_disciplines import HTB, NETEM, expressible, shape_in_kernel
@@ -125,19 +125,12 @@ def test_a_shaper_that_was_just_starting_when_all_was_undone_ends_by_itself(plac
     links = {"10.0.0.2": SLOW}
     script = packet_rules.shape_in_user_space(str(place.directory), links, 1)
     with subprocess.Popen(["/bin/sh", "-c", script], stderr=subprocess.PIPE) as starting:
-        until((place.directory / "packet_shaper.py.pid").exists)
+        until((place.directory / "packet_shaper.py.pid").exists, "the shaper's process")
         assert place.run(end_script(place)).returncode == 0
         (place.directory / "go").touch()
         assert starting.wait(60) == 1  # it does not shape what it was told
     assert [words[1:] for words in place.seen()] == [["0", ""]]
     assert not (place.directory / "process").exists()
-
-
-def until(seen: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not seen():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_process_that_only_has_the_pid_of_ours_is_left_alone(place: Place) -> None:

@@ -10,10 +10,19 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
-from relay_target import DeafTarget, ExitingTarget, RelayTarget, Run, ask, specification
+from relay_target import (
+    DeafTarget,
+    ExitingTarget,
+    RelayTarget,
+    Run,
+    ask,
+    ask_when_up,
+    deployed,
+    specification,
+)
 
 from foreshock.harness import live_runs
 from foreshock.harness.backends.process import ProcessBackend
@@ -32,15 +41,6 @@ def make(
     spec: ClusterSpecification, runtime: Runtime, backend: ProcessBackend | None = None
 ) -> ProcessCluster:
     return cast(ProcessCluster, (backend or ProcessBackend()).cluster(spec, runtime))
-
-
-async def ask_when_up(node: Node, **request: Any) -> Any:
-    for _ in range(1000):
-        try:
-            return await ask(node, **request)
-        except OSError:
-            await asyncio.sleep(0.01)
-    raise AssertionError(f"{node.name} does not come up")
 
 
 def test_the_cluster_is_all_that_the_backend_offers(run: Run, tmp_path: Path) -> None:
@@ -77,11 +77,10 @@ def test_nodes_reach_each_other_over_links_and_teardown_leaves_only_logs(run: Ru
 def test_a_one_way_cut_drops_one_direction_only_and_heals(run: Run, tmp_path: Path) -> None:
     async def main(runtime: Runtime) -> None:
         cluster = make(specification(tmp_path), runtime)
-        await cluster.deploy()
-        n1, n2, _ = cluster.nodes
-        names = [node.name for node in cluster.nodes]
-        pairs = frozenset((a, b) for a in names for b in names if a != b)
-        try:
+        async with deployed(cluster):
+            n1, n2, _ = cluster.nodes
+            names = [node.name for node in cluster.nodes]
+            pairs = frozenset((a, b) for a in names for b in names if a != b)
             assert all((await cluster.heard(pairs)).values())
             await cluster.cut({"n2": frozenset({"n1"})})
             assert [p for p, got in (await cluster.heard(pairs)).items() if not got] == [("n1", "n2")]
@@ -99,8 +98,6 @@ def test_a_one_way_cut_drops_one_direction_only_and_heals(run: Run, tmp_path: Pa
             assert all((await cluster.heard(pairs)).values())
             with pytest.raises(FaultError, match="no node 'n9'"):
                 await cluster.cut({"n9": frozenset({"n1"})})
-        finally:
-            await cluster.teardown()
 
     run(main)
 
@@ -110,10 +107,9 @@ def test_a_killed_node_starts_again_on_its_data_and_address_and_the_cut_stays(
 ) -> None:
     async def main(runtime: Runtime) -> None:
         cluster = make(specification(tmp_path), runtime)
-        await cluster.deploy()
-        n3 = cluster.nodes[2]
-        nodes = frozenset({"n3"})
-        try:
+        async with deployed(cluster):
+            n3 = cluster.nodes[2]
+            nodes = frozenset({"n3"})
             assert await ask(n3, do="store", value="kept") == "stored"
             await cluster.cut({"n3": frozenset({"n1"})})
             await cluster.kill(nodes)
@@ -128,8 +124,6 @@ def test_a_killed_node_starts_again_on_its_data_and_address_and_the_cut_stays(
                 ("n1", "n3"): False,
                 ("n2", "n3"): True,
             }
-        finally:
-            await cluster.teardown()
 
     run(main)
 
@@ -139,9 +133,8 @@ def test_a_paused_node_is_stopped_until_resumed_and_can_be_killed_while_stopped(
 ) -> None:
     async def main(runtime: Runtime) -> None:
         cluster = make(specification(tmp_path), runtime)
-        await cluster.deploy()
-        nodes = frozenset({"n2"})
-        try:
+        async with deployed(cluster):
+            nodes = frozenset({"n2"})
             await cluster.pause(nodes)
             assert await cluster.paused(frozenset({"n1", "n2"})) == {"n1": False, "n2": True}
             assert (await cluster.states())["n2"] == "paused"
@@ -153,8 +146,6 @@ def test_a_paused_node_is_stopped_until_resumed_and_can_be_killed_while_stopped(
             assert await cluster.running(nodes) == {"n2": False}
             await cluster.pause(nodes)
             await cluster.resume(nodes)
-        finally:
-            await cluster.teardown()
 
     run(main)
 
@@ -162,15 +153,12 @@ def test_a_paused_node_is_stopped_until_resumed_and_can_be_killed_while_stopped(
 def test_a_node_that_ends_by_itself_is_lost(run: Run, tmp_path: Path) -> None:
     async def main(runtime: Runtime) -> None:
         cluster = make(specification(tmp_path), runtime)
-        await cluster.deploy()
-        try:
+        async with deployed(cluster):
             [victim] = [p for name, p in live_runs.registered_runs()[0].processes.items() if name == "n1"]
             os.kill(victim.pid, signal.SIGKILL)
             await asyncio.to_thread(os.waitid, os.P_PID, victim.pid, os.WEXITED | os.WNOWAIT)
             assert await cluster.running(frozenset({"n1"})) == {"n1": False}
             assert (await cluster.states())["n1"] == "lost"
-        finally:
-            await cluster.teardown()
 
     run(main)
 
@@ -260,8 +248,7 @@ def test_faults_are_healed_by_their_inverse_while_the_harness_lives(run: Run, tm
         cluster = make(specification(tmp_path), runtime, backend)
         with pytest.raises(HarnessError, match="before the cluster is deployed"):
             cluster.nodes  # noqa: B018
-        await cluster.deploy()
-        try:
+        async with deployed(cluster):
             await cluster.cut({"n2": frozenset({"n1"})})
             await cluster.pause(frozenset({"n2"}))
             await cluster.kill(frozenset({"n3"}))
@@ -271,8 +258,6 @@ def test_faults_are_healed_by_their_inverse_while_the_harness_lives(run: Run, tm
                 await runtime.call(lambda inverse=inverse: backend.heal(inverse))
             assert await cluster.heard(frozenset({("n1", "n2")})) == {("n1", "n2"): True}
             assert await cluster.states() == dict.fromkeys(("n1", "n2", "n3"), "running")
-        finally:
-            await cluster.teardown()
 
     run(main)
 
@@ -332,15 +317,12 @@ def test_after_kill_9_of_the_harness_the_pause_is_healed_and_clean_ends_what_is_
 def test_a_run_that_lives_is_cleaned_only_by_its_name(run: Run, tmp_path: Path) -> None:
     async def main(runtime: Runtime) -> None:
         cluster = make(specification(tmp_path), runtime)
-        await cluster.deploy()
-        try:
+        async with deployed(cluster):
             assert ProcessBackend().clean(None) == []
             assert ProcessBackend().clean("another") == []
             assert await cluster.running(frozenset({"n1"})) == {"n1": True}
             assert len(ProcessBackend().clean(cluster.specification.run)) >= 3
             assert await cluster.running(frozenset({"n1"})) == {"n1": False}
-        finally:
-            await cluster.teardown()
 
     run(main)
 
@@ -384,9 +366,8 @@ def test_teardown_also_ends_what_a_node_put_into_another_session(run: Run, tmp_p
 def test_a_script_on_the_host_is_bounded_and_its_files_are_whole(run: Run, tmp_path: Path) -> None:
     async def main(runtime: Runtime) -> None:
         cluster = make(specification(tmp_path), runtime)
-        await cluster.deploy()
-        host = cluster.host("n1")
-        try:
+        async with deployed(cluster):
+            host = cluster.host("n1")
             result = await host.run("echo out; echo err >&2; exit 3")
             assert (result.exit_code, result.stdout, result.stderr) == (3, "out\n", "err\n")
             with pytest.raises(HarnessError, match=r"a script on node n1 did not end within 0.1 s"):
@@ -396,7 +377,5 @@ def test_a_script_on_the_host_is_bounded_and_its_files_are_whole(run: Run, tmp_p
             assert (tmp_path / "note").read_bytes() == b"6789"
             with pytest.raises(HarnessError, match="absent cannot be copied"):
                 await host.download("absent", tmp_path / "note")
-        finally:
-            await cluster.teardown()
 
     run(main)

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from clocked_target import ClockedTarget, check_clocks, clocked
-from relay_target import Run
+from relay_target import Run, deployed
 
 from foreshock.harness.backends.on_hosts import clock_tools
 from foreshock.harness.backends.process import ProcessBackend
@@ -22,11 +22,8 @@ def test_clocks_of_processes_are_skewed_seen_so_and_healed(run: Run, tmp_path: P
 
     async def main(runtime: Runtime) -> None:
         cluster = backend.cluster(clocked(tmp_path), runtime)
-        try:
-            await cluster.deploy()
+        async with deployed(cluster):
             await check_clocks(cluster, backend)
-        finally:
-            await cluster.teardown()
 
     run(main)
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import msgspec
 import pytest
-from relay_target import RelayTarget, Run, ask, specification
+from relay_target import RelayTarget, Run, ask, ask_when_up, deployed, specification
 
 from foreshock.harness.backends.on_hosts import control_groups
 from foreshock.harness.backends.process import ProcessBackend
@@ -46,8 +46,7 @@ def make(tmp_path: Path, runtime: Runtime, **changes: Any) -> ProcessCluster:
 def test_descriptors_run_out_and_come_back_to_exactly_what_they_were(run: Run, tmp_path: Path) -> None:
     async def main(runtime: Runtime) -> None:
         cluster = make(tmp_path, runtime)
-        await cluster.deploy()
-        try:
+        async with deployed(cluster):
             assert "files" in cluster.starve_kinds()
             nodes = frozenset({"n1"})
             before = await cluster.starved(nodes)
@@ -72,8 +71,6 @@ def test_descriptors_run_out_and_come_back_to_exactly_what_they_were(run: Run, t
             assert await asyncio.to_thread(ProcessBackend().heal, undo) == "starve undone on n1"
             with pytest.raises(FaultError, match="cannot be starved of 'sleep' here"):
                 await cluster.starve("sleep", {"n1": 1})
-        finally:
-            await cluster.teardown()
 
     run(main)
 
@@ -98,9 +95,8 @@ def test_a_node_in_a_group_of_its_own_is_starved_frozen_killed_frozen_and_leaves
 ) -> None:
     async def main(runtime: Runtime) -> None:
         cluster = make(tmp_path, runtime, needs=frozenset({Pause, Starve}))
-        await cluster.deploy()
-        nodes = frozenset({"n2"})
-        try:
+        async with deployed(cluster):
+            nodes = frozenset({"n2"})
             before = await cluster.starved(nodes)
             await cluster.starve("cpu", {"n2": 8})
             await cluster.starve("memory", {"n2": 120})
@@ -120,8 +116,6 @@ def test_a_node_in_a_group_of_its_own_is_starved_frozen_killed_frozen_and_leaves
             await cluster.pause(nodes, "freezer")
             await cluster.kill(nodes)
             assert await cluster.running(nodes) == {"n2": False}
-        finally:
-            await cluster.teardown()
         groups.append(control_groups.group_of_run(cluster.specification.run))
 
     groups: list[str] = []
@@ -133,15 +127,12 @@ def test_a_node_in_a_group_of_its_own_is_starved_frozen_killed_frozen_and_leaves
 def test_what_is_frozen_is_cleaned_up_too(run: Run, tmp_path: Path) -> None:
     async def main(runtime: Runtime) -> None:
         cluster = make(tmp_path, runtime, needs=frozenset({Pause}))
-        await cluster.deploy()
-        try:
+        async with deployed(cluster):
             await cluster.pause(frozenset({"n1", "n2"}), "freezer")
             await until_paused(cluster, frozenset({"n1", "n2"}))
             said = await asyncio.to_thread(ProcessBackend().clean, cluster.specification.run)
             assert any("removed the control group" in line for line in said)
             assert processes_of_run(cluster.specification.run) == []
-        finally:
-            await cluster.teardown()
 
     run(main)
 
@@ -169,32 +160,17 @@ async def until_paused(cluster: ProcessCluster, nodes: frozenset[str]) -> None:
 def test_an_upgraded_node_runs_the_other_version_on_the_same_data(run: Run, tmp_path: Path) -> None:
     async def main(runtime: Runtime) -> None:
         cluster = make(tmp_path, runtime, target=TwoVersions(Options(), seed=1), needs=frozenset({Upgrade}))
-        await cluster.deploy()
-        both = frozenset({"n1", "n2"})
-        try:
+        async with deployed(cluster):
+            both = frozenset({"n1", "n2"})
             assert await cluster.versions(both) == {"n1": "1", "n2": "1"}
             assert await ask(cluster.nodes[1], do="store", value="kept") == "stored"
             await cluster.upgrade(frozenset({"n2"}), "2")
             assert await cluster.versions(both) == {"n1": "1", "n2": "2"}
             assert [node.version for node in cluster.nodes] == ["1", "2"]
-            await until_up(cluster.nodes[1])
-            assert await ask(cluster.nodes[1], do="note", text="which?") == "2"
+            assert await ask_when_up(cluster.nodes[1], do="note", text="which?") == "2"
             assert await ask(cluster.nodes[1], do="load") == "kept"
             assert await ask(cluster.nodes[0], do="pass", to="n2", text="mixed", timeout=5) == "2"
             with pytest.raises(FaultError, match="the target has no version '3'"):
                 await cluster.upgrade(both, "3")
-        finally:
-            await cluster.teardown()
 
     run(main)
-
-
-async def until_up(node: Node) -> None:
-    for _ in range(1000):
-        try:
-            await ask(node, do="load")
-        except OSError:
-            await asyncio.sleep(0.01)
-        else:
-            return
-    raise AssertionError(f"{node.name} does not come up")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from relay_target import Run, ask, specification
+from relay_target import Run, ask, deployed, specification
 
 from foreshock.harness.backends.process import ProcessBackend
 from foreshock.harness.backends.process.cluster import ProcessCluster
@@ -97,14 +97,11 @@ def test_links_are_shaped_reset_and_probed(run: Run, tmp_path: Path) -> None:
         assert capability(cluster, Shape) is cluster  # type: ignore[type-abstract]
         offered = {kind for kind in backend.mechanisms() if kind.startswith("packet/")}
         assert offered == {f"packet/{kind}" for kind in cluster.shape_kinds()}
-        await cluster.deploy()
-        try:
+        async with deployed(cluster):
             await probes_show_shapes_cuts_and_nothing_else(cluster)
             await messages_of_nodes_are_delayed_until_the_fault_is_healed(cluster, backend)
             await resets_break_what_the_sender_opened(cluster)
             await what_cannot_be_carried_is_refused(cluster)
-        finally:
-            await cluster.teardown()
 
     run(main)
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
-from relay_target import RelayTarget, Run, ask, specification
+from relay_target import RelayTarget, Run, ask_when_up, deployed, specification
 
 from foreshock.harness.backends.docker import DockerBackend
 from foreshock.harness.backends.docker.engine import connect
@@ -30,15 +28,6 @@ class SharingTarget(RelayTarget):
         return [*command, node.shared_directory, peers]
 
 
-async def ask_when_up(node: Node, **request: Any) -> Any:
-    for _ in range(1000):
-        try:
-            return await ask(node, **request)
-        except OSError:
-            await asyncio.sleep(0.01)
-    raise AssertionError(f"{node.name} does not come up")
-
-
 async def check_sharing(cluster: Cluster) -> None:
     """What one node has stored another one loads, also after all of them were dead at once."""
     n1, n2 = cluster.nodes
@@ -55,14 +44,11 @@ async def check_sharing(cluster: Cluster) -> None:
 def test_processes_share_a_directory_of_the_run_which_is_removed_with_it(run: Run, tmp_path: Path) -> None:
     async def main(runtime: Runtime) -> None:
         cluster = ProcessBackend().cluster(specification(tmp_path, SharingTarget, nodes=2), runtime)
-        try:
-            await cluster.deploy()
+        async with deployed(cluster):
             await check_sharing(cluster)
             assert {node.shared_directory for node in cluster.nodes} == {
                 str(tmp_path / "data" / "shared.directory")
             }
-        finally:
-            await cluster.teardown()
 
     run(main)
     assert not (tmp_path / "data").exists()
@@ -71,12 +57,9 @@ def test_processes_share_a_directory_of_the_run_which_is_removed_with_it(run: Ru
 def test_a_target_that_does_not_ask_for_it_gets_none(run: Run, tmp_path: Path) -> None:
     async def main(runtime: Runtime) -> None:
         cluster = ProcessBackend().cluster(specification(tmp_path, nodes=1), runtime)
-        try:
-            await cluster.deploy()
+        async with deployed(cluster):
             assert cluster.nodes[0].shared_directory is None
             assert not (tmp_path / "data" / "shared.directory").exists()
-        finally:
-            await cluster.teardown()
 
     run(main)
 
@@ -90,13 +73,10 @@ def test_containers_share_memory_of_their_host_which_is_removed_with_the_run(
 
         async def main(runtime: Runtime) -> None:
             cluster = DockerBackend().cluster(spec, runtime)
-            try:
-                await cluster.deploy()
+            async with deployed(cluster):
                 (volume,) = client.volumes(filters={"name": f"foreshock-{spec.run}-shared"})["Volumes"]
                 assert volume["Options"]["type"] == "tmpfs"
                 await check_sharing(cluster)
-            finally:
-                await cluster.teardown()
 
         run(main)
         assert not client.volumes(filters={"label": f"foreshock.run={spec.run}"})["Volumes"]

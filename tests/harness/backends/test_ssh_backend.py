@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import msgspec
 import paramiko
 import pytest
 import ssh_hosts
-from relay_target import ExitingTarget, RelayTarget, Run, ask, specification
+from relay_target import ExitingTarget, RelayTarget, Run, ask, ask_when_up, deployed, specification
 from ssh_hosts import ORDINARY_USER, SshHosts
 from tests.commands import foreshock
 
@@ -25,7 +24,7 @@ from foreshock.harness.backends.ssh import SshBackend, watch
 from foreshock.harness.backends.ssh.cluster import SshCluster
 from foreshock.harness.backends.ssh.options import SshOptions
 from foreshock.harness.capabilities import Kill, Partition, Pause
-from foreshock.harness.cluster import ClusterSpecification, Node, capability
+from foreshock.harness.cluster import ClusterSpecification, capability
 from foreshock.harness.errors import DeployError, FaultError, HarnessError, PartlyDone
 from foreshock.harness.ledger import read_ledger
 from foreshock.harness.runtime import Runtime
@@ -78,24 +77,10 @@ def spec_of(
     return msgspec.structs.replace(spec, needs=FAULTS, options=chosen)
 
 
-@contextlib.asynccontextmanager
-async def deployed(spec: ClusterSpecification, runtime: Runtime) -> AsyncIterator[SshCluster]:
+def made(spec: ClusterSpecification, runtime: Runtime) -> SshCluster:
     cluster = SshBackend().cluster(spec, runtime)
     assert isinstance(cluster, SshCluster)
-    try:
-        await cluster.deploy()
-        yield cluster
-    finally:
-        await cluster.teardown()
-
-
-async def ask_when_up(node: Node, **request: Any) -> Any:
-    for _ in range(500):
-        try:
-            return await ask(node, **request)
-        except OSError:
-            await asyncio.sleep(0.02)
-    raise AssertionError(f"{node.name} does not come up")
+    return cluster
 
 
 async def until(seen: Callable[[], bool]) -> None:
@@ -177,7 +162,7 @@ def test_five_hosts_live_through_every_fault_and_leave_nothing(
     spec = spec_of(hosts, tmp_path, nodes=5)
 
     async def main(runtime: Runtime) -> None:
-        async with deployed(spec, runtime) as cluster:
+        async with deployed(made(spec, runtime)) as cluster:
             for kind in FAULTS:
                 assert capability(cluster, kind) is not None
             assert set((await cluster.states()).values()) == {"running"}
@@ -205,8 +190,7 @@ def test_a_lost_connection_and_a_host_that_starts_anew_are_found_told_and_healed
     spec = spec_of(hosts, tmp_path)
 
     async def main(runtime: Runtime) -> None:
-        cluster = SshBackend().cluster(spec, runtime)
-        assert isinstance(cluster, SshCluster)
+        cluster = made(spec, runtime)
         try:
             await cluster.deploy()
             await cluster.cut({"n1": frozenset({"n2"}), "n2": frozenset({"n1"})})
@@ -245,8 +229,7 @@ def test_another_process_heals_and_cleans_and_says_which_host_it_cannot_reach(
 
     async def leave_it() -> tuple[Any, Any]:
         """What a harness that was killed leaves behind."""
-        cluster = SshBackend().cluster(spec, runtime_of["it"])
-        assert isinstance(cluster, SshCluster)
+        cluster = made(spec, runtime_of["it"])
         await cluster.deploy()
         every = frozenset(cluster.node_names)
         cut = dict(cluster.inverse("partition", every))
@@ -300,7 +283,7 @@ def test_an_ordinary_user_needs_sudo_for_packets_alone(
     logging.getLogger("foreshock").addHandler(caplog.handler)
 
     async def main(runtime: Runtime) -> None:
-        async with deployed(spec, runtime) as cluster:
+        async with deployed(made(spec, runtime)) as cluster:
             assert hosts.sh("n1", "ps -eo user=,args= | grep relay.py | grep -v grep").startswith("ann ")
             await cluster.cut({"n1": frozenset({"n2"})})
             pairs = frozenset({("n1", "n2"), ("n2", "n1")})
@@ -326,7 +309,7 @@ def test_an_ordinary_user_needs_sudo_for_packets_alone(
 
 
 async def deploy_in_vain(spec: ClusterSpecification, runtime: Runtime) -> None:
-    async with deployed(spec, runtime):
+    async with deployed(made(spec, runtime)):
         raise AssertionError("it was deployed")
 
 

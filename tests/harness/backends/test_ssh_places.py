@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import itertools
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from foreshock.harness.backends.ssh.facts import (
     read_facts,
 )
 from foreshock.harness.backends.ssh.options import SshOptions, assigned
-from foreshock.harness.backends.ssh.places import Place, places_of
+from foreshock.harness.backends.ssh.places import Place, check_named, places_of
 from foreshock.harness.errors import DeployError, HarnessError, UsageError
 from foreshock.harness.options import parse_options
 from foreshock.harness.plan import resolve
@@ -306,6 +307,27 @@ def test_a_name_that_nobody_knows_is_said_to_be_one(tmp_path: Path) -> None:
         HarnessError, match=r"no address is found for 'no-such-host.invalid'.*ssh.hosts=n1=USER@"
     ):
         Connection(place).open()
+
+
+def test_a_node_whose_host_nobody_named_is_refused_before_anything_is_connected(
+    config: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def nobody(name: str, port: int) -> None:
+        asked.append(name)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr("foreshock.harness.backends.ssh.places.socket.getaddrinfo", nobody)
+    options = SshOptions(config=config, hosts="n4=away.invalid")
+    check_named(options, places_of(options, ["n1", "n2", "n3", "n4"]))
+    assert asked == []  # they are named, or reached through another host
+    options = SshOptions(config=config)
+    places = places_of(options, ["n1", "n5"])
+    with pytest.raises(UsageError, match=r"node n5: .*no address is found for 'n5'.*ssh.hosts=n5=USER@"):
+        check_named(options, places)
+    monkeypatch.setattr("foreshock.harness.backends.ssh.places.socket.getaddrinfo", lambda *_: [])
+    check_named(options, places)
 
 
 def _fields(place: Place) -> dict[str, Any]:

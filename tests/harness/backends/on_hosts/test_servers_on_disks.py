@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 import redis
-from layered import Layered, until
+from layered import Layered
+from tests.commands import until
 
 ATTEMPTS = 5
 
@@ -47,7 +48,7 @@ def redis_server(layer: Layered, name: str, appendfsync: str) -> Iterator[redis.
     command += ["--appendonly", "yes", "--appendfsync", appendfsync]
     with running(command, layer.archive.parent / f"{name}.log"):
         client = redis.Redis(unix_socket_path=str(place))
-        until(lambda: _answers(client))
+        until(lambda: _answers(client), "an answer")
         yield client
         client.close()
 
@@ -103,7 +104,7 @@ class Etcd:
         command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
         command += ["--initial-cluster", f"n1={peer}"]
         with running(command, folder / "etcd.log"):
-            until(self._answers)
+            until(self._answers, "an answer")
             yield self
 
     def put(self, key: str, value: str) -> None:
