@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -331,6 +333,25 @@ workload = ["lock", "register"]
         ("raft", "register"),
         ("naive-lock", "lock"),
     ]
+
+
+def test_a_combination_by_ssh_whose_hosts_nobody_named_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", Mock(side_effect=socket.gaierror("not known")))
+    (tmp_path / "config").write_text("")
+    text = f"""\
+[matrix]
+target = "raft"
+backend = ["sim", "ssh"]
+[[adjust]]
+where = {{ backend = "ssh" }}
+options.ssh.config = "{tmp_path}/config"
+"""
+    refused = refusal(tmp_path, text)
+    assert "target=raft backend=ssh: node n1: the ssh configuration has no such host" in refused
+    assert "say where it is (-o ssh.hosts=n1=USER@ADDRESS)" in refused
+    assert refused.endswith('[[exclude]]\nbackend = "ssh"')
 
 
 @pytest.mark.parametrize(

@@ -71,10 +71,13 @@ class SshBackend:
         return tuple(options.places())
 
     def cluster(self, specification: ClusterSpecification, runtime: Runtime) -> Cluster:
-        """Prepare a cluster; nothing is connected yet. Raises ``UsageError`` for hosts that cannot be understood."""
+        """Prepare a cluster; nothing is connected yet. Raises ``UsageError`` for hosts that are not known."""
         from foreshock.harness.backends.ssh.cluster import SshCluster
+        from foreshock.harness.backends.ssh.places import check_named
 
-        return SshCluster(specification, runtime)
+        cluster = SshCluster(specification, runtime)
+        check_named(cluster.options, cluster.fleet.places)
+        return cluster
 
     def rehearsal(self, specification: ClusterSpecification, runtime: Runtime, recorder: Recorder) -> Cluster:
         """A cluster that only writes down what would be run on which host."""

@@ -17,7 +17,7 @@ from typing import Any, Final
 import paramiko
 from paramiko.hostkeys import InvalidHostKey
 
-from foreshock.harness.backends.ssh.places import Place
+from foreshock.harness.backends.ssh.places import Place, unknown
 from foreshock.harness.backends.ssh.shell import RemoteShell
 from foreshock.harness.errors import HarnessError
 from foreshock.harness.host import HostResult
@@ -281,10 +281,7 @@ def explained(place: Place, error: Exception, *, at_the_door: bool = False) -> H
                 f"-f {shlex.quote(file)})"
             )
         case socket.gaierror():
-            return ConnectionLost(
-                f"node {place.node}: the ssh configuration has no such host, and no address is found for "
-                f"{place.hostname!r}: say where it is (-o ssh.hosts={place.node}=USER@ADDRESS)"
-            )
+            return ConnectionLost(unknown(place))
         case paramiko.SSHException() if at_the_door or isinstance(error, paramiko.AuthenticationException):
             return HarnessError(f"{who} lets nobody in with the keys that are here{_hint(place)}")
         case TimeoutError() | paramiko.SSHException() if _is_late(error):

@@ -9,7 +9,8 @@ from __future__ import annotations
 import getpass
 import re
 import shlex
-from collections.abc import Sequence
+import socket
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -75,6 +76,28 @@ def places_of(options: SshOptions, nodes: Sequence[str]) -> dict[str, Place]:
                 "each node needs a host of its own"
             )
     return found
+
+
+def check_named(options: SshOptions, places: Mapping[str, Place]) -> None:
+    """Raise :class:`UsageError` for a node whose host nobody named: its own name is no host that could be reached.
+
+    What ``ssh.hosts`` names is not looked up, for a host that is away for a while is none that was never named.
+    """
+    for node, place in places.items():
+        if node in options.places() or place.hostname != node or place.proxy is not None:
+            continue
+        try:
+            socket.getaddrinfo(place.hostname, place.port)
+        except OSError:
+            raise UsageError(unknown(place)) from None
+
+
+def unknown(place: Place) -> str:
+    """The sentence for a node whose host is not known."""
+    return (
+        f"node {place.node}: the ssh configuration has no such host, and no address is found for "
+        f"{place.hostname!r}: say where it is (-o ssh.hosts={place.node}=USER@ADDRESS)"
+    )
 
 
 def _read_config(path: str) -> paramiko.SSHConfig:
