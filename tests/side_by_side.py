@@ -37,6 +37,8 @@ COMPUTING = (
 """Those that wait for no clock and no node: folders of tests and files, the longest first."""
 TIMED = (
     "targets/reference/test_processes.py",
+    "targets/reference/node/test_server.py",
+    "targets/reference/node/test_shell.py",
     "harness/campaign/test_campaign_killed.py",
     "harness/shrinking/test_replay_on_processes.py",
 )
