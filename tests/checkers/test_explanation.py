@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import random
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import permutations
 from typing import Any
@@ -24,15 +26,18 @@ from tests.checkers.random_histories import (
 from foreshock.checkers import explanation
 from foreshock.checkers.argument import Argument
 from foreshock.checkers.core import CoreFinder, noticed
-from foreshock.checkers.entries import Entry, relax
+from foreshock.checkers.entries import NEVER, Entry, relax
 from foreshock.checkers.explanation import until
 from foreshock.checkers.linearizable import LinearizableChecker, model_of
 from foreshock.checkers.models.base import FAILED
 from foreshock.checkers.models.register import CasRegister, Register
 from foreshock.checkers.selection import telling_rows
 from foreshock.checkers.shortening import TEXT_CHARACTERS_MAX, difference, shortened, shortened_value
+from foreshock.checkers.wording import OPEN
 from foreshock.harness.checker import Counterexample
+from foreshock.harness.history import History, Row
 from foreshock.harness.model import Model
+from foreshock.harness.operation import OperationType
 
 TEXT = "x" * (1 << 20)
 
@@ -118,6 +123,25 @@ def test_a_value_from_nowhere_is_argued_by_nobody_who_wrote_it() -> None:
     assert found.reason == "read 7 by process 1 (events 2-3) cannot be explained: nobody wrote 7"
 
 
+def test_who_was_refused_what_was_read_is_named() -> None:
+    def row(f: str, key: int, value: Any, begun: int, kind: OperationType, result: Any = None) -> Row:
+        return Row(1, f, key, value, result, kind, begun, begun + 1, begun, begun + 1)
+
+    rows = [
+        row("write", 1, 1, 0, OperationType.OK),
+        row("cas", 1, [1, 7], 2, OperationType.FAIL),
+        row("cas", 2, [1, 7], 4, OperationType.FAIL),
+        row("cas", 1, [7, 1], 6, OperationType.FAIL),
+        row("read", 1, None, 8, OperationType.OK, 7),
+        row("write", 1, 7, 10, OperationType.FAIL),
+    ]
+    (found,) = LinearizableChecker("cas-register").check(History.of(rows), context()).counterexamples
+    assert found.argument == (
+        "Nobody wrote 7: no operation that began before event 9 sets the value to 7, and at the start it was absent.",
+        "cas 1->7 by process 1 (events 2-3) asked for that, but ended as fail, which says that nothing was changed.",
+    )
+
+
 def test_orders_that_time_leaves_open_are_argued_case_by_case() -> None:
     def read(number: int, process: int, call: int, ret: int, value: int) -> Entry:
         return operation(number, process, call, ret, "read", None, value)
@@ -151,6 +175,77 @@ def test_a_crashed_operation_of_the_core_is_said_to_be_optional() -> None:
     assert sentences[-1] == "delete never returned: it may come anywhere after it began, or not at all."
 
 
+def test_of_each_that_could_help_it_is_said_why_it_cannot_come_there() -> None:
+    entries = in_order((0, "write", 1, None), (1, "read", None, 1), (2, "write", 2, None))
+    entries += [operation(6, 3, 6, None, "write", 1), operation(7, 4, 7, None, "cas", [3, 1])]
+    entries += [operation(n, 5, n, n + 1, "read", None, value) for n, value in ((8, 1), (11, 2), (13, 1))]
+    entries.append(operation(10, 6, 10, None, "write", 2))
+    entries += [operation(15, 7, 15, None, "write", 3)]
+    found = explained(entries)
+    assert found.argument == (
+        "Each of these ended before the next began, so they can only come in this order.",
+        "read 1 by process 5 (event 13) needs the value to be 1, but after read 2 it is 2; 2 operations bring that "
+        "about, and none of them can come just there.",
+        "write 1 by process 0 (events 0-1) had returned before read 2 by process 5 began at event 11.",
+        "write 1 by process 3 (events 6-?) has to come before read 1 by process 5 (events 8-9), which is not possible "
+        "without it.",
+    )
+
+
+NEEDED = re.compile(
+    r"(.*) (?:has|have) to come before .* \(events (\d+)-.*\), which is not possible without (?:it|.*)\."
+)
+ITSELF = re.compile(r"(.*) needs? the value to be .* (?:itself|themselves), which cannot be so there\.")
+
+
+def named_in(words: str) -> list[int]:
+    """The operations that a sentence names, by the events at which they began."""
+    return [int(number) for number in re.findall(r"\(events (\d+)-", words)]
+
+
+def lone_orders(count: int) -> Iterator[tuple[CoreFinder, list[int], tuple[int, ...], tuple[str, ...]]]:
+    """Illegal histories of a register whose core can only come in one order, with that order and the argument."""
+    rng = random.Random(3)
+    for _ in range(count):
+        found = random_register_history(rng, updates=5, reads=4, cas=0.3, distinct=False, ties=False)
+        entries = [e._replace(number=e.call) for e in sorted(found, key=lambda e: e.call)]
+        if not is_legal(entries, CasRegister()):
+            finder = CoreFinder(entries, CasRegister(), limits())
+            core = finder.find([], range(len(entries)))
+            ends = {e.number: OPEN if e.crashed else e.ret for e in entries}
+            argument = Argument(finder, core, ends.__getitem__)
+            dead_ends = argument.dead_ends()
+            if len(dead_ends) == 1 and not any(entries[o].crashed for o in core):
+                yield finder, core, dead_ends[0].order, argument.sentences()
+
+
+def can_come(finder: CoreFinder, core: Sequence[int], order: Sequence[int], without: int) -> bool:
+    """By brute force: whether operations can come in this order, with all others but one anywhere or not at all."""
+    others = [e for e in finder.relaxed(core) if e.call == -NEVER and e.number != without]
+    placed = [
+        finder.entries[o]._replace(call=4 * n, ret=4 * n + 1, crashed=False) for n, o in enumerate(order)
+    ]
+    return is_legal([*others, *placed], CasRegister())
+
+
+def test_what_is_said_of_those_that_could_help_is_so() -> None:
+    """By brute force: what is needed earlier, and what cannot come there for its own needs."""
+    told: Counter[str] = Counter()
+    for finder, core, order, sentences in lone_orders(1_200):
+        at = {entry.number: offset for offset, entry in enumerate(finder.entries)}
+        for sentence in sentences:
+            if found := NEEDED.fullmatch(sentence):
+                place = order.index(at[int(found[2])])
+                told["needed"] += 1
+                for helper in named_in(found[1]):
+                    assert not can_come(finder, core, order[: place + 1], helper)
+            elif found := ITSELF.fullmatch(sentence):
+                told["itself"] += 1
+                for helper in named_in(found[1]):
+                    assert not can_come(finder, core, (*order[:-1], at[helper]), helper)
+    assert min(told["needed"], told["itself"]) >= 5
+
+
 def test_many_that_want_what_few_bring_about_are_counted() -> None:
     acquires = [operation(n, n, 0, 100 + n, "acquire") for n in range(20)]
     releases = [operation(50 + n, n, 200, None, "release") for n in range(18)]
@@ -161,6 +256,7 @@ def test_many_that_want_what_few_bring_about_are_counted() -> None:
         "Up to event 57, 20 acquires returned, but only 18 releases had begun.",
         "The lock was free at the start, so at most 1 + 18 = 19 acquires can have succeeded. This is a proof by "
         "counting: in which order they came does not matter.",
+        "Drawn are at most the last 8 of each kind.",
     )
     assert len(found.drawn) == 16
     finder = CoreFinder([*acquires, *early], model_of("mutex"), limits())

@@ -29,7 +29,9 @@ STALE = re.compile(
     rf"Stale read: process (\d+) read (\w+) {EVENTS}, but process (\d+) (?:itself )?had already "
     rf"(?:overwritten it with (.+)|read (\w+)) {EVENTS}\."
 )
-ALL = re.compile(r"All (\d+) operations that set the value to \w+ had returned before .* began \(last: .*\)")
+ALL = re.compile(
+    r"(?:All (\d+)|Both) operations that set the value to \w+ had returned before .* began \(last: .*\)"
+)
 ONLY = re.compile(
     r"The only operation that sets the value to \w+, .* \(events (\d+)-(\d+)\), had returned before"
 )
@@ -121,7 +123,7 @@ def is_stale(entries: Sequence[Entry], sentences: Sequence[str]) -> bool:
         counted = number is not None and [entry.number for entry in begun] == [int(found[1])]
         counted = counted and found[2] == ("?" if begun[0].ret == NEVER else str(begun[0].ret))
     elif found := ALL.match(sentences[1]):
-        counted = len(begun) == int(found[1]) and len(begun) > 1
+        counted = len(begun) == int(found[1] or 2) and (len(begun) > 2) == (found[1] is not None)
     elif found := ONLY.match(sentences[1]):
         counted = [(entry.number, entry.ret) for entry in begun] == [(int(found[1]), int(found[2]))]
     else:

@@ -28,6 +28,7 @@ ARGUED_MAX: Final = 32
 _LISTED_MAX: Final = 4
 _LISTED_OPERATIONS_MAX: Final = 8
 _NAMED_MAX: Final = 4
+_EVENTS_MAX: Final = 12
 _STATES_MAX: Final = 100
 _UPDATES_MAX: Final = 2_000
 _DEAD_ENDS_MAX: Final = 60
@@ -103,21 +104,28 @@ class Argument:
             o in order or o == operation or self._entries[o].ret >= call for o in self._completed
         )
 
-    def _is_legal(self, order: tuple[int, ...]) -> bool | None:
-        """Whether the core's operations can come in this order, whatever else comes between them; ``None``: open."""
+    def _is_legal(self, order: tuple[int, ...], without: int | None = None) -> bool | None:
+        """Whether the core's operations can come in this order, whatever else comes between them; ``None``: open.
+
+        ``without`` is an operation that does not come at all.
+        """
         self._questions += 1
         if self._questions > _QUESTIONS_MAX:
             return None
         at = {o: _APART * place for place, o in enumerate(order, start=1)}
-        entries = [entry for entry in self._finder.relaxed(self._core) if entry.call == -NEVER]
+        left_out = None if without is None else self._entries[without].number
+        relaxed = self._finder.relaxed(self._core)
+        entries = [entry for entry in relaxed if entry.call == -NEVER and entry.number != left_out]
         entries += [self._entries[o]._replace(call=place, ret=place + 1) for o, place in at.items()]
         entries += [
-            self._entries[o]._replace(call=call) for o in self._crashed if (call := self._from(o, at))
+            self._entries[o]._replace(call=call)
+            for o in self._crashed
+            if o != without and (call := self._from(o, at))
         ]
         result = self._finder.search(entries)
         if result is None or result.verdict is Verdict.UNKNOWN:
             return None
-        if result.verdict is Verdict.VALID:
+        if result.verdict is Verdict.VALID and without is None:
             self._states[order] = replayed(self._model, entries, result.order)
         return result.verdict is Verdict.VALID
 
@@ -130,32 +138,44 @@ class Argument:
 
     def _of_one_order(self, dead_end: DeadEnd) -> list[str]:
         names = [self._names[o] for o in dead_end.order]
+        why, *reasons = self._why(dead_end)
         sentences = []
         if len(names) > 1:
             only = "Each of these ended before the next began, so they can only come in this order"
             whole = len(names) == len(self._core)
             sentences.append(f"{only}." if whole else f"{only}: {', '.join(names)}.")
-        sentences.append(f"{names[-1]} {self._why(dead_end)}.")
-        return sentences
+        sentences.append(f"{names[-1]} {why}.")
+        return [*sentences, *(f"{reason}." for reason in reasons)]
 
     def _of_cases(self, dead_ends: Sequence[DeadEnd]) -> list[str]:
-        if len(dead_ends) <= _LISTED_MAX and len(self._core) <= _LISTED_OPERATIONS_MAX:
+        whys = [self._why(end) for end in dead_ends] if len(dead_ends) <= _LISTED_MAX else []
+        lasts = {dead_end.order[-1] for dead_end in dead_ends}
+        if whys and len(lasts) == 1 and all(why == whys[0] for why in whys):
+            last = self._names[lasts.pop()]
+            first, *reasons = (f"{reason}." for reason in whys[0])
+            orders = f"Time leaves {len(dead_ends)} orders"
+            return [
+                f"{orders}, and each of them ends at {last} for the same reason.",
+                f"{last} {first}",
+                *reasons,
+            ]
+        if whys and len(self._core) <= _LISTED_OPERATIONS_MAX:
             cases = [
-                f"{number}. {', '.join(self._names[o] for o in end.order)}: the last one {self._why(end)}."
-                for number, end in enumerate(dead_ends, start=1)
+                f"{number}. {', '.join(self._names[o] for o in end.order)}: the last one {'; '.join(why)}."
+                for number, (end, why) in enumerate(zip(dead_ends, whys, strict=True), start=1)
             ]
             return [f"Time leaves {len(dead_ends)} orders, and none of them gets further than this:", *cases]
         counts = Counter(end.order[-1] for end in dead_ends)
         ends = [f"{count} at {self._names[last]}" for last, count in counts.most_common()]
         needs = [
-            f"{self._names[last]} needs {words}{self._no_help(last, ())}."
+            f"{self._names[last]} needs {words}{self._no_help(last, ())[0]}."
             for last in counts
             if (words := self._needs(last)) != ""
         ]
         return [f"Time leaves {len(dead_ends)} orders, and every one comes to an end: {both(ends)}.", *needs]
 
-    def _why(self, dead_end: DeadEnd) -> str:
-        """Why the last operation of an order cannot come there, as what follows its name.
+    def _why(self, dead_end: DeadEnd) -> list[str]:
+        """Why the last operation of an order cannot come there, as what follows its name; then sentences of their own.
 
         What the state is there is said only where the operation before it leaves no other one: those that are not
         in the core may have changed it too.
@@ -165,14 +185,16 @@ class Argument:
         why = f"needs {needs}" if needs else "cannot come there"
         if not before:
             why += f", but at first it is {state_of(self._model, self._model.initial())}"
-            return f"{why}{self._no_help(last, before)}"
+            no_help, *reasons = self._no_help(last, before)
+            return [why + no_help, *reasons]
         known, state = self._left_by(before[-1])
         name = self._names[before[-1]]
         if known:
             why += f", but after {name} it is {state_of(self._model, state)}{self._parted(last, state)}"
         elif needs:
             why += f", which cannot be so after {name}"
-        return f"{why}{self._no_help(last, before)}"
+        no_help, *reasons = self._no_help(last, before)
+        return [why + no_help, *reasons]
 
     def _left_by(self, offset: int) -> tuple[bool, Any]:
         """Whether an operation leaves one state whatever there was before, and which."""
@@ -226,13 +248,13 @@ class Argument:
                 )
         return tuple(sentences)
 
-    def _no_help(self, last: int, before: Sequence[int]) -> str:
+    def _no_help(self, last: int, before: tuple[int, ...]) -> list[str]:
         """Why nothing else in the history makes an operation possible after those that come before it."""
         helpers = self._helpers(last)
         if helpers is None:
-            return "; no other operation, wherever it is placed, makes up for that"
+            return ["; no other operation, wherever it is placed, makes up for that"]
         if not helpers:
-            return "; nothing that had begun by then brings that about"
+            return ["; nothing that had begun by then brings that about"]
         one = len(helpers) == 1
         who = (
             both([self._words.full(o) for o in helpers])
@@ -244,17 +266,96 @@ class Argument:
             if one
             else f"; only {who} bring that about, and"
         )
-        if before and all(self._entries[o].ret < self._entries[before[-1]].call for o in helpers):
+        if before and all(self._had_returned(o, before) for o in helpers):
             latest = max(helpers, key=lambda o: self._entries[o].ret)
             then = f"before {self._words.by(before[-1])} began{self._words.began(before[-1])}"
             if one:
-                return f"{only} returned{self._words.returned(latest)}, {then}"
-            return f"{only} all of them returned {then}"
+                return [f"{only} returned{self._words.returned(latest)}, {then}"]
+            return [f"{only} all of them returned {then}"]
         if set(helpers) <= set(before):
-            return f"{only} {'comes' if one else 'they come'} earlier"
-        if set(helpers) <= set(self._crashed):
-            return f"{only} {'began' if one else 'they began'} too late for that"
-        return f"{only} {'cannot come just there' if one else 'none of them can come just there'}"
+            return [f"{only} {'comes' if one else 'they come'} earlier"]
+        if all(self._began_too_late(o, last, before) for o in helpers):
+            return [f"{only} {'began' if one else 'they began'} too late for that"]
+        reasons = self._where_they_come(helpers, last, before) if before else []
+        if one and reasons:
+            return [f"; only {who} brings that about", *reasons]
+        if reasons:
+            return [
+                f"; {len(helpers)} operations bring that about, and none of them can come just there",
+                *reasons,
+            ]
+        return [f"{only} {'cannot come just there' if one else 'none of them can come just there'}"]
+
+    def _had_returned(self, helper: int, before: Sequence[int]) -> bool:
+        return self._entries[helper].ret < self._entries[before[-1]].call
+
+    def _began_too_late(self, helper: int, last: int, before: Sequence[int]) -> bool:
+        """Whether an operation began after one that has to come after this place, or is it."""
+        call = self._entries[helper].call
+        return any(o not in before and self._entries[o].ret < call for o in self._completed) or (
+            self._entries[last].ret < call
+        )
+
+    def _where_they_come(self, helpers: Sequence[int], last: int, before: tuple[int, ...]) -> list[str]:
+        """Of each operation why it cannot come just before the last one of an order; nothing where one is open.
+
+        That one has to come earlier is a question to the search: without it, the order ends there.
+        """
+        why: dict[tuple[str, str], list[int]] = {}
+        for o in helpers:
+            reason = self._why_not_there(o, last, before)
+            if reason is None:
+                return []
+            why.setdefault(reason, []).append(o)
+        return [f"{self._these(found)} {reason[len(found) > 1]}" for reason, found in why.items()]
+
+    def _why_not_there(self, helper: int, last: int, before: tuple[int, ...]) -> tuple[str, str] | None:
+        """The reason, as what follows the name of one operation, or of several; ``None`` where it is open."""
+        if self._had_returned(helper, before):
+            returned = (
+                f"had returned before {self._words.by(before[-1])} began{self._words.began(before[-1])}"
+            )
+            return returned, returned
+        if helper in before:
+            return "comes earlier in this order", "come earlier in this order"
+        if self._began_too_late(helper, last, before):
+            return "began too late for that", "began too late for that"
+        if helper in self._completed:
+            return "comes later in this order", "come later in this order"
+        answer = self._is_legal(before, without=helper)
+        if answer is None:
+            return None
+        if answer:
+            return self._of_its_own_needs(helper, last)
+        low, high = 1, len(before)
+        while low < high:
+            middle = (low + high) // 2
+            answer = self._is_legal(before[:middle], without=helper)
+            if answer is None:
+                return None
+            low, high = (middle + 1, high) if answer else (low, middle)
+        user = self._words.full(before[low - 1])
+        return (
+            f"has to come before {user}, which is not possible without it",
+            f"have to come before {user}, which is not possible without each of them",
+        )
+
+    def _of_its_own_needs(self, helper: int, last: int) -> tuple[str, str] | None:
+        """That an operation after which the last one were possible, whatever was there, is not possible itself."""
+        needs = self._needs(helper)
+        known, state = self._left_by(helper)
+        if not needs or not known or step(self._model, state, self._entries[last]) is ILLEGAL:
+            return None
+        words = f"{needs} {{}}, which cannot be so there"
+        return f"needs {words.format('itself')}", f"need {words.format('themselves')}"
+
+    def _these(self, offsets: Sequence[int]) -> str:
+        """Some operations by name, or where they are many by their events."""
+        if len(offsets) <= _NAMED_MAX:
+            return both([self._words.full(o) for o in offsets])
+        events = [self._words.events(o).split(" ", 1)[1] for o in offsets[-_EVENTS_MAX:]]
+        left = len(offsets) - len(events)
+        return f"{len(offsets)} of them (events {', '.join(events)}{f' and {left} earlier' if left else ''})"
 
     def _helpers(self, last: int) -> list[int] | None:
         """The updates after which an operation can be legal, from any state that there can be; ``None``: too many."""

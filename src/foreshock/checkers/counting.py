@@ -87,6 +87,8 @@ def _told(
         headline = "nothing was held that could be released"
     drawn = (*sorted(returned, key=lambda o: entries[o].ret)[-_DRAWN_MAX:], *list(others)[-_DRAWN_MAX:])
     sentences = [had, f"{so} This is a proof by counting: in which order they came does not matter."]
+    if len(drawn) < len(returned) + len(others):
+        sentences.append(f"Drawn are at most the last {_DRAWN_MAX} of each kind.")
     return Proof(COUNTING, tuple(sorted(returned)), tuple(sorted(drawn)), tuple(sentences), headline)
 
 

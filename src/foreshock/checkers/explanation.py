@@ -14,16 +14,17 @@ from foreshock.checkers.columns import Ints, OperationColumns
 from foreshock.checkers.core import CoreFinder, noticed
 from foreshock.checkers.counting import proof_by_counting
 from foreshock.checkers.engines import deepest_of
-from foreshock.checkers.entries import NEVER, Entry, crash, thaw
+from foreshock.checkers.entries import NEVER, Entry, crash, freeze, thaw
 from foreshock.checkers.models.base import FAILED, UNOBSERVED
 from foreshock.checkers.models.lock import FREE, Mutex, OwnerMutex
+from foreshock.checkers.models.register import CAS, WRITES
 from foreshock.checkers.possible import possible_states
-from foreshock.checkers.proofs import Proof, proof_of
+from foreshock.checkers.proofs import NOWHERE, Proof, proof_of
 from foreshock.checkers.rows import rows_of
 from foreshock.checkers.search import Deepest, Limits
 from foreshock.checkers.selection import telling_rows
 from foreshock.checkers.shortening import difference, shortened_value
-from foreshock.checkers.wording import OPEN, Wording, either, label_of, needs_of
+from foreshock.checkers.wording import OPEN, Wording, both, either, label_of, needs_of
 from foreshock.harness.checker import Counterexample
 from foreshock.harness.history import History, Row
 from foreshock.harness.model import UNKNOWN, Model
@@ -35,6 +36,7 @@ _STATES_MAX: Final = 16
 _NEEDED_MAX: Final = 24
 _STATES_IN_REASON_MAX: Final = 4
 _NAMED_MAX: Final = 6
+_REFUSED_MAX: Final = 3
 _STATES_CHARACTERS_MAX: Final = 120
 _WANTED_CHARACTERS_MAX: Final = 30
 _UNTOLD: Final = (repr(UNOBSERVED), "a value that no later operation finds")
@@ -121,7 +123,7 @@ class Explainer:
         if deepest is None and whole:
             deepest = self._search_whole(entries, bool(suspects))
         states = () if deepest is None else self._states(entries, deepest)
-        proof = None if deepest is None else proof_of(self.model, entries, deepest.impossible, words)
+        proof = None if deepest is None else self._proof_of(key, entries, deepest.impossible)
         if briefly and deepest is not None:
             return self._in_brief(key, _Found(entries, (), deepest, states, proof=proof))
         suspects = suspects if proof is None else proof.operations
@@ -135,7 +137,7 @@ class Explainer:
         suspected = [places[o] for o in suspects if o in places]
         if briefly:
             deepest = self._deepest_of(finder, suspected, pool)
-            proof = None if deepest is None else proof_of(self.model, entries, deepest.impossible, words)
+            proof = None if deepest is None else self._proof_of(key, entries, deepest.impossible)
             return self._in_brief(key, _Found(entries, (), deepest, proof=proof))
         latest = sorted(range(len(pool)), key=lambda p: _moment(finder.entries[p]), reverse=True)
         core = finder.find(suspected, latest)
@@ -143,13 +145,38 @@ class Explainer:
         if deepest is None:
             deepest = self._deepest_of(finder, core, pool)
         if deepest is not None and proof is None:
-            proof = proof_of(self.model, entries, deepest.impossible, words)
+            proof = self._proof_of(key, entries, deepest.impossible)
         found = _Found(entries, in_whole, deepest, states, finder.undecided, proof)
         told = self._counterexample(key, found)
         if proof is not None or finder.undecided:
             return told
         argument = Argument(finder, core, self._wording(finder.entries).end_of).sentences()
         return with_fields(told, argument=argument)
+
+    def _proof_of(self, key: Any, entries: Sequence[Entry], read: int) -> Proof | None:
+        proof = proof_of(self.model, entries, read, self._wording(entries))
+        if proof is None or proof.kind != NOWHERE:
+            return proof
+        return proof._replace(sentences=(*proof.sentences, *self._refused(key, entries[read])))
+
+    def _refused(self, key: Any, read: Entry) -> list[str]:
+        """Who asked for a value that came from nowhere and was refused: a refusal that was none is the likely cause."""
+        failed = (row for f in (*WRITES, CAS) for row in self.history.where(f=f, type="fail"))
+        refused = sorted(
+            (
+                row.invoke_index,
+                f"{label} by process {row.process} (events {row.invoke_index}-{row.complete_index})",
+            )
+            for row in failed
+            if row.invoke_index < self._end_of(read.number) and freeze(row.key) == freeze(key)
+            if freeze(_last(row.value) if row.f == CAS else row.value) == freeze(read.result)
+            for label in [labels_of(self.model)(row)]
+        )
+        if not refused:
+            return []
+        names = [name for _, name in refused[:_REFUSED_MAX]]
+        names += [f"{len(refused) - len(names)} more"] if len(refused) > len(names) else []
+        return [f"{both(names)} asked for that, but ended as fail, which says that nothing was changed."]
 
     def _wording(self, entries: Sequence[Entry]) -> Wording:
         return Wording(self.model, entries, self._end_of)

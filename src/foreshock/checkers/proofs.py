@@ -138,10 +138,11 @@ def _overwritten(
         second = f"The value was {value} only at the start: no operation that had begun by then sets it to {value}."
     else:
         last = f"{words.by(sources[-1])}, {words.events(sources[-1])}"
+        several = "Both" if len(sources) == 2 else f"All {len(sources)}"
         who = (
             f"The only operation that sets the value to {value}, {words.full(sources[-1])}, {began}"
             if len(sources) == 1
-            else f"All {len(sources)} operations that set the value to {value} {began} (last: {last})"
+            else f"{several} operations that set the value to {value} {began} (last: {last})"
         )
         second = f"{who}, and none that could set it to {value} was still open."
     sentences = [first, second]
