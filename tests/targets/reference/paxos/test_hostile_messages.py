@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.targets.reference.hostile import FLAGS, JSON, NAMES, NUMBERS, tagged
 from tests.targets.reference.paxos.harness import MS, QUICK
 
 from foreshock.targets.reference.node.consensus import Compact, Durable, Output, Propose, Read, Receive, Tick
@@ -29,10 +30,7 @@ from foreshock.targets.reference.node.paxos.messages import (
 )
 from foreshock.targets.reference.node.paxos.synod import Ballot
 
-NUMBERS = st.integers(0, 12) | st.sampled_from([2**40, 2**53 - 1])
 SLOTS = st.integers(1, 12) | st.sampled_from([2**40, 2**53 - 100])
-FLAGS = st.booleans()
-NAMES = st.sampled_from(["n1", "n2", "n3", "n4", "nobody"])
 BALLOTS = st.builds(Ballot, st.integers(1, 4) | st.just(2**53 - 1), NAMES)
 VALUES = st.sampled_from(
     [
@@ -119,28 +117,14 @@ def test_no_sequence_of_messages_makes_a_replica_raise(events: list[Any], lead_f
     paxos.describe()
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=8) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
-)
-TAGS = st.sampled_from(
-    [
-        "accept",
-        "accepted",
-        "canvass",
-        "chosen",
-        "learn",
-        "nack",
-        "prepare",
-        "promise",
-        "snapshot",
-        "take_over",
-    ]
+TAGS = (
+    *("accept", "accepted", "canvass", "chosen", "learn"),
+    *("nack", "prepare", "promise", "snapshot", "take_over"),
 )
 
 
 @settings(max_examples=250, deadline=None)
-@given(JSON | st.builds(lambda tag, rest: [tag, *rest], TAGS, st.lists(NUMBERS | JSON, max_size=8)))
+@given(JSON | tagged(*TAGS))
 def test_decoding_gives_a_message_or_a_value_error(value: Any) -> None:
     with contextlib.suppress(ValueError):
         output = fresh().step(Receive("n2", decode(value)), 1)

@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.targets.reference.hostile import FLAGS, JSON, NAMES, NUMBERS, tagged
 from tests.targets.reference.raft.harness import MS, QUICK, World
 
 from foreshock.targets.reference.node.consensus import Durable, Entry, Propose, Read, Receive, Tick
@@ -22,10 +23,6 @@ from foreshock.targets.reference.node.raft.messages import (
     Vote,
     VoteReply,
 )
-
-NUMBERS = st.integers(0, 12) | st.sampled_from([2**40, 2**53 - 1])
-FLAGS = st.booleans()
-NAMES = st.sampled_from(["n1", "n2", "n3", "n4", "nobody"])
 
 
 @st.composite
@@ -109,17 +106,20 @@ def test_no_sequence_of_messages_makes_a_replica_raise(events: list[Any], lead_f
     raft.describe()
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=8) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
-)
-TAGS = st.sampled_from(
-    ["append", "append_reply", "vote", "vote_reply", "prevote", "snapshot", "snapshot_reply", "timeout_now"]
+TAGS = (
+    "append",
+    "append_reply",
+    "vote",
+    "vote_reply",
+    "prevote",
+    "snapshot",
+    "snapshot_reply",
+    "timeout_now",
 )
 
 
 @settings(max_examples=250, deadline=None)
-@given(JSON | st.builds(lambda tag, rest: [tag, *rest], TAGS, st.lists(NUMBERS | JSON, max_size=8)))
+@given(JSON | tagged(*TAGS))
 def test_decoding_gives_a_message_or_a_value_error(value: Any) -> None:
     raft = Raft.recover("n1", ("n1", "n2", "n3"), (), QUICK, lambda _: 0, 0)
     with contextlib.suppress(ValueError):
