@@ -121,6 +121,7 @@ class ZooKeeper(Target[ZooKeeperOptions]):
         settings = [*_SETTINGS.split(), f"clientPort={own.port}", f"clientPortAddress={own.host}"]
         for number, name in enumerate(names):
             settings.append(f"server.{number}={name}:{quorum[name].port}:{election[name].port}")
+        settings.append("maxClientCnxns=0")  # else 60 from one address, and all clients have the same
         hosts = ["127.0.0.1 localhost", *(f"{place.host} {name}" for name, place in quorum.items())]
         files = {"zoo.cfg": settings, "hosts": hosts, "myid": [str(names.index(node.name))]}
         lines = [f"printf '%s\\n' {shlex.join(content)} > {name}" for name, content in files.items()]
