@@ -150,7 +150,7 @@ def test_orders_that_time_leaves_open_are_argued_case_by_case() -> None:
     one = [read(2, 2, 10, 11, 1), read(3, 2, 14, 15, 2)]
     found = explained([*writes, *one, read(4, 3, 8, 12, 2), read(5, 3, 13, 18, 1)])
     assert found.argument == (
-        "Time leaves 4 orders, and none of them gets further than this:",
+        "Calls and returns leave 4 orders, and none of them gets further than this:",
         "1. write 1, write 2, read 1: the last one needs the value to be 1, but after write 2 it is 2; the only "
         "operation that brings that about, write 1 by process 0 (events 0-2), comes earlier.",
         "2. write 1, write 2, read 2, read 1: the last one needs the value to be 1, but after read 2 it is 2; the only "
@@ -253,7 +253,7 @@ def test_many_that_want_what_few_bring_about_are_counted() -> None:
     found = explained([*acquires, *early], "mutex")
     assert len(found.core) == 20
     assert found.argument == (
-        "Up to event 57, 20 acquires returned, but only 18 releases had begun.",
+        "Up to event 57, 20 acquires returned, but only 18 releases that did not fail had begun.",
         "The lock was free at the start, so at most 1 + 18 = 19 acquires can have succeeded. This is a proof by "
         "counting: in which order they came does not matter.",
         "Drawn are at most the last 8 of each kind.",

@@ -1,4 +1,4 @@
-"""Why no order of a minimal core is legal: every order that time leaves, and where each of them ends.
+"""Why no order of a minimal core is legal: every order that calls and returns leave, and where each of them ends.
 
 It is a proof by cases. The completed operations of the core are put into every order in which none comes before one
 that had returned before it was called. Each such order is searched by itself, with all other updates of the history
@@ -78,7 +78,7 @@ class Argument:
         return (*self._of_cases(dead_ends), *crashed)
 
     def dead_ends(self) -> list[DeadEnd]:
-        """Every order that time leaves, up to where it ends; nothing where there are too many to be read."""
+        """Every order that calls and returns leave, up to where it ends; nothing where there are too many to be read."""
         found: list[DeadEnd] = []
         waiting: list[tuple[int, ...]] = [()]
         while waiting:
@@ -153,7 +153,7 @@ class Argument:
         if whys and len(lasts) == 1 and all(why == whys[0] for why in whys):
             last = self._names[lasts.pop()]
             first, *reasons = (f"{reason}." for reason in whys[0])
-            orders = f"Time leaves {len(dead_ends)} orders"
+            orders = f"Calls and returns leave {len(dead_ends)} orders"
             return [
                 f"{orders}, and each of them ends at {last} for the same reason.",
                 f"{last} {first}",
@@ -164,7 +164,10 @@ class Argument:
                 f"{number}. {', '.join(self._names[o] for o in end.order)}: the last one {'; '.join(why)}."
                 for number, (end, why) in enumerate(zip(dead_ends, whys, strict=True), start=1)
             ]
-            return [f"Time leaves {len(dead_ends)} orders, and none of them gets further than this:", *cases]
+            return [
+                f"Calls and returns leave {len(dead_ends)} orders, and none of them gets further than this:",
+                *cases,
+            ]
         counts = Counter(end.order[-1] for end in dead_ends)
         ends = [f"{count} at {self._names[last]}" for last, count in counts.most_common()]
         needs = [
@@ -172,7 +175,10 @@ class Argument:
             for last in counts
             if (words := self._needs(last)) != ""
         ]
-        return [f"Time leaves {len(dead_ends)} orders, and every one comes to an end: {both(ends)}.", *needs]
+        return [
+            f"Calls and returns leave {len(dead_ends)} orders, and every one comes to an end: {both(ends)}.",
+            *needs,
+        ]
 
     def _why(self, dead_end: DeadEnd) -> list[str]:
         """Why the last operation of an order cannot come there, as what follows its name; then sentences of their own.

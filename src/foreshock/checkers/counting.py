@@ -72,7 +72,7 @@ def _told(
     last = returned[-1]
     when = words.returned(last).removeprefix(" at ") or f"the return of {words.full(last)}"
     more, fewer = _counted(len(returned), entries[last].f), _counted(len(others), _other(entries[last].f))
-    had = f"Up to {when}, {more} returned, but only {fewer} had begun."
+    had = f"Up to {when}, {more} returned, but only {fewer} that did not fail had begun."
     if entries[last].f == ACQUIRE:
         lock = (
             "The lock was free at the start" if permits == 1 else f"{permits} permits were free at the start"
