@@ -78,7 +78,7 @@ class Argument:
         return (*self._of_cases(dead_ends), *crashed)
 
     def dead_ends(self) -> list[DeadEnd]:
-        """Every order that calls and returns leave, up to where it ends; nothing where there are too many to be read."""
+        """Every order that calls and returns leave, up to where it ends; nothing where there are too many to read."""
         found: list[DeadEnd] = []
         waiting: list[tuple[int, ...]] = [()]
         while waiting:
