@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 COLORS = {"valid": "green", "unknown": "yellow", "invalid": "bold red"}
 SIGNS = {"valid": "\N{CHECK MARK}", "unknown": "?", "invalid": "\N{BALLOT X}"}
 
@@ -51,7 +52,7 @@ def jobs_option(function: F) -> F:
     return option(
         "--jobs",
         type=click.IntRange(1, 256),
-        default=None,
+        default=lambda: os.cpu_count() or 1,
         help="Tests at a time.  [default: the number of processors]",
     )(function)
 
@@ -144,6 +145,28 @@ def console() -> Console:
 def spare_stdout(*, as_json: bool) -> AbstractContextManager[object]:
     """Around what runs plug-ins: under ``--json`` what they print goes to stderr, for stdout is one document."""
     return contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
+
+
+def choose_view(
+    silent: Callable[[], T],
+    lines: Callable[[], T],
+    live: Callable[[], AbstractContextManager[T]],
+    *,
+    quiet: bool,
+    as_json: bool,
+) -> AbstractContextManager[T]:
+    """What shows how something goes: nothing under ``-q``, lines in a pipe or beside ``--json``, else a live panel."""
+    if quiet:
+        return contextlib.nullcontext(silent())
+    return contextlib.nullcontext(lines()) if as_json or not sys.stderr.isatty() else live()
+
+
+def say_resumed(directory: Path, tests: int) -> None:
+    """That what did not end before goes on, in its folder of then."""
+    shown = relative(directory)
+    click.echo(
+        f"foreshock: goes on with {shown}, where {tests} tests were done; --fresh begins anew", err=True
+    )
 
 
 def print_json(value: Any) -> None:

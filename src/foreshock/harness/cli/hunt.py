@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import msgspec
 
 from foreshock.harness.cli.common import (
     Seconds,
+    choose_view,
     console,
     jobs_option,
     option,
@@ -82,7 +82,7 @@ def command(
     seeds: int,
     until_found: bool,
     stop_after: float | None,
-    jobs: int | None,
+    jobs: int,
     shrink: bool,
     store: Path,
     as_json: bool,
@@ -99,7 +99,7 @@ def command(
     from foreshock.harness.interrupts import catch_interrupts
     from foreshock.harness.plan import resolve
     from foreshock.harness.shrinking.hunting import Hunt
-    from foreshock.harness.shrinking.view import choose_ticker
+    from foreshock.harness.shrinking.view import LineTicker, LiveTicker, Ticker
 
     set_up_logging(verbose=verbose)
     given = ctx.get_parameter_source("backend") is click.core.ParameterSource.COMMANDLINE
@@ -108,21 +108,21 @@ def command(
             f"a hunt runs in the simulator, which alone has seeds by the thousand: not on {backend!r}"
         )
     request = msgspec.structs.replace(request_of(ctx, settings, assignments), backend=SIMULATOR)
-    workers = jobs or os.cpu_count() or 1
-    with spare_stdout(as_json=as_json), choose_ticker(quiet=quiet, as_json=as_json) as ticker:
+    view = choose_view(Ticker, LineTicker, LiveTicker, quiet=quiet, as_json=as_json)
+    with spare_stdout(as_json=as_json), view as ticker:
         resolve(request)
         hunt = Hunt(
             request,
             store,
             ticker,
             seeds=seeds,
-            jobs=workers,
+            jobs=jobs,
             everything=not until_found,
             seconds_max=stop_after,
         )
         with catch_interrupts(hunt.stop):
             document = hunt.run()
-        shrunk, errors = _shrink(document, store, ticker, workers) if shrink else ([], [])
+        shrunk, errors = _shrink(document, store, ticker, jobs) if shrink else ([], [])
     errors = [*document.harness_errors, *errors]
     if as_json:
         print_json(_document(document, shrunk, errors))

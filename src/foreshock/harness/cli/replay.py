@@ -11,6 +11,7 @@ from foreshock.harness.cli.common import (
     console,
     output_options,
     print_json,
+    print_rows,
     relative,
     set_up_logging,
     spare_stdout,
@@ -51,8 +52,7 @@ def command(run: str, report: bool, store: Path, as_json: bool, verbose: bool, q
     else:
         show_outcome(done.outcome, quiet=quiet)
         out = console()
-        out.print(f"  [dim]{'replay of':<11}[/dim]", end="")
-        out.print(relative(done.of), markup=False)
+        print_rows(out, [("replay of", relative(done.of))])
         for sentence in done.says:
             out.print(f"  {sentence}", markup=False)
     return done.exit

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import msgspec
 
 from foreshock.harness.cli.common import (
     Seconds,
+    choose_view,
     console,
     jobs_option,
     option,
@@ -72,7 +72,7 @@ def command(
     deadline: float,
     seeds: int,
     same: str,
-    jobs: int | None,
+    jobs: int,
     store: Path,
     as_json: bool,
     verbose: bool,
@@ -88,19 +88,20 @@ def command(
     """
     from foreshock.harness.cli.outcome import say_harness_errors
     from foreshock.harness.shrinking.shrink import Effort, Interrupted, shrink
-    from foreshock.harness.shrinking.view import choose_ticker
+    from foreshock.harness.shrinking.view import LineTicker, LiveTicker, Ticker
     from foreshock.harness.store import Store
 
     set_up_logging(verbose=verbose)
     effort = Effort(
-        jobs=jobs or os.cpu_count() or 1,
+        jobs=jobs,
         budget=budget,
         deadline_s=deadline,
         seeds=seeds,
         any_kind=same == "checker",
     )
+    view = choose_view(Ticker, LineTicker, LiveTicker, quiet=quiet, as_json=as_json)
     try:
-        with spare_stdout(as_json=as_json), choose_ticker(quiet=quiet, as_json=as_json) as ticker:
+        with spare_stdout(as_json=as_json), view as ticker:
             done = shrink(Store(store).find(run), store, effort, ticker)
     except Interrupted as error:
         click.echo(f"foreshock: {error}", err=True)

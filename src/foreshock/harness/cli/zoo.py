@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +10,7 @@ import click
 
 from foreshock.harness.cli.common import (
     Seconds,
+    choose_view,
     console,
     jobs_option,
     option,
@@ -19,6 +18,7 @@ from foreshock.harness.cli.common import (
     print_json,
     print_rows,
     relative,
+    say_resumed,
     set_up_logging,
     spare_stdout,
     store_option,
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from foreshock.harness.zoo.document import ZooDocument
-    from foreshock.harness.zoo.runner import Watcher
 
 TESTS = 50
 TIME_LIMIT_S = 20.0
@@ -70,7 +69,7 @@ def command(
     tests: int,
     time_limit: float,
     seed: int,
-    jobs: int | None,
+    jobs: int,
     fresh: bool,
     store: Path,
     as_json: bool,
@@ -85,7 +84,8 @@ def command(
     from foreshock.harness.interrupts import catch_interrupts
     from foreshock.harness.zoo.journal import DOCUMENT, open_journal
     from foreshock.harness.zoo.plan import plan_zoo
-    from foreshock.harness.zoo.runner import ZooRun
+    from foreshock.harness.zoo.runner import Watcher, ZooRun
+    from foreshock.harness.zoo.view import LineWatcher, LiveWatcher
 
     set_up_logging(verbose=verbose)
     with spare_stdout(as_json=as_json), contextlib.ExitStack() as stack:
@@ -93,14 +93,11 @@ def command(
         for sentence in zoo.broken:
             click.echo(f"foreshock: left out: {sentence}", err=True)
         journal, resumed = open_journal(store, zoo.digest(), fresh=fresh)
-        watcher = _watcher(stack, quiet=quiet, as_json=as_json)
+        view = choose_view(Watcher, LineWatcher, LiveWatcher, quiet=quiet, as_json=as_json)
+        watcher = stack.enter_context(view)
         if resumed and not quiet:
-            click.echo(
-                f"foreshock: goes on with {relative(journal.directory)}, where {len(journal.results)} tests were "
-                "done; --fresh begins anew",
-                err=True,
-            )
-        run = ZooRun(zoo, journal, watcher, jobs=jobs or os.cpu_count() or 1)
+            say_resumed(journal.directory, len(journal.results))
+        run = ZooRun(zoo, journal, watcher, jobs=jobs)
         stack.enter_context(catch_interrupts(run.stop))
         document = run.run()
     page, errors = _publish(journal.directory, document, DOCUMENT)
@@ -111,17 +108,6 @@ def command(
     for error in errors:
         click.echo(f"foreshock: {error}", err=True)
     return ExitCode.HARNESS_ERROR if errors and document.exit == ExitCode.VALID else document.exit
-
-
-def _watcher(stack: contextlib.ExitStack, *, quiet: bool, as_json: bool) -> Watcher:
-    from foreshock.harness.zoo.runner import Watcher
-    from foreshock.harness.zoo.view import LineWatcher, LiveWatcher
-
-    if quiet:
-        return Watcher()
-    if as_json or not sys.stderr.isatty():
-        return LineWatcher()
-    return stack.enter_context(LiveWatcher())
 
 
 def _publish(directory: Path, document: ZooDocument, name: str) -> tuple[Path | None, list[str]]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from rich.console import Console
 from rich.text import Text
@@ -18,14 +16,6 @@ REDRAW_S: Final = 0.2
 
 class Ticker:
     """Says nothing at all; the others say lines that stay, and where things stand."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return
 
     def say(self, line: str) -> None:
         """Something that stays."""
@@ -60,10 +50,3 @@ class LiveTicker(LivePanel, Ticker):
     def stand(self, line: str) -> None:
         """Draw it anew, a few times a second."""
         self.draw(lambda: Text(line, no_wrap=True, overflow="ellipsis"))
-
-
-def choose_ticker(*, quiet: bool, as_json: bool) -> Ticker:
-    """The one that suits stderr."""
-    if quiet:
-        return Ticker()
-    return LineTicker() if as_json or not sys.stderr.isatty() else LiveTicker()
