@@ -61,11 +61,11 @@ async def check_shapes(cluster: DockerCluster) -> None:
             found = await cluster.probe_links(LINKS, count=count, interval_us=interval_us)
             return {f"{sender}>{receiver}": reading for (sender, receiver), reading in found.items()}
 
-        await cluster.shape({})
-        before = await probe()
-        await cluster.shape({THERE: shape})
         wrong: list[str | None] = ["not looked at"]
-        for _ in range(ATTEMPTS):  # a busy machine may keep probes waiting
+        for _ in range(ATTEMPTS):  # a busy machine may keep probes waiting, those before the fault as well
+            await cluster.shape({})
+            before = await probe()
+            await cluster.shape({THERE: shape})
             now = await probe()
             wrong = [
                 unlike_shape(shape, before["n1>n2"], now["n1>n2"], 0),

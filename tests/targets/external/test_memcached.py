@@ -119,4 +119,4 @@ def test_staleness_comes_out_where_it_is_not_promised_and_the_promise_is_kept(tm
         hunt(lambda seed: outcome(tmp_path / str(seed), strictly, *BUSY, "--seed", str(seed)), "linearizable")
         valid = [marks.result(), promised.result()]
     assert [(result["verdict"], result["harness_errors"]) for result in valid] == [("valid", [])] * 2
-    assert valid[0]["figures"]["hits"] > 100
+    assert valid[0]["figures"]["hit_rate"] > 0.2
