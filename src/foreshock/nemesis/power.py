@@ -12,7 +12,8 @@ from foreshock.harness.errors import FaultError
 from foreshock.harness.nemesis import Shade
 from foreshock.harness.options import Options
 from foreshock.nemesis.choices import chosen
-from foreshock.nemesis.node_fault import NodeFaultNemesis, Words
+from foreshock.nemesis.kill import DownNemesis
+from foreshock.nemesis.node_fault import Words
 from foreshock.nemesis.node_specs import NODE_SPECS
 
 TARGETS = "one,minority,majority,primaries,all"
@@ -35,7 +36,7 @@ class PowerOptions(Options, frozen=True, kw_only=True):
         chosen(self.targets, NODE_SPECS, option="targets")
 
 
-class PowerNemesis(NodeFaultNemesis[PowerOptions]):
+class PowerNemesis(DownNemesis[PowerOptions]):
     """``cut-power`` (value: a node spec) and ``restore-power``, which starts every node that is down.
 
     A killed node finds all that it had written when it starts again, for the kernel still had it. After a power cut
@@ -58,10 +59,6 @@ class PowerNemesis(NodeFaultNemesis[PowerOptions]):
         """The node specs of the options."""
         return chosen(self.options.targets, NODE_SPECS, option="targets")
 
-    async def candidates(self) -> frozenset[str]:
-        """Every node: one that is down loses what it had written and not synced."""
-        return frozenset(self.context.nodes)
-
     async def strike(self, nodes: frozenset[str]) -> None:
         """Cut the power, and see that what was written just before and not synced is gone."""
         power = cast(PowerCut, self.context.cluster)
@@ -74,16 +71,3 @@ class PowerNemesis(NodeFaultNemesis[PowerOptions]):
     def observed(self, nodes: frozenset[str]) -> Any:
         """That each is down, and has lost what it had not synced."""
         return dict.fromkeys(sorted(nodes), f"{self.words.struck}, what was not synced is gone")
-
-    async def undo(self, nodes: frozenset[str]) -> None:
-        """Start again."""
-        await self._cluster.start(nodes)
-
-    async def struck(self, nodes: frozenset[str]) -> Mapping[str, bool]:
-        """Which nodes have no process."""
-        running = await self._cluster.running(nodes)
-        return {node: not running.get(node, False) for node in sorted(nodes)}
-
-    @property
-    def _cluster(self) -> Kill:
-        return cast(Kill, self.context.cluster)
