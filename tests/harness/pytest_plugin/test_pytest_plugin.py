@@ -263,6 +263,17 @@ MISUSES = {
     "options={'no': 1}": "Misused: there is no option 'no' here",
     "expect='good'": "Misused: expect='good' is nothing to expect: say 'valid' or 'invalid'",
     "backend='moon'": "Misused: there is no backend 'moon'",
+    "seed='a'": "Misused: seed='a' is out of bounds: expected a whole number",
+    "bug=7": "Misused: bug=7 is out of bounds: expected text",
+    "seeds=3": "Misused: seeds is for the marker, which runs the test once for each: foreshock.test() takes one seed",
+    "options={1: 2}": "Misused: options={1: 2} has the name 1, which is no text",
+    "check='no'": "Misused: check='no' is neither True nor False",
+}
+MISUSED_MARKERS = {
+    "tarket='raft'": "Misused: foreshock.test() has no setting 'tarket' (did you mean 'target'",
+    "'raft'": "Misused: the marker foreshock takes settings by name, and got 'raft' without",
+    "options=3": "Misused: options=3 is no dict",
+    "expect='invalid'": "Misused: expect is for the call foreshock.test(), and the marker has it",
 }
 
 
@@ -270,9 +281,15 @@ def test_what_is_wrong_is_said_in_one_sentence(pytester: pytest.Pytester) -> Non
     cases = "\n".join(
         f"def test_{number}(foreshock):\n    foreshock.test({call})\n" for number, call in enumerate(MISUSES)
     )
-    pytester.makepyfile(cases)
-    said = outcomes(pytester.runpytest(), failed=len(MISUSES))
-    assert [sentence for sentence in MISUSES.values() if sentence not in said] == []
+    marked = "\n".join(
+        f"@pytest.mark.foreshock({marker})\ndef test_marked_{number}(foreshock):\n    foreshock.test()\n"
+        for number, marker in enumerate(MISUSED_MARKERS)
+    )
+    pytester.makepyfile(f"import pytest\n{cases}\n{marked}")
+    sentences = [*MISUSES.values(), *MISUSED_MARKERS.values()]
+    said = outcomes(pytester.runpytest(), failed=len(sentences))
+    assert [sentence for sentence in sentences if sentence not in said] == []
+    assert "pytest_plugin" not in said, "no frame of ours"
     assert not (pytester.path / ".foreshock").exists()
 
 
@@ -342,6 +359,7 @@ def test_these(foreshock):
     ("marker", "body", "sentence"),
     [
         ("seeds=0", "foreshock", "seeds=0 is no choice of seeds: give how many (1 to 1000), or a list"),
+        ("seeds='a'", "foreshock", "seeds='a' is no choice of seeds: give how many (1 to 1000), or a list"),
         ("seeds=2", "", "its marker asks for seeds, but it does not take the fixture 'foreshock'"),
     ],
 )

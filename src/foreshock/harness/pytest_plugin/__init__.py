@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import random
 import warnings
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -28,13 +30,19 @@ SEED_BOUND: Final = 1 << 31
 SEEDS_MAX: Final = 1_000
 """Of one test; and how far apart the seeds of the tests that one function runs one after the other are."""
 _KEEP: Final = ("failed", "all")
+_RETENTION_COUNT: Final = 50
 _BASE_SEED: Final = pytest.StashKey[int]()
+_SESSION_PID: Final = pytest.StashKey[int]()
+_STORE: Final = pytest.StashKey[Path]()
+"""The folder of runs, in a process that made one."""
 _REPORTS: Final = pytest.StashKey[dict[str, pytest.TestReport]]()
 _INI: Final = {
     "foreshock_backend": "Where the nodes of chaos tests live, where a test does not say: auto, sim, process, docker.",
     "foreshock_store": "Folder that keeps the runs of chaos tests, from the root folder (default: .foreshock).",
     "foreshock_keep": "Which runs stay in the store: failed (default), or all.",
     "foreshock_time_limit": "Seconds of the main phase, where a test does not say.",
+    "foreshock_retention_count": "How many runs of pytest stay in the store when later ones come "
+    f"(default: {_RETENTION_COUNT}).",
 }
 
 
@@ -90,16 +98,32 @@ def pytest_configure(config: pytest.Config) -> None:
     keep = config.getini("foreshock_keep")
     if keep and keep not in _KEEP:
         raise pytest.UsageError(f"foreshock_keep = {keep!r:.100}: give {' or '.join(_KEEP)}")
+    count = config.getini("foreshock_retention_count")
+    if count and not (count.isdecimal() and count.isascii()):
+        raise pytest.UsageError(f"foreshock_retention_count = {count!r:.100}: give a whole number from 0")
+    from_controller = getattr(config, "workerinput", {})
+    config.stash[_SESSION_PID] = from_controller.get("foreshock_session_pid", os.getpid())
     given = config.getoption("--foreshock-seed")
-    shared = getattr(config, "workerinput", {}).get("foreshock_seed")
+    shared = from_controller.get("foreshock_seed")
     drawn = random.SystemRandom().randrange(SEED_BOUND) if given is None and shared is None else 0
     config.stash[_BASE_SEED] = next(seed for seed in (given, shared, drawn) if seed is not None)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell a worker of pytest-xdist the seed."""
+    """Tell a worker of pytest-xdist the seed, and whose session it is."""
     node.workerinput["foreshock_seed"] = node.config.stash[_BASE_SEED]
+    node.workerinput["foreshock_session_pid"] = node.config.stash[_SESSION_PID]
+
+
+@pytest.hookimpl(trylast=True)  # Ctrl-C ends fixtures only in this hook
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Remove the oldest runs, where this process has added any."""
+    root = session.config.stash.get(_STORE, None)
+    if root is not None:
+        from foreshock.harness.pytest_plugin.retention import remove_oldest
+
+        remove_oldest(root, int(session.config.getini("foreshock_retention_count") or _RETENTION_COUNT))
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -111,15 +135,12 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Several tests of one function, where its marker asks for several seeds."""
-    markers = metafunc.definition.iter_markers(MARKER)
-    seeds = next((marker.kwargs["seeds"] for marker in markers if "seeds" in marker.kwargs), None)
-    if seeds is None:
-        _warn_of_idle_marker(metafunc)
-        return
+    seeds = _seeds_asked_for(metafunc.definition)
     if "foreshock" not in metafunc.fixturenames:
-        raise pytest.UsageError(
-            f"{metafunc.definition.nodeid}: its marker asks for seeds, but it does not take the fixture 'foreshock'"
-        )
+        _tell_of_idle_marker(metafunc)
+        return
+    if seeds is None:
+        return
     if type(seeds) is int and 1 <= seeds <= SEEDS_MAX:
         chosen: list[tuple[str, int]] = [("next", number) for number in range(seeds)]
         names = [f"seed{number}" for number in range(seeds)]
@@ -127,24 +148,36 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         chosen = [("this", seed) for seed in seeds]
         names = [f"seed={seed}" for seed in seeds]
     else:
-        raise pytest.UsageError(
-            f"{metafunc.definition.nodeid}: seeds={seeds!r} is no choice of seeds: give how many (1 to {SEEDS_MAX}), "
-            "or a list of them"
+        pytest.fail(
+            f"{metafunc.definition.nodeid}: seeds={seeds!r:.200} is no choice of seeds: give how many (1 to "
+            f"{SEEDS_MAX}), or a list of them",
+            pytrace=False,
         )
     metafunc.parametrize("foreshock", chosen, indirect=True, ids=names)
 
 
-def _warn_of_idle_marker(metafunc: pytest.Metafunc) -> None:
+def _seeds_asked_for(node: pytest.Item) -> Any:
+    """What the nearest marker with ``seeds`` says; ``None`` where there is none."""
+    return next(
+        (marker.kwargs["seeds"] for marker in node.iter_markers(MARKER) if "seeds" in marker.kwargs), None
+    )
+
+
+def _tell_of_idle_marker(metafunc: pytest.Metafunc) -> None:
     """A marker of a function that runs no chaos test does nothing, and looks as if it did.
 
     One of a class or a module may be meant for some of its tests; and one that takes ``request`` may ask by that.
     """
-    own = any(marker.name == MARKER for marker in metafunc.definition.own_markers)
-    if own and not {"foreshock", "request"} & set(metafunc.fixturenames):
+    own = [marker for marker in metafunc.definition.own_markers if marker.name == MARKER]
+    name = metafunc.definition.nodeid
+    if any("seeds" in marker.kwargs for marker in own):
+        pytest.fail(
+            f"{name}: its marker asks for seeds, but it does not take the fixture 'foreshock'", pytrace=False
+        )
+    if own and "request" not in metafunc.fixturenames:
         warnings.warn(
             pytest.PytestWarning(
-                f"{metafunc.definition.nodeid}: its marker foreshock does nothing, for it does not take the fixture "
-                "'foreshock'"
+                f"{name}: its marker foreshock does nothing, for it does not take the fixture 'foreshock'"
             ),
             stacklevel=1,
         )
@@ -166,10 +199,21 @@ def foreshock(request: pytest.FixtureRequest) -> Iterator[Foreshock]:
     """Chaos tests: ``foreshock.test(target=..., workload=..., nemesis=...)`` runs one, and fails unless it is valid."""
     from foreshock.harness.pytest_plugin.fixture import Foreshock
 
+    if not hasattr(request, "param") and _seeds_asked_for(request.node) is not None:
+        pytest.fail(
+            "its marker asks for seeds, which pytest cannot give to a method of unittest.TestCase, nor to a test that "
+            "asks for the fixture through request: write a function, or a plain class, that takes 'foreshock'",
+            pytrace=False,
+        )
     kind, number = getattr(request, "param", ("next", 0))
     seeds = _Remembered(request)
     base = seeds.base_seed()
-    tests = Foreshock(request, first_seed=number if kind == "this" else base + number, base_seed=base)
+    tests = Foreshock(
+        request,
+        first_seed=number if kind == "this" else base + number,
+        base_seed=base,
+        session_pid=request.config.stash[_SESSION_PID],
+    )
     request.node.stash[_REPORTS] = {}
     yield tests
     call = request.node.stash[_REPORTS].get("call")
@@ -178,6 +222,8 @@ def foreshock(request: pytest.FixtureRequest) -> Iterator[Foreshock]:
     if kind == "next":
         seeds.remember(base if failed else None)
     tests.close(failed=failed)
+    if tests.store is not None:
+        request.config.stash[_STORE] = tests.store.root
 
 
 class _Remembered:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import logging
 import os
 import threading
@@ -13,10 +14,12 @@ from typing import Any, Final, Literal, NoReturn
 
 import pytest
 
+from foreshock.harness.backends.process_identity import identify
 from foreshock.harness.errors import ForeshockError, NotAvailable, UsageError
 from foreshock.harness.plan import Resolved, resolve
 from foreshock.harness.progress import Progress, SilentProgress, choose_progress
 from foreshock.harness.publish import Outcome
+from foreshock.harness.pytest_plugin.alarms import HeldAlarm, hold_alarm
 from foreshock.harness.pytest_plugin.failures import (
     HarnessFailed,
     Invalid,
@@ -28,27 +31,42 @@ from foreshock.harness.pytest_plugin.failures import (
     tested,
 )
 from foreshock.harness.pytest_plugin.result import TestResult
+from foreshock.harness.pytest_plugin.retention import OwnedStore, Owner
 from foreshock.harness.pytest_plugin.settings import SEEDS_APART, request_from
 from foreshock.harness.runner import run_test
-from foreshock.harness.store import Store
 from foreshock.harness.verdict import ExitCode
 
 DEFAULT_STORE: Final = ".foreshock"
 MARKERS_OWN: Final = ("seeds",)
 """What the marker takes and the settings of a test do not know."""
+IN_A_LOOP: Final = (
+    "foreshock.test() runs an event loop of its own, and was called within a running one: "
+    "make the test a plain function (def, not async def)"
+)
+PROPERTIES: Final = ("foreshock_seed", "foreshock_verdict", "foreshock_run")
+"""What each chaos test leaves among the properties of its test; a second one adds ``_2``."""
 
 
 class Foreshock:
     """Runs chaos tests for one test of pytest."""
 
-    def __init__(self, request: pytest.FixtureRequest, *, first_seed: int, base_seed: int) -> None:
+    def __init__(
+        self, request: pytest.FixtureRequest, *, first_seed: int, base_seed: int, session_pid: int
+    ) -> None:
         self._item: pytest.Item = request.node
         self._config = request.config
         self._folder = request.path.parent
         self._first_seed = first_seed
         self._base_seed = base_seed
         self._of_several = hasattr(request, "param")
+        self._session_pid = session_pid
         self._results: list[TestResult] = []
+        self.store: OwnedStore | None = None
+        """Where the runs are, once there was one."""
+        # What an earlier try of the same test left (pytest-rerunfailures) is not of this one.
+        self._item.user_properties[:] = [
+            each for each in self._item.user_properties if not str(each[0]).startswith(PROPERTIES)
+        ]
 
     def test(
         self,
@@ -80,6 +98,8 @@ class Foreshock:
         __tracebackhide__ = True
         if expect not in ("valid", "invalid"):
             raise Misused(f"expect={expect!r} is nothing to expect: say 'valid' or 'invalid'")
+        if not isinstance(check, bool):
+            raise Misused(f"check={check!r:.200} is neither True nor False")
         self._refuse_where_it_cannot_run()
         given = {
             "target": target,
@@ -99,10 +119,14 @@ class Foreshock:
             )
         merged.setdefault("seed", self._first_seed + SEEDS_APART * len(self._results))
         resolved = self._resolved(merged)
-        outcome = self._run(resolved)
+        with hold_alarm() as alarm:
+            outcome = self._run(resolved, alarm)
         result = TestResult(outcome, self._again(resolved, pinned=pinned))
         self._results.append(result)
         self._note(result)
+        if alarm.error is not None:
+            self._tell(result)
+            raise alarm.error
         if outcome.judgement.interrupted:
             raise KeyboardInterrupt  # it has been healed and torn down; now pytest is to end
         if check:
@@ -128,10 +152,9 @@ class Foreshock:
         __tracebackhide__ = True
         with contextlib.suppress(RuntimeError):
             asyncio.get_running_loop()
-            raise Misused(
-                "foreshock.test() runs an event loop of its own, and was called within a running one: "
-                "make the test a plain function (def, not async def)"
-            )
+            raise Misused(IN_A_LOOP)
+        if inspect.iscoroutinefunction(getattr(self._item, "function", None)):  # whoever runs it: trio, too
+            raise Misused(IN_A_LOOP)
         if threading.current_thread() is not threading.main_thread():
             raise Misused(
                 "foreshock.test() must be called in the main thread, which alone can be interrupted and heal; "
@@ -140,6 +163,7 @@ class Foreshock:
 
     def _merged(self, call: Mapping[str, Any]) -> dict[str, Any]:
         """Configuration, then markers (the nearest wins), then the call, then the command line."""
+        __tracebackhide__ = True
         merged: dict[str, Any] = {}
         for name in ("backend", "time_limit"):
             if self._config.getini(f"foreshock_{name}"):
@@ -168,13 +192,18 @@ class Foreshock:
         except ForeshockError as error:
             self._give_up(error)
 
-    def _run(self, resolved: Resolved) -> Outcome:
+    def _run(self, resolved: Resolved, alarm: HeldAlarm) -> Outcome:
         __tracebackhide__ = True
         try:
             with _log_kept_apart():
-                return run_test(resolved, self._store(), self._progress(), report=False)
+                self.store = self._store()
+                return run_test(resolved, self.store, self._progress(), report=False)
         except ForeshockError as error:
             self._give_up(error)
+        except KeyboardInterrupt:
+            if alarm.error is not None:  # nothing was deployed yet, and nobody caught the interrupt
+                raise alarm.error from None
+            raise
 
     def _give_up(self, error: ForeshockError) -> NoReturn:
         """The test could not even begin: skip it where this machine lacks something, else fail."""
@@ -186,16 +215,17 @@ class Foreshock:
             raise Misused(f"{error} (it was not skipped, as --foreshock-require asks)") from None
         pytest.skip(str(error))
 
-    def _store(self) -> Store:
+    def _store(self) -> OwnedStore:
+        owner = Owner(self._item.nodeid, identify(self._session_pid))
         given = self._config.getoption("--foreshock-store")
         if given:
-            return Store(Path(self._config.invocation_params.dir) / given)
+            return OwnedStore(Path(self._config.invocation_params.dir) / given, owner)
         folder = self._config.rootpath / (self._config.getini("foreshock_store") or DEFAULT_STORE)
         if folder.name == DEFAULT_STORE and not folder.exists():
             with contextlib.suppress(OSError):
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / ".gitignore").write_text("*\n")
-        return Store(folder)
+        return OwnedStore(folder, owner)
 
     def _progress(self) -> Progress:
         """Live progress is for a person who watches (-s)."""
@@ -253,7 +283,11 @@ class Foreshock:
 
 
 def _table(options: Any) -> Mapping[str, Any]:
+    __tracebackhide__ = True
     if isinstance(options, Mapping):
+        for name in options:
+            if not isinstance(name, str):
+                raise Misused(f"options={options!r:.200} has the name {name!r:.100}, which is no text")
         return options
     raise Misused(f"options={options!r:.100} is no dict: give one, such as {{'kill': {{'targets': 'one'}}}}")
 

@@ -36,6 +36,12 @@ def request_from(settings: Mapping[str, Any], folder: Path) -> Request:
     """
     known = Request.__struct_fields__
     for name in settings:
+        if name == "seeds":
+            raise UsageError(
+                "seeds is for the marker, which runs the test once for each: foreshock.test() takes one seed"
+            )
+        if name in ("check", "expect"):
+            raise UsageError(f"{name} is for the call foreshock.test(), and the marker has it")
         if name not in known:
             raise UsageError(f"foreshock.test() has no setting {name!r}{nearest(name, known)}")
     words = {name: _word(name, value, folder) for name, value in settings.items()}
@@ -49,6 +55,7 @@ def request_from(settings: Mapping[str, Any], folder: Path) -> Request:
         kind = (
             found[1].partition(", got")[0].replace("`float`", "a number").replace("`int`", "a whole number")
         )
+        kind = kind.replace("int | null", "a whole number").replace("str | null", "text")
         kind = kind.replace("`str`", "text").replace("`object`", "a dict").replace("`", "")
         raise UsageError(f"{found[2]}={settings[found[2]]!r} is out of bounds: expected {kind}") from None
 
