@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 from tests.commands import nothing_left, only_run
-from tests.harness.pytest_plugin.test_pytest_plugin import QUICK, outcomes
+from tests.harness.pytest_plugin.test_pytest_plugin import BUG, QUICK, outcomes
 
 pytest_plugins = ["pytester"]
 
@@ -152,6 +152,16 @@ def test_what_an_earlier_try_left_is_not_among_the_properties_of_the_next(pytest
     names = [item.attrib["name"] for item in ElementTree.parse(pytester.path / "out.xml").iter("property")]
     ours = ["foreshock_seed", "foreshock_verdict", "foreshock_run"]
     assert names == ["theirs", *ours, *(f"{name}_2" for name in ours)]
+
+
+def test_a_failure_has_its_report_where_warnings_are_errors_and_the_cache_cannot_be_written(
+    pytester: pytest.Pytester,
+) -> None:
+    (pytester.path / ".pytest_cache").write_text("no folder")
+    pytester.makepyfile(f"import pytest\npytestmark = pytest.mark.filterwarnings('error')\n{BUG}")
+    said = outcomes(pytester.runpytest("--foreshock-seed", "6"), failed=1, errors=1)
+    assert "Invalid: " in said
+    assert (only_run(pytester.path / ".foreshock") / "report.html").is_file()
 
 
 def test_a_class_of_unittest_gets_the_fixture_and_not_several_seeds(pytester: pytest.Pytester) -> None:

@@ -219,11 +219,13 @@ def foreshock(request: pytest.FixtureRequest) -> Iterator[Foreshock]:
     call = request.node.stash[_REPORTS].get("call")
     del request.node.stash[_REPORTS]
     failed = call is None or call.failed
-    if kind == "next":
-        seeds.remember(base if failed else None)
-    tests.close(failed=failed)
     if tests.store is not None:
         request.config.stash[_STORE] = tests.store.root
+    tests.close(failed=failed)
+    if kind == "next":
+        seeds.remember(
+            base if failed else None
+        )  # last: a cache that cannot be written is a warning, or an error
 
 
 class _Remembered:
