@@ -31,7 +31,10 @@ REAL = (
 )
 
 
-def test_it_says_phase_snapshot_and_whose_it_is_and_is_gone_at_the_end(tmp_path: Path) -> None:
+def test_it_says_phase_snapshot_and_whose_it_is_and_is_gone_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_file, "WRITE_EVERY_S", 3600.0)
     with RecordedProgress(SilentProgress(), tmp_path) as progress:
         progress.phase("deploying")
         first = read_live(tmp_path)
