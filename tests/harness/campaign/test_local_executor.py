@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.commands import until
 from tests.harness.campaign.pretended import journal_in
 
+from foreshock.harness import live_runs
 from foreshock.harness.backends.process_identity import ProcessIdentity, identify
 from foreshock.harness.campaign.admission import Room
 from foreshock.harness.campaign.document import CampaignTest
 from foreshock.harness.campaign.executor import Finished, Job
 from foreshock.harness.campaign.expansion import key_of
+from foreshock.harness.campaign.leftovers import recover_one
 from foreshock.harness.campaign.local_executor import LocalExecutor, bound_of
 from foreshock.harness.errors import HarnessError
 from foreshock.harness.plan import resolve
@@ -22,18 +26,19 @@ from foreshock.harness.process_pool import ProcessPool
 from foreshock.harness.request import Request
 from foreshock.harness.store import Store
 
-WAIT_S = 60.0
+WAIT_S = 600.0
 
 
 def job(seed: int, **settings: Any) -> Job:
-    request = Request(target="raft", backend="sim", seed=seed, **{"time_limit": 1.0, **settings})
+    settings = {"target": "raft", "backend": "sim", "time_limit": 1.0, **settings}
+    request = Request(seed=seed, **settings)
     return Job(CampaignTest(key=key_of(request), cell={}, request=request), 1)
 
 
 def finished(executor: LocalExecutor, count: int) -> list[Finished]:
     found: list[Finished] = []
     while len(found) < count:
-        found += executor.finished(WAIT_S)
+        found += executor.finished(0.25)
     return found
 
 
@@ -114,6 +119,62 @@ def test_interrupting_leaves_no_folder_of_a_simulated_test_that_is_run_again(tmp
     assert done.attempt.summary is not None
     assert [str(run) for run in Store(tmp_path).runs()] == [done.attempt.summary.run]
     assert str(Store(tmp_path).find("latest")) == done.attempt.summary.run
+
+
+def recover_when_told(worker: ProcessIdentity, note: Any) -> list[str]:
+    """Healing that takes until there is a line in a pipe."""
+    with Path(os.environ["CAMPAIGN_TEST_PIPE"]).open() as pipe:
+        pipe.readline()
+    return recover_one(worker, note)
+
+
+def test_healing_after_a_lost_worker_holds_up_its_own_test_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = list[ProcessIdentity]()
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setenv("CAMPAIGN_TEST_PIPE", str(tmp_path / "pipe"))
+    real = job(1, backend="process", time_limit=600.0, nodes="3")
+    pipe = os.open(tmp_path / "pipe", os.O_RDWR)  # so that writing never waits for a reader
+    with (
+        open(pipe, "wb", buffering=0),
+        LocalExecutor(tmp_path / "store", Room(2), begun=begun.append) as executor,
+    ):
+        executor._healing = ProcessPool[str](recover_when_told, seconds_max=2 * WAIT_S)
+        executor.start(real)
+        until(lambda: executor.finished(0.1) == [] and live_runs.registered_runs() != [], "a cluster")
+        os.kill(begun[0].pid, signal.SIGKILL)
+        phase = "healing what was left"
+        until(lambda: executor.finished(0.1) == [] and executor.running()[0].phase == phase, phase)
+        executor.start(job(2))
+        assert not executor.can_start(job(3))  # what is healed still has its room
+        (other,) = finished(executor, 1)
+        assert other.job.test.request.backend == "sim"
+        executor.interrupt()  # the process that is gone is not told
+        assert [one.worker for one in executor.running()] == ["worker 1"]
+        os.write(pipe, b"go on\n")
+        (one,) = finished(executor, 1)
+        assert (one.job, one.lost) == (real, True)
+        assert live_runs.registered_runs() == []
+        assert executor.running() == executor.errors == []
+
+
+def test_healing_that_does_not_end_is_given_up_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = list[ProcessIdentity]()
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setenv("CAMPAIGN_TEST_PIPE", str(tmp_path / "pipe"))
+    with LocalExecutor(tmp_path / "store", Room(1), begun=begun.append) as executor:
+        executor._healing = ProcessPool[str](recover_when_told, seconds_max=0.5)
+        executor.start(job(1, backend="process", nodes="3"))
+        os.kill(begun[0].pid, signal.SIGKILL)
+        assert finished(executor, 1)[0].lost
+    (error,) = executor.errors
+    assert error == (
+        "what worker 1 left when it was lost could not be healed and removed (it took longer than 0.5 s and was "
+        "given up): run foreshock heal, then foreshock clean"
+    )
 
 
 def test_leaving_ends_every_process(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from foreshock.harness import live_runs
 from foreshock.harness.backends.process_identity import ProcessIdentity
 from foreshock.harness.errors import ForeshockError
+from foreshock.harness.process_pool import Note
 from foreshock.harness.recovery import Recovered, clean_dead_runs, heal_dead_runs
 
 
@@ -25,3 +26,8 @@ def recover(workers: Iterable[ProcessIdentity]) -> Recovered:
             recovered.done.extend(done)
             recovered.errors.extend(errors)
     return recovered
+
+
+def recover_one(worker: ProcessIdentity, _: Note) -> list[str]:
+    """Undo and remove what one worker left, in a process of a pool; what could not be done, a sentence each."""
+    return recover([worker]).errors

@@ -19,7 +19,7 @@ from foreshock.harness.campaign.admission import Demand, Room, demand_of
 from foreshock.harness.campaign.document import Attempt
 from foreshock.harness.campaign.executor import Finished, Job, Running
 from foreshock.harness.campaign.job import Standing, Task, forget_unfinished, resolved_of, run_task
-from foreshock.harness.campaign.leftovers import recover
+from foreshock.harness.campaign.leftovers import recover_one
 from foreshock.harness.campaign.specification import Kept, Reported
 from foreshock.harness.conductor import DEPLOY_TIMEOUT_NS, HEAL_TIMEOUT_NS, SECOND_NS, TEARDOWN_TIMEOUT_NS
 from foreshock.harness.errors import HarnessError
@@ -31,8 +31,8 @@ NICENESS: Final = 5
 SIMULATED_SECONDS_MAX: Final = 300.0
 GRACE_S: Final = 300.0
 """So long a real test that was told to end may heal and tear down, before it is told again, and then killed."""
-
-
+HEALED_WITHIN_S: Final = 300.0
+"""So long what a lost worker left may take to be healed and removed, beside the other tests."""
 STILLBORN_MAX: Final = 3
 
 
@@ -47,6 +47,8 @@ class _UnderWay(msgspec.Struct):
     bound_s: float
     told: int = 0
     """How often it was told to end."""
+    lost: Attempt | None = None
+    """What is known of it where its worker was lost, and what that left is being healed and removed."""
 
 
 class LocalExecutor:
@@ -70,6 +72,7 @@ class LocalExecutor:
         self._begun = begun
         self._simulating = ProcessPool[str](run_task, seconds_max=SIMULATED_SECONDS_MAX, niceness=NICENESS)
         self._real = ProcessPool[str](run_task, seconds_max=SIMULATED_SECONDS_MAX)
+        self._healing = ProcessPool[str](recover_one, seconds_max=HEALED_WITHIN_S)
         self._under_way: dict[str, _UnderWay] = {}
         self._names: dict[int, str] = {}
         """By pid, how a person tells the workers apart."""
@@ -82,6 +85,7 @@ class LocalExecutor:
     def __enter__(self) -> Self:
         self._simulating.__enter__()
         self._real.__enter__()
+        self._healing.__enter__()
         return self
 
     def __exit__(
@@ -93,6 +97,7 @@ class LocalExecutor:
             self.finished(0.25)
         self._simulating.__exit__(kind, error, trace)
         self._real.__exit__(kind, error, trace)
+        self._healing.__exit__(kind, error, trace)
 
     def can_start(self, job: Job) -> bool:
         """Whether cores, memory, ports and networks allow it now."""
@@ -129,20 +134,25 @@ class LocalExecutor:
         now = time.monotonic()
         found = []
         for one in self._under_way.values():
-            note = one.worker.note if isinstance(one.worker.note, Standing) else Standing("starting")
-            name = self._names[one.worker.process.pid or 0]
+            if one.lost is not None:
+                note, name = Standing("healing what was left"), one.lost.worker
+            else:
+                note = one.worker.note if isinstance(one.worker.note, Standing) else Standing("starting")
+                name = self._names[one.worker.process.pid or 0]
             found.append(Running(one.job, name, now - one.worker.began, note.phase, note.snapshot))
         return found
 
     def finished(self, timeout_s: float) -> Sequence[Finished]:
         """The jobs that ended, waiting for the first of them at most as long as given."""
-        pipes = [*self._simulating.pipes, *self._real.pipes]
+        pipes = [*self._simulating.pipes, *self._real.pipes, *self._healing.pipes]
         if not self._ended and pipes:
             wait(pipes, timeout_s)
         for ended in self._simulating.ended(0):
             self._take(ended)
         for ended in self._real.ended(0):
             self._take(ended)
+        for ended in self._healing.ended(0):
+            self._healed(ended)
         self._tell_the_late()
         found, self._ended = self._ended, []
         return found
@@ -164,28 +174,50 @@ class LocalExecutor:
                 self._tell(one)
 
     def _tell(self, one: _UnderWay) -> None:
+        if one.lost is not None:
+            return  # its process is gone, and its pid may be somebody else's
         one.told += 1
         with contextlib.suppress(ProcessLookupError):
             os.kill(one.worker.process.pid or 0, signal.SIGINT)
 
     def _take(self, ended: Ended[str]) -> None:
-        one = self._under_way.pop(ended.ticket)
+        one = self._under_way[ended.ticket]
         pid = one.worker.process.pid or 0
         name = self._names[pid]
         if ended.lost is None:
             attempt: Attempt = msgspec.structs.replace(ended.result, worker=name)
-            self._ended.append(Finished(one.job, attempt))
+            self._end(Finished(one.job, attempt))
             return
         del self._names[pid]
         self._stillborn = self._stillborn + 1 if ended.stillborn else 0
         if self._stillborn >= STILLBORN_MAX:
+            del self._under_way[ended.ticket]
             raise HarnessError(f"no process can be started that would run tests: {ended.lost}")
-        if not one.simulated and one.identity is not None:
-            self.errors += recover([one.identity]).errors
         attempt = Attempt(
             number=one.job.number, worker=name, seconds=round(ended.seconds, 3), error=ended.lost
         )
-        self._ended.append(Finished(one.job, attempt, lost=True))
+        if one.simulated or one.identity is None:
+            self._end(Finished(one.job, attempt, lost=True))
+            return
+        # It has not ended before its cluster is gone: no other test has its ports and hosts, nor its next attempt.
+        one.lost = attempt
+        self._healing.start(ended.ticket, one.identity)
+
+    def _healed(self, ended: Ended[str]) -> None:
+        one = self._under_way[ended.ticket]
+        assert one.lost is not None
+        if ended.lost is None:
+            self.errors += ended.result
+        else:
+            self.errors.append(
+                f"what {one.lost.worker} left when it was lost could not be healed and removed ({ended.lost}): run "
+                "foreshock heal, then foreshock clean"
+            )
+        self._end(Finished(one.job, one.lost, lost=True))
+
+    def _end(self, finished: Finished) -> None:
+        del self._under_way[finished.job.test.key]
+        self._ended.append(finished)
 
     def _identify(self, worker: Worker) -> ProcessIdentity | None:
         """Which process it is; a new one gets a name, and is told of."""
