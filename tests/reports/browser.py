@@ -42,7 +42,9 @@ class Browser:
         assert path is not None
         their_in, self._out = map(_above, os.pipe())
         self._in, their_out = map(_above, os.pipe())
-        flags = f"--headless --no-sandbox --disable-gpu --remote-debugging-pipe --user-data-dir={profile}"
+        # In a container shared memory may be small: a page that is large would take its renderer along.
+        flags = "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --remote-debugging-pipe"
+        flags = f"{flags} --user-data-dir={profile}"
         command = f'exec "$0" {flags} about:blank 3<&{their_in} 4>&{their_out}'
         self._process = subprocess.Popen(
             ["bash", "-c", command, path],
