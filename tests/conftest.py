@@ -100,3 +100,10 @@ def seeds_by_name(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
         "foreshock.harness.plan.drawn_seed",
         lambda: zlib.crc32(f"{request.node.nodeid} {next(drawn)}".encode()) >> 1,
     )
+
+
+@pytest.fixture(autouse=True)
+def engine_of_containers_alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test without containers has no engine: it cleans nothing that a test beside it has left there."""
+    if request.node.get_closest_marker("docker") is None:
+        monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")

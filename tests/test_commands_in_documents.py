@@ -16,6 +16,7 @@ from tests import documents
 from tests.commands import run_here
 from tests.documents import Shown
 
+from foreshock.harness.backends.docker import DockerBackend
 from foreshock.harness.cli.group import COMMANDS, cli
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,6 +46,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     """A folder with what pages speak of: the examples, a target of the reader's own, nodes of others, schedules."""
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        DockerBackend, "available", lambda _self: None
+    )  # what it would do is shown without an engine
     monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
     assert run_here(capsys, "new-target", "mydb", "--service", "register,lock")[0] == 0
     for node in ("raft.py", "lin_kv_proxy.rb", "node.rb", "promise.rb", "errors.rb"):
