@@ -52,9 +52,12 @@ def campaign_file(folder: Path, text: str) -> str:
 
 def journal_of(store: Path) -> Iterator[Line]:
     for path in store.glob(f"{CAMPAIGNS}/*/*/{JOURNAL}"):
-        *whole, _ = path.read_bytes().split(b"\n")  # the last line may just be being written
-        for line in whole:
-            yield msgspec.json.decode(line, type=Line)
+        for text in path.read_bytes().split(b"\n"):
+            try:
+                line = msgspec.json.decode(text, type=Line)
+            except msgspec.DecodeError:
+                continue  # half a line: it is just being written, or its writer was killed
+            yield line
 
 
 def done_in(store: Path) -> list[str]:

@@ -84,7 +84,7 @@ def assert_acknowledged_writes_are_gone(result: dict[str, Any]) -> None:
     """All read the same of the keys of the end, and nothing is missing there: no old master went on answering."""
     finals = finals_of(result)
     of_the_end = [final for final in finals if len(final.read) > 1]
-    assert len(of_the_end) > 1
+    assert of_the_end  # how many keys are under way at the end is chance
     assert [
         final for final in of_the_end if len(set(final.read)) > 1 or final.read[0] not in final.kept
     ] == []
