@@ -85,7 +85,7 @@ def test_after_kill_9_half_way_nothing_that_is_done_is_done_again(tmp_path: Path
     assert 4 <= len(done) < 16
     second = foreshock(*arguments, "--json")
     assert second.code == 0, second.err
-    assert f"where {len(done)} tests were run" in second.err
+    assert f"where {len(done)} tests were done" in second.err
     assert (second.document["done"], second.document["complete"]) == (16, True)
     again = done_in(store)
     assert again[: len(done)] == done

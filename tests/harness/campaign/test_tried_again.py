@@ -157,7 +157,7 @@ def test_the_command_says_how_errors_are_tried_again_and_does(
     code, out, err = run_here(capsys, *words, "--retry-errors", "--json", "--junit", str(junit))
     document = msgspec.json.decode(out, type=CampaignDocument)
     assert (code, document.exit, document.summary) == (0, 0, "4 tests: 4 passed")
-    assert "where 4 tests were run, and 2 that the harness could not do are tried again" in err
+    assert "where 4 tests were done, and 2 that the harness could not do are tried again" in err
     assert junit.read_text().count("<testcase") == 4
     assert "<error" not in junit.read_text()
     code, _, err = run_here(capsys, *words, "--retry-errors", "--fresh")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shlex
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +14,7 @@ import msgspec
 
 from foreshock.harness.cli.common import (
     check_reporters,
+    choose_view,
     console,
     option,
     output_options,
@@ -22,9 +22,11 @@ from foreshock.harness.cli.common import (
     print_rows,
     relative,
     reporter_option,
+    say_resumed,
     set_up_logging,
     spare_stdout,
     store_option,
+    tests_text,
     verdict_text,
 )
 from foreshock.harness.errors import ForeshockError, UsageError
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from foreshock.harness.campaign.document import CampaignDocument, Group
     from foreshock.harness.campaign.journal import Journal
     from foreshock.harness.campaign.planning import Planned
-    from foreshock.harness.campaign.runner import Watcher
 
 
 @click.command(epilog="\b\nTry: foreshock campaign examples/campaign.toml --jobs 2 --shard 1/4 --fail-fast")
@@ -155,7 +156,8 @@ def _run(planned: Planned, given: Given, *, quiet: bool, as_json: bool) -> Campa
     from foreshock.harness.campaign.expansion import axes_of
     from foreshock.harness.campaign.journal import open_journal
     from foreshock.harness.campaign.leftovers import recover
-    from foreshock.harness.campaign.runner import Campaign, Ways
+    from foreshock.harness.campaign.runner import Campaign, Watcher, Ways
+    from foreshock.harness.campaign.view import LineWatcher, LiveWatcher
     from foreshock.harness.interrupts import catch_interrupts
 
     specification = planned.specification
@@ -173,11 +175,7 @@ def _run(planned: Planned, given: Given, *, quiet: bool, as_json: bool) -> Campa
             of_them = (
                 f", and {again} that the harness could not do {'is' if again == 1 else 'are'} tried again"
             )
-            click.echo(
-                f"foreshock: goes on with {relative(journal.directory)}, where {len(journal.attempts)} tests were "
-                f"run{of_them * bool(again)}; --fresh begins anew",
-                err=True,
-            )
+            say_resumed(journal.directory, len(journal.attempts), of_them * bool(again))
         for directory in () if quiet else journal.beside:
             click.echo(
                 f"foreshock: another process is at work on this campaign, in {relative(directory)}: this one has a "
@@ -187,7 +185,8 @@ def _run(planned: Planned, given: Given, *, quiet: bool, as_json: bool) -> Campa
         for line in (*(left := recover(journal.workers)).done, *left.errors):
             click.echo(f"foreshock: {line}", err=True)
         executor, jobs = _executor(planned, given, journal)
-        watcher = _watcher(stack, quiet=quiet, as_json=as_json)
+        view = choose_view(Watcher, LineWatcher, LiveWatcher, quiet=quiet, as_json=as_json)
+        watcher = stack.enter_context(view)
         ways = Ways(
             name=specification.name,
             planned=planned.count,
@@ -235,17 +234,6 @@ def _executor(planned: Planned, given: Given, journal: Journal) -> tuple[Any, in
     return executor, room.jobs
 
 
-def _watcher(stack: contextlib.ExitStack, *, quiet: bool, as_json: bool) -> Watcher:
-    from foreshock.harness.campaign.runner import Watcher
-    from foreshock.harness.campaign.view import LineWatcher, LiveWatcher
-
-    if quiet:
-        return Watcher()
-    if as_json or not sys.stderr.isatty():
-        return LineWatcher()
-    return stack.enter_context(LiveWatcher())
-
-
 def _report(directory: Path, junit: Path | None, asked: Sequence[str]) -> tuple[list[Path], list[str]]:
     """What the reporters make of the campaign's folder."""
     from foreshock.harness.publish import report_all
@@ -277,7 +265,10 @@ def _show(document: CampaignDocument, reports: Sequence[Path], *, quiet: bool) -
     ]
     if errors:
         rows.append(
-            ("errors", f"{_tests(errors)} could not be done: the same with --retry-errors tries them again")
+            (
+                "errors",
+                f"{tests_text(errors)} could not be done: the same with --retry-errors tries them again",
+            )
         )
     print_rows(out, rows)
 
@@ -293,7 +284,7 @@ def _with_errors(document: CampaignDocument, errors: Sequence[str]) -> CampaignD
 
 def _told(group: Group) -> str:
     """One kind of failure in a line."""
-    return f"{group.reason} ({_tests(len(group.tests))}{', such as ' * bool(group.replay)}{group.replay})"
+    return f"{group.reason} ({tests_text(len(group.tests))}{', such as ' * bool(group.replay)}{group.replay})"
 
 
 def _list(planned: Planned, *, as_json: bool) -> int:
@@ -309,9 +300,5 @@ def _list(planned: Planned, *, as_json: bool) -> int:
     for test in tests:
         click.echo(name_of(test))
     more = "" if planned.count is not None else ", and again with the seeds that follow until the time is up"
-    click.echo(f"{_tests(len(tests))}{more}")
+    click.echo(f"{tests_text(len(tests))}{more}")
     return ExitCode.VALID
-
-
-def _tests(count: int) -> str:
-    return "1 test" if count == 1 else f"{count} tests"

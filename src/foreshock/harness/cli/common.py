@@ -161,12 +161,15 @@ def choose_view(
     return contextlib.nullcontext(lines()) if as_json or not sys.stderr.isatty() else live()
 
 
-def say_resumed(directory: Path, tests: int) -> None:
-    """That what did not end before goes on, in its folder of then."""
-    shown = relative(directory)
-    click.echo(
-        f"foreshock: goes on with {shown}, where {tests} tests were done; --fresh begins anew", err=True
-    )
+def tests_text(count: int) -> str:
+    """Such as ``1 test``."""
+    return f"{count} test{'s' * (count != 1)}"
+
+
+def say_resumed(directory: Path, tests: int, again: str = "") -> None:
+    """That what did not end before goes on, in its folder of then; ``again`` says what of it is done once more."""
+    done = f"{tests_text(tests)} {'was' if tests == 1 else 'were'} done{again}"
+    click.echo(f"foreshock: goes on with {relative(directory)}, where {done}; --fresh begins anew", err=True)
 
 
 def print_json(value: Any) -> None:

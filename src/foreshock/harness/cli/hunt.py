@@ -22,6 +22,7 @@ from foreshock.harness.cli.common import (
     set_up_logging,
     spare_stdout,
     store_option,
+    tests_text,
     verdict_text,
 )
 from foreshock.harness.cli.request_options import request_of, request_options
@@ -224,19 +225,21 @@ def _show_groups(out: Console, document: HuntDocument) -> None:
 def _show_summary(out: Console, document: HuntDocument, *, quiet: bool) -> None:
     counts = ", ".join(f"{count} {word}" for word, count in document.counts.items() if count) or "none done"
     rate = document.tests / document.seconds if document.seconds else 0.0
+    tests = tests_text(document.tests)
     first = next((one.seed for one in document.failing if one.outcome == "invalid"), None)
     found = "no failure" if first is None else f"seed {first} fails"
     if document.ended == "found":
         out.print(f"found: {found}", markup=False)
     else:
         why = {"interrupted": " (interrupted)", "time": " (its time was over)"}.get(document.ended, "")
-        text = f"{found} in {document.tests} tests{why}: {counts}"
+        text = f"{found} in {tests}{why}: {counts}"
         out.print(verdict_text(document.verdict), text, sep="  ", markup=False)
     if quiet:
         return
-    done = f"{document.tests} tests ({counts})" if document.ended == "found" else f"{document.tests} tests"
+    done = f"{tests} ({counts})" if document.ended == "found" else tests
+    processes = f"{document.jobs} process{'es' * (document.jobs != 1)}"
     rows = [
-        ("took", f"{done} in {document.seconds:.1f} s, {rate:.1f} a second on {document.jobs} processes"),
+        ("took", f"{done} in {document.seconds:.1f} s, {rate:.1f} a second on {processes}"),
         ("simulated", f"{document.simulated_seconds:.0f} s"),
         ("go on", f"the next seed is {document.next_seed}"),
     ]
