@@ -38,5 +38,5 @@ def test_the_options_and_defaults_in_its_tables_are_those_of_the_command(name: s
     for flag, shown in rows:
         assert flag in options
         default = options[flag].default
-        if default is not None and shown:
+        if default is not None and not callable(default) and shown:  # some are worked out on each machine
             assert float(shown) == default if isinstance(default, int | float) else shown == default
