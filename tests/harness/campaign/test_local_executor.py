@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from tests.commands import until
@@ -174,6 +176,24 @@ def test_healing_that_does_not_end_is_given_up_and_said(
     assert error == (
         "what worker 1 left when it was lost could not be healed and removed (it took longer than 0.5 s and was "
         "given up): run foreshock heal, then foreshock clean"
+    )
+
+
+def test_where_no_process_can_be_started_to_heal_the_test_ends_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else whoever leaves would wait for it for ever."""
+    begun = list[ProcessIdentity]()
+    with LocalExecutor(tmp_path / "store", Room(1), begun=begun.append) as executor:
+        executor.start(job(1, backend="process", nodes="3"))
+        no_more = Mock(side_effect=OSError(errno.EAGAIN, "Resource temporarily unavailable"))
+        monkeypatch.setattr(executor._healing, "start", no_more)
+        os.kill(begun[0].pid, signal.SIGKILL)
+        assert finished(executor, 1)[0].lost
+    (error,) = executor.errors
+    assert error == (
+        "what worker 1 left when it was lost could not be healed and removed (no process can be started: Resource "
+        "temporarily unavailable): run foreshock heal, then foreshock clean"
     )
 
 

@@ -201,7 +201,11 @@ class LocalExecutor:
             return
         # It has not ended before its cluster is gone: no other test has its ports and hosts, nor its next attempt.
         one.lost = attempt
-        self._healing.start(ended.ticket, one.identity)
+        try:
+            self._healing.start(ended.ticket, one.identity)
+        except OSError as error:  # it ends all the same: whoever leaves waits for what is under way
+            why = f"no process can be started: {error.strerror}"
+            self._healed(Ended(ticket=ended.ticket, seconds=0.0, lost=why))
 
     def _healed(self, ended: Ended[str]) -> None:
         one = self._under_way[ended.ticket]
