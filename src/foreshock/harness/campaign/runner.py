@@ -23,6 +23,8 @@ from foreshock.harness.verdict import ExitCode, Verdict
 POLL_S: Final = 0.25
 ERRORS_MAX: Final = 100
 LOOK_AHEAD: Final = 256
+FURTHER_MAX: Final = 10_000
+"""More tests than ever are under way, or wait for room, before one that has ended."""
 _STOPPING: Final = ("failed", "flaky", "error")
 
 
@@ -337,7 +339,8 @@ class Campaign:
 def _as_far_as(begun: Collection[str], tests: Iterator[CampaignTest]) -> list[CampaignTest]:
     """The first of ever more tests, until all that were begun are among them."""
     found, left = list[CampaignTest](), set(begun)
-    while left and len(found) <= len(begun) + 2 * LOOK_AHEAD:  # of those that were begun none is further on
+    # A bound, for a test that somebody has put into the journal never comes.
+    while left and len(found) <= len(begun) + FURTHER_MAX:
         test = next(tests, None)
         if test is None:
             break

@@ -172,10 +172,10 @@ def _run(planned: Planned, given: Given, *, quiet: bool, as_json: bool) -> Campa
         stack.callback(journal.close)
         if resumed and not quiet:
             again = len(journal.tried_again)
-            of_them = (
+            others = (
                 f", and {again} that the harness could not do {'is' if again == 1 else 'are'} tried again"
             )
-            say_resumed(journal.directory, len(journal.attempts), of_them * bool(again))
+            say_resumed(journal.directory, len(journal.attempts) - again, others * bool(again))
         for directory in () if quiet else journal.beside:
             click.echo(
                 f"foreshock: another process is at work on this campaign, in {relative(directory)}: this one has a "

@@ -167,7 +167,7 @@ def tests_text(count: int) -> str:
 
 
 def say_resumed(directory: Path, tests: int, again: str = "") -> None:
-    """That what did not end before goes on, in its folder of then; ``again`` says what of it is done once more."""
+    """That what did not end before goes on, and in which folder; ``again`` says what of it is done once more."""
     done = f"{tests_text(tests)} {'was' if tests == 1 else 'were'} done{again}"
     click.echo(f"foreshock: goes on with {relative(directory)}, where {done}; --fresh begins anew", err=True)
 
