@@ -280,7 +280,7 @@ class Argument:
             return [f"{only} all of them returned {then}"]
         if set(helpers) <= set(before):
             return [f"{only} {'comes' if one else 'they come'} earlier"]
-        if all(self._began_too_late(o, last, before) for o in helpers):
+        if all(self._began_too_late(o, before) for o in helpers):
             return [f"{only} {'began' if one else 'they began'} too late for that"]
         reasons = self._where_they_come(helpers, last, before) if before else []
         if one and reasons:
@@ -295,12 +295,10 @@ class Argument:
     def _had_returned(self, helper: int, before: Sequence[int]) -> bool:
         return self._entries[helper].ret < self._entries[before[-1]].call
 
-    def _began_too_late(self, helper: int, last: int, before: Sequence[int]) -> bool:
-        """Whether an operation began after one that has to come after this place, or is it."""
+    def _began_too_late(self, helper: int, before: Sequence[int]) -> bool:
+        """Whether an operation began after the return of one that has yet to come in this order."""
         call = self._entries[helper].call
-        return any(o not in before and self._entries[o].ret < call for o in self._completed) or (
-            self._entries[last].ret < call
-        )
+        return any(o not in before and self._entries[o].ret < call for o in self._completed)
 
     def _where_they_come(self, helpers: Sequence[int], last: int, before: tuple[int, ...]) -> list[str]:
         """Of each operation why it cannot come just before the last one of an order; nothing where one is open.
@@ -324,7 +322,7 @@ class Argument:
             return returned, returned
         if helper in before:
             return "comes earlier in this order", "come earlier in this order"
-        if self._began_too_late(helper, last, before):
+        if self._began_too_late(helper, before):
             return "began too late for that", "began too late for that"
         if helper in self._completed:
             return "comes later in this order", "come later in this order"

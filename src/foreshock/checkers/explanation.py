@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import numpy as np
 from msgspec.structs import replace as with_fields
 
 from foreshock.checkers.argument import Argument, names_of, replayed, state_of
@@ -123,7 +124,7 @@ class Explainer:
         if deepest is None and whole:
             deepest = self._search_whole(entries, bool(suspects))
         states = () if deepest is None else self._states(entries, deepest)
-        proof = None if deepest is None else self._proof_of(key, entries, deepest.impossible)
+        proof = None if deepest is None else self._proof_of(entries, deepest.impossible)
         if briefly and deepest is not None:
             return self._in_brief(key, _Found(entries, (), deepest, states, proof=proof))
         suspects = suspects if proof is None else proof.operations
@@ -137,7 +138,7 @@ class Explainer:
         suspected = [places[o] for o in suspects if o in places]
         if briefly:
             deepest = self._deepest_of(finder, suspected, pool)
-            proof = None if deepest is None else self._proof_of(key, entries, deepest.impossible)
+            proof = None if deepest is None else self._proof_of(entries, deepest.impossible)
             return self._in_brief(key, _Found(entries, (), deepest, proof=proof))
         latest = sorted(range(len(pool)), key=lambda p: _moment(finder.entries[p]), reverse=True)
         core = finder.find(suspected, latest)
@@ -145,7 +146,7 @@ class Explainer:
         if deepest is None:
             deepest = self._deepest_of(finder, core, pool)
         if deepest is not None and proof is None:
-            proof = self._proof_of(key, entries, deepest.impossible)
+            proof = self._proof_of(entries, deepest.impossible)
         found = _Found(entries, in_whole, deepest, states, finder.undecided, proof)
         told = self._counterexample(key, found)
         if proof is not None or finder.undecided:
@@ -153,30 +154,39 @@ class Explainer:
         argument = Argument(finder, core, self._wording(finder.entries).end_of).sentences()
         return with_fields(told, argument=argument)
 
-    def _proof_of(self, key: Any, entries: Sequence[Entry], read: int) -> Proof | None:
+    def _proof_of(self, entries: Sequence[Entry], read: int) -> Proof | None:
         proof = proof_of(self.model, entries, read, self._wording(entries))
         if proof is None or proof.kind != NOWHERE:
             return proof
-        return proof._replace(sentences=(*proof.sentences, *self._refused(key, entries[read])))
+        return proof._replace(sentences=(*proof.sentences, *self._refused(entries[read])))
 
-    def _refused(self, key: Any, read: Entry) -> list[str]:
+    def _refused(self, read: Entry) -> list[str]:
         """Who asked for a value that came from nowhere and was refused: a refusal that was none is the likely cause."""
-        failed = (row for f in (*WRITES, CAS) for row in self.history.where(f=f, type="fail"))
+        ended = self._end_of(read.number)
         refused = sorted(
-            (
-                row.invoke_index,
-                f"{label} by process {row.process} (events {row.invoke_index}-{row.complete_index})",
-            )
-            for row in failed
-            if row.invoke_index < self._end_of(read.number) and freeze(row.key) == freeze(key)
-            if freeze(_last(row.value) if row.f == CAS else row.value) == freeze(read.result)
-            for label in [labels_of(self.model)(row)]
+            (row for row in self._failed_to_bring(read) if row.invoke_index < ended),
+            key=lambda row: row.invoke_index,
         )
         if not refused:
             return []
-        names = [name for _, name in refused[:_REFUSED_MAX]]
+        label_of_row = labels_of(self.model)
+        names = [
+            f"{label_of_row(row)} by process {row.process} (events {row.invoke_index}-{row.complete_index})"
+            for row in refused[:_REFUSED_MAX]
+        ]
         names += [f"{len(refused) - len(names)} more"] if len(refused) > len(names) else []
         return [f"{both(names)} asked for that, but ended as fail, which says that nothing was changed."]
+
+    def _failed_to_bring(self, read: Entry) -> Iterator[Row]:
+        """The failed updates of the key that was read which asked for what was read; other rows are not even made."""
+        keys = self.history.payloads("key")
+        own = keys[self.history.column("invoke_index").searchsorted(read.number)]
+        for f in (*WRITES, CAS):
+            failed = self.history.where(f=f, type="fail")
+            places = np.flatnonzero(failed.payloads("key") == own)
+            for place, value in zip(places.tolist(), failed.values("value", places), strict=True):
+                if freeze(_last(value) if f == CAS else value) == freeze(read.result):
+                    yield failed[place]
 
     def _wording(self, entries: Sequence[Entry]) -> Wording:
         return Wording(self.model, entries, self._end_of)
