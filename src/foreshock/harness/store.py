@@ -17,7 +17,7 @@ import stat
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -83,6 +83,9 @@ def read_json(path: Path) -> dict[str, Any]:
 class Store:
     """A folder of runs."""
 
+    option: ClassVar[str] = "--store"
+    """By which a person chooses another one."""
+
     def __init__(self, root: Path) -> None:
         self.root = root
 
@@ -94,7 +97,7 @@ class Store:
             _make_below(run)
         except OSError as error:
             raise HarnessError(
-                f"the run's folder {run} cannot be made: {error.strerror} (choose another store with --store)"
+                f"the run's folder {run} cannot be made: {error.strerror} (choose another store with {self.option})"
             ) from error
         self._point_latest_at(run)
         return run.absolute()

@@ -128,6 +128,15 @@ def test_two_workers_remove_what_is_old_and_nothing_of_each_other(pytester: pyte
     assert len({owner.session for owner in owners}) == 1, "both workers are of the controller's session"
 
 
+def test_a_store_that_cannot_be_made_is_said_with_the_option_that_names_another(
+    pytester: pytest.Pytester,
+) -> None:
+    (pytester.path / "mine").write_text("no folder")
+    pytester.makepyfile(VALID)
+    said = outcomes(pytester.runpytest("--foreshock-store", "mine"), failed=1)
+    assert "cannot be made: Not a directory (choose another store with --foreshock-store)" in said
+
+
 @pytest.mark.parametrize("count", ["-1", "few", "1.5"])
 def test_a_count_that_is_none_is_said_by_its_value(count: str, pytester: pytest.Pytester) -> None:
     pytester.makeini(f"[pytest]\nforeshock_retention_count = {count}\n")

@@ -223,9 +223,8 @@ def foreshock(request: pytest.FixtureRequest) -> Iterator[Foreshock]:
         request.config.stash[_STORE] = tests.store.root
     tests.close(failed=failed)
     if kind == "next":
-        seeds.remember(
-            base if failed else None
-        )  # last: a cache that cannot be written is a warning, or an error
+        # Last, for where the cache cannot be written that is a warning, and some make errors of those.
+        seeds.remember(base if failed else None)
 
 
 class _Remembered:
@@ -238,9 +237,8 @@ class _Remembered:
         self._config = request.config
         self._cache = getattr(request.config, "cache", None)  # which -p no:cacheprovider takes away
         name = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:16]
-        self._key = (
-            f"foreshock/seeds/{name}"  # one file each, for several processes write them under pytest-xdist
-        )
+        # One file each, for several processes write them under pytest-xdist.
+        self._key = f"foreshock/seeds/{name}"
 
     def base_seed(self) -> int:
         """The seed to count from."""

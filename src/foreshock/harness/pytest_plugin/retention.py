@@ -10,7 +10,6 @@ import msgspec
 
 from foreshock.harness import live_runs
 from foreshock.harness.backends.process_identity import ProcessIdentity, alive
-from foreshock.harness.errors import HarnessError
 from foreshock.harness.live_file import read_live
 from foreshock.harness.store import RESULTS, Store, run_folders, write_json
 from foreshock.harness.store_list import read_small, state_of
@@ -31,16 +30,15 @@ class Owner(msgspec.Struct, frozen=True):
 class OwnedStore(Store):
     """A store whose new runs say whose they are."""
 
+    option = "--foreshock-store"
+
     def __init__(self, root: Path, owner: Owner) -> None:
         super().__init__(root)
         self._owner = owner
 
     def create(self, test: str) -> Path:
         """Make the folder of a new run, with its owner in it."""
-        try:
-            run = super().create(test)
-        except HarnessError as error:
-            raise HarnessError(str(error).replace(" --store)", " --foreshock-store)")) from error
+        run = super().create(test)
         write_json(run / OWNER, self._owner)
         return run
 
