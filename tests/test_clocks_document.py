@@ -25,6 +25,7 @@ def test_a_command_ends_as_shown_and_says_what_is_quoted(
             (tmp_path / schedule.split()[1]).write_text(schedule)
     for _ in range(HUNT_MAX if shown.code == 1 else 1):  # whether a stale read falls into the lease is chance
         said = documents.run(shown)
+        assert said.code in {shown.code, 0}, said.out
         if said.code == shown.code and documents.missing(shown.quoted, said.out) is None:
             return
     raise AssertionError(said.out)
