@@ -81,7 +81,7 @@ def places_of(options: SshOptions, nodes: Sequence[str]) -> dict[str, Place]:
 def check_named(options: SshOptions, places: Mapping[str, Place]) -> None:
     """Raise :class:`UsageError` for a node whose host nobody named: its own name is no host that could be reached.
 
-    What ``ssh.hosts`` names is not looked up, for a host that is away for a while is none that was never named.
+    What ``ssh.hosts`` names is not looked up: its host is known, and may only be away for a while.
     """
     for node, place in places.items():
         if node in options.places() or place.hostname != node or place.proxy is not None:
