@@ -37,9 +37,9 @@ _TABLES: Final = "CREATE TABLE register (key text PRIMARY KEY, value text); CREA
 class PostgresqlOptions(Options, frozen=True, kw_only=True):
     """What is on disk before a commit is answered."""
 
-    fsync: Annotated[bool, Meta(description="whether it is ever made sure that data is on disk")] = True
-    synchronous_commit: Annotated[bool, Meta(description="whether a commit waits until its log is")] = True
-    wal_writer_delay_ms: Annotated[int, Meta(description="how late it may be (ms)", ge=1, le=10_000)] = 200
+    fsync: Annotated[bool, Meta(description="whether data is ever synced to the disk")] = True
+    synchronous_commit: Annotated[bool, Meta(description="whether a commit waits for the disk")] = True
+    wal_writer_delay_ms: Annotated[int, Meta(description="else, how late it is (ms)", ge=1, le=10_000)] = 200
 
 
 async def connect(place: Endpoint) -> psycopg.AsyncConnection[Any]:
