@@ -126,7 +126,7 @@ class Foreshock:
         self._note(result)
         if alarm.error is not None:
             self._tell(result)
-            raise alarm.error
+            raise alarm.error from None  # not from what was handled where it rang
         if outcome.judgement.interrupted:
             raise KeyboardInterrupt  # it has been healed and torn down; now pytest is to end
         if check:
