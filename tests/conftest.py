@@ -15,8 +15,11 @@ import pytest
 from tests.side_by_side import YIELDING, place_of
 from xdist.scheduler import LoadScopeScheduling
 
-hypothesis.settings.load_profile("ci")
-"""The same examples in each run, however busy the machine; other ones each time are for the soak."""
+# The same examples in each run, however busy the machine; other ones each time are for the soak.
+hypothesis.settings.register_profile(
+    "steady", derandomize=True, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("steady")
 
 REQUIRE_DOCKER = os.environ.get("FORESHOCK_REQUIRE_DOCKER") == "yes"
 REQUIRE_ALL = os.environ.get("FORESHOCK_REQUIRE_ALL") == "yes"
