@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import zlib
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -93,6 +94,16 @@ def own_state_directory(tmp_path_factory: pytest.TempPathFactory, monkeypatch: p
     state = tmp_path_factory.mktemp("state")
     monkeypatch.setenv("XDG_STATE_HOME", str(state))
     return state
+
+
+@pytest.fixture(autouse=True)
+def log_of_commands() -> Iterator[None]:
+    """A command that a test runs in this process logs to the stderr of that test, which is closed with it."""
+    logger = logging.getLogger("foreshock")
+    before = [*logger.handlers], logger.level, logger.propagate
+    yield
+    logger.handlers, logger.propagate = before[0], before[2]
+    logger.setLevel(before[1])
 
 
 @pytest.fixture(autouse=True)
