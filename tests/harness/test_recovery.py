@@ -154,7 +154,7 @@ def test_what_scripts_undo_is_undone_the_newest_first_and_what_fails_hides_nothi
         undone_by(f"echo first >> {note}"),
         undone_by("echo stuck >&2; exit 4"),
         {"no": "backend"},
-        {"backend": "docker", "fault": "partition"},
+        {"backend": "ssh", "fault": "partition"},
         undone_by(f"echo last >> {note}"),
     )
     registered("r1", tmp_path)
@@ -162,7 +162,7 @@ def test_what_scripts_undo_is_undone_the_newest_first_and_what_fails_hides_nothi
     assert note.read_text() == "last\nfirst\n"
     assert len(done) == 2
     assert len(errors) == 3
-    assert "KeyError: 'pods'" in errors[0]
+    assert "KeyError: 'run'" in errors[0]
     assert "KeyError: 'backend'" in errors[1]
     assert errors[2].endswith("the script that undoes starve of node n1 failed: stuck")
     assert [fault.is_open for fault in read_ledger(tmp_path / FAULTS)] == [False, True, True, True, False]
