@@ -14,19 +14,18 @@ def faults(run: Path) -> list[str]:
 
 def test_the_same_faults_come_to_the_same_nodes(command: Callable[..., Any], tmp_path: Path) -> None:
     test = ("test", "--backend", "process", "--target", "naive-lock", "--workload", "lock", "--nodes", "3")
-    first = command(
-        *test, "--nemesis", "kill", "--interval", "0.4", "--time-limit", "1", "--no-report", "--json"
-    )
+    # Nothing is due in the last three seconds: a fault that comes late on a busy machine comes all the same.
+    broken = ("--nemesis", "kill", "--interval", "0.4", "--quiet-windows", "1-4", "--time-limit", "4")
+    first = command(*test, *broken, "--no-report", "--json")
     run = Path(first.document["run"])
     said = command("replay", "latest", "--no-report", "--json")
     document = said.document
     assert said.code == document["exit"] == document["test"]["exit"]
     assert document["same"] is None
     assert "the same faults came at the same times, but races" in document["says"][0]
-    came, recorded = faults(Path(document["run"])), faults(run)
-    # What was due in the last moments of the test may come too late for it, a few ms later than it was recorded.
-    assert came == recorded[: len(came)]
-    assert len(came) >= max(1, len(recorded) - 2)
+    recorded = faults(run)
+    assert len(recorded) > 1
+    assert faults(Path(document["run"])) == recorded
     assert f"--schedule {run.relative_to(tmp_path)}/schedule.toml" in document["test"]["replay"]
     shrunk = command("shrink", run)
     assert shrunk.code == 4
